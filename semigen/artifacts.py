@@ -1,0 +1,170 @@
+"""Every path of the project, once, and atomic writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from semigen.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of all generated files below a project root.
+
+    Attributes of a directory artifact name the directory; it is complete or absent.
+    """
+
+    root: Path = field(default_factory=Path.cwd)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root).resolve())
+
+    def _at(self, *parts: str) -> Path:
+        return self.root.joinpath(*parts)
+
+    def source(self, path: str) -> Path:
+        """Return where a path from ``params.yaml`` lies: relative ones count from the root."""
+        return self.root / path
+
+    @property
+    def params(self) -> Path:
+        return self._at("params.yaml")
+
+    def sample(self, part: str) -> Path:
+        """``part`` is ``labeled``, ``unlabeled`` or ``test``."""
+        return self._at("data", "samples", f"{part}.csv")
+
+    @property
+    def schema(self) -> Path:
+        return self._at("data", "schema.json")
+
+    def prepared(self, part: str) -> Path:
+        """Typed, readable table of ``labeled``, ``unlabeled`` or ``test`` rows."""
+        return self._at("data", "prepared", f"{part}.parquet")
+
+    def encoded(self, part: str) -> Path:
+        """Matrix of ``labeled`` or ``unlabeled`` rows."""
+        return self._at("data", "encoded", f"{part}.safetensors")
+
+    @property
+    def synthetic_table(self) -> Path:
+        return self._at("data", "synthetic", "synthetic.csv")
+
+    @property
+    def synthetic_encoded(self) -> Path:
+        return self._at("data", "synthetic", "synthetic.safetensors")
+
+    @property
+    def encoder(self) -> Path:
+        return self._at("models", "encoder")
+
+    @property
+    def generator(self) -> Path:
+        return self._at("models", "generator")
+
+    @property
+    def classifier(self) -> Path:
+        return self._at("models", "classifier")
+
+    @property
+    def labels_only(self) -> Path:
+        return self._at("models", "labels_only")
+
+    def checkpoint(self, stage: str) -> Path:
+        """Directory of a stage's training checkpoints; not tracked, gone when the stage is done."""
+        return self._at(".semigen", "checkpoints", stage)
+
+    @property
+    def validation_json(self) -> Path:
+        return self._at("reports", "validation.json")
+
+    @property
+    def validation_markdown(self) -> Path:
+        return self._at("reports", "validation.md")
+
+    @property
+    def fidelity(self) -> Path:
+        return self._at("reports", "fidelity.json")
+
+    @property
+    def selection(self) -> Path:
+        return self._at("reports", "selection.json")
+
+    @property
+    def metrics(self) -> Path:
+        return self._at("reports", "metrics.json")
+
+    def plot(self, name: str) -> Path:
+        """Table behind a plot: ``pretrain``, ``train``, ``confusion`` or ``calibration``."""
+        return self._at("reports", "plots", f"{name}.csv")
+
+    @property
+    def model_card(self) -> Path:
+        return self._at("reports", "model_card.md")
+
+    @property
+    def report(self) -> Path:
+        """The HTML page; it shows times and dates, so DVC does not track it."""
+        return self._at("reports", "report.html")
+
+    @property
+    def timings(self) -> Path:
+        """Seconds of each stage's latest run; not tracked by DVC."""
+        return self._at("reports", "timings.json")
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    The block may make a file or a directory there. Until it ends, ``path`` is untouched; when it
+    fails, nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        temporary = Path(scratch) / path.name
+        yield temporary
+        if path.is_dir():
+            os.replace(path, Path(scratch) / "replaced")
+        os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, with a stable layout so that equal content gives equal bytes."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: If the file is absent or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,248 @@
+"""Parameters: every one once, typed, ranged and documented; ``params.yaml`` mirrors them.
+
+A section of ``params.yaml`` is a class here and, where DVC tracks it, an entry in the ``params`` of
+the stages that read it. A misspelt key or a value out of range is refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from semigen.errors import UserError
+
+SAMPLES_DIR = "data/samples"
+"""Where the ``sample`` stage writes; tables elsewhere are the user's own."""
+
+ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SampleParams(Section):
+    """The embedded data set that the ``sample`` stage cuts into three tables."""
+
+    dataset: Literal["digits", "breast_cancer", "wine"] = "digits"
+    """Which of scikit-learn's real data sets to use."""
+    n_labeled: int = Field(50, ge=4)
+    """Rows that keep their label, spread evenly over the classes."""
+    test_size: Fraction = 0.2
+    """Share of all rows set aside as test rows."""
+
+
+class DataParams(Section):
+    """Where the tables are. Paths are relative to the project's root; CSV or Parquet."""
+
+    labeled: str = f"{SAMPLES_DIR}/labeled.csv"
+    """Table of labeled rows."""
+    unlabeled: str = f"{SAMPLES_DIR}/unlabeled.csv"
+    """Table of unlabeled rows; a target column in it is ignored."""
+    test: str = f"{SAMPLES_DIR}/test.csv"
+    """Table of test rows. Left at the default (or equal to ``labeled``) when ``labeled`` is the
+    user's own, the test rows are split off the labeled table, stratified by class."""
+    target: str = "label"
+    """Name of the label column."""
+    test_size: Fraction = 0.2
+    """Share of the labeled rows that become test rows when there is no test table."""
+    random_state: int = Field(42, ge=0, lt=2**32)
+    """Seed of that split."""
+    kinds: dict[str, ColumnKind] = Field(default_factory=dict)
+    """Column kinds that inference should not decide, e.g. ``{zip_code: category, id: ignore}``."""
+
+    @property
+    def test_table(self) -> str | None:
+        """Path of the test table, or None when test rows are split off the labeled table."""
+        is_left_over = _is_sample(self.test) and not _is_sample(self.labeled)
+        return None if is_left_over or self.test == self.labeled else self.test
+
+    @model_validator(mode="after")
+    def _names_own_unlabeled_table(self) -> DataParams:
+        if _is_sample(self.unlabeled) and not _is_sample(self.labeled):
+            raise ValueError(
+                f"labeled is your own table ({self.labeled}) while unlabeled still names the "
+                f"embedded sample ({self.unlabeled}); set data.unlabeled too"
+            )
+        return self
+
+
+class ValidateParams(Section):
+    """What the ``validate`` stage tolerates."""
+
+    min_rows_per_class: int = Field(2, ge=2)
+    """Fewest labeled rows of a class; cross-validation needs two."""
+    max_missing_share: float = Field(0.5, ge=0, le=1)
+    """Share of missing cells in a column above which a warning is given."""
+    max_out_of_range_share: float = Field(0.01, ge=0, le=1)
+    """Share of labeled or test values outside the range or categories of the unlabeled table above
+    which a warning of domain shift is given."""
+
+
+class PreprocessParams(Section):
+    """How columns become numbers."""
+
+    scaling: Literal["standard", "quantile", "minmax"] = "standard"
+    """Scaler of numeric columns: zero mean and unit variance, normal quantiles, or [0, 1]."""
+    min_frequency: int = Field(5, ge=1)
+    """Categories rarer than this share one column."""
+    max_categories: int = Field(50, ge=2)
+    """Most one-hot columns of one category column; the rarest categories share one."""
+
+
+class PretrainParams(Section):
+    """The generative model and how it is trained on the unlabeled rows."""
+
+    generator: Literal["vae"] = "vae"
+    """Model family: ``vae`` is M1 of Kingma et al. (2014) with a likelihood per column."""
+    latent_dim: int = Field(24, ge=1, le=1024)
+    """Dimensions of the latent code."""
+    hidden_dims: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (256, 128)
+    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    beta: float = Field(1.0, ge=0)
+    """Weight of the KL term; 1 is the ELBO."""
+    warmup_epochs: int = Field(10, ge=0)
+    """Epochs over which ``beta`` rises from 0."""
+    epochs: int = Field(150, ge=1)
+    """Most passes over the unlabeled rows."""
+    batch_size: int = Field(128, ge=2)
+    """Rows of one step."""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Adam's step size at the start; it falls to zero along a cosine."""
+    validation_size: Fraction = 0.1
+    """Share of the rows held out for early stopping."""
+    patience: int = Field(30, ge=1)
+    """Epochs without a better held-out loss after which training stops."""
+
+
+class AugmentParams(Section):
+    """Synthetic labeled rows."""
+
+    ratio: float = Field(10.0, ge=0, le=1000)
+    """Synthetic rows per labeled row; 0 makes none."""
+    min_agreement: float = Field(0.5, ge=0, lt=1)
+    """Probability that a labels-only classifier must give the class a row was made for; rows below
+    it are replaced by new draws."""
+
+
+class TrainParams(Section):
+    """Classifiers and how one of them is selected."""
+
+    folds: int = Field(5, ge=2, le=20)
+    """Cross-validation folds on the labeled rows, fewer where the smallest class has fewer."""
+    repeats: int = Field(2, ge=1, le=50)
+    """How often the folds are drawn anew."""
+    hidden_dims: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (128, 64)
+    """Hidden layers of the neural classifier."""
+    epochs: int = Field(50, ge=1)
+    """Passes over the training rows of the neural classifier."""
+    batch_size: int = Field(32, ge=2)
+    """Rows of one step of the neural classifier."""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Adam's step size."""
+    n_neighbors: int = Field(7, ge=1, le=200)
+    """Neighbors of the graph on which labels spread."""
+    max_rows_graph: int = Field(8000, ge=10)
+    """Most unlabeled rows in that graph."""
+
+
+class EvaluateParams(Section):
+    """How the figures of the test rows get their intervals."""
+
+    n_bootstrap: int = Field(2000, ge=100, le=100_000)
+    """Bootstrap resamples of the test rows."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Coverage of the intervals."""
+
+
+class ComputeParams(Section):
+    """The machine. Not tracked by DVC: a change here reruns nothing."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where networks are trained; ``auto`` takes a GPU if there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto`` takes bf16 for networks and batches that are wide enough to gain from it."""
+    threads: int = Field(0, ge=0)
+    """Threads of one process; 0 takes every core that the process may use."""
+    checkpoint_seconds: float = Field(30.0, gt=0)
+    """Least time between two checkpoints of a network in training."""
+
+
+class Params(Section):
+    """All parameters of a run."""
+
+    seed: int = Field(42, ge=0, lt=2**32)
+    """Seed of everything random but the split of the user's own table (``data.random_state``)."""
+    sample: SampleParams = SampleParams()
+    data: DataParams = DataParams()
+    validate_: ValidateParams = Field(ValidateParams(), alias="validate")
+    preprocess: PreprocessParams = PreprocessParams()
+    pretrain: PretrainParams = PretrainParams()
+    augment: AugmentParams = AugmentParams()
+    train: TrainParams = TrainParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    compute: ComputeParams = ComputeParams()
+
+    @classmethod
+    def load(cls, path: str | Path = "params.yaml") -> Params:
+        """Read and check a parameter file.
+
+        Raises:
+            UserError: If the file cannot be read, or a key or value in it is refused; the message
+                names each offending parameter, what is allowed, and the nearest known name.
+        """
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot read parameters: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        try:
+            return cls.model_validate(content or {})
+        except ValidationError as error:
+            raise UserError(f"{path}: {explain(error, cls)}") from error
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return one line that names each refused parameter, its value and what is allowed."""
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown parameter {name!r}; {_suggest(item['loc'], model)}")
+        else:
+            given = "" if isinstance(item["input"], BaseModel | dict) else f", not {item['input']!r}"
+            message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            lines.append(f"{name}: {message}{given}" if name else message)
+    return "; ".join(lines)
+
+
+def _suggest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    for part in location[:-1]:
+        model = _section_at(model, str(part))
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    nearest = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.6)
+    known = f"known here: {', '.join(names)}"
+    return f"did you mean {nearest[0]!r}? ({known})" if nearest else known
+
+
+def _section_at(model: type[BaseModel], name: str) -> type[BaseModel]:
+    field = next(f for n, f in model.model_fields.items() if name in (n, f.alias))
+    annotation: Any = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if isinstance(a, type))
+    assert issubclass(annotation, BaseModel)
+    return annotation
+
+
+def _is_sample(path: str) -> bool:
+    return Path(path).parts[:2] == Path(SAMPLES_DIR).parts

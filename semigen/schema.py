@@ -1,0 +1,271 @@
+"""What a table's columns are: kinds, ranges, categories, target and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from semigen.artifacts import read_json, write_json
+from semigen.config import ColumnKind
+from semigen.errors import UserError
+
+BOOLEAN_PAIRS = [("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t")]
+NUMERIC_SHARE = 0.9
+"""Share of a text column's values that must parse for it to count as numeric; the rest is reported
+by validation instead of silently turning the column into categories."""
+MAX_DISTINCT_SHARE = 0.5
+"""Text with more distinct values than this share of its rows is an identifier or free text."""
+MIN_ROWS_FOR_ROW_NUMBER = 100
+
+
+class ColumnSchema(BaseModel):
+    """One feature column.
+
+    Attributes:
+        name: The column's name.
+        kind: How it is encoded; ``ignore`` leaves it out.
+        integer: Whether all values are whole numbers.
+        minimum: Least value of a numeric column.
+        maximum: Greatest value of a numeric column.
+        categories: Values of a category column, sorted; of a boolean one, false then true.
+        reason: Why the column is ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: ColumnKind
+    integer: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class TableSchema(BaseModel):
+    """The columns of a labeled table.
+
+    Attributes:
+        columns: Feature columns in the table's order, ignored ones included.
+        target: Name of the label column.
+        classes: Labels as text, sorted (as numbers if all are whole numbers).
+        integer_classes: Whether labels are whole numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: tuple[ColumnSchema, ...]
+    target: str
+    classes: tuple[str, ...]
+    integer_classes: bool = False
+
+    @classmethod
+    def infer(
+        cls,
+        labeled: pd.DataFrame,
+        unlabeled: pd.DataFrame,
+        target: str,
+        kinds: Mapping[str, ColumnKind] | None = None,
+    ) -> TableSchema:
+        """Infer the schema from labeled and unlabeled rows (never from test rows).
+
+        Args:
+            labeled: Table with the label column ``target``.
+            unlabeled: Table of the same features; it decides which features both tables share.
+            target: Name of the label column.
+            kinds: Kinds that override inference, by column name.
+
+        Raises:
+            UserError: If the label column is absent, a column in ``kinds`` is unknown, or no
+                feature is left.
+        """
+        if target not in labeled:
+            raise UserError(
+                f"column {target!r} (data.target) is not in the labeled table; "
+                f"its columns are: {', '.join(labeled.columns)}"
+            )
+        names = [name for name in labeled.columns if name != target and name in unlabeled]
+        unknown = sorted(set(kinds or {}) - set(names))
+        if unknown:
+            raise UserError(f"data.kinds names {unknown[0]!r}, which is not a shared feature")
+        features = pd.concat([labeled[names], unlabeled[names]], ignore_index=True)
+        columns = tuple(infer_column(features[name], (kinds or {}).get(name)) for name in names)
+        if all(column.kind == "ignore" for column in columns):
+            raise UserError(
+                "labeled and unlabeled table share no usable feature column"
+                + "".join(f"; {c.name!r}: {c.reason}" for c in columns[:3])
+            )
+        labels = as_text(labeled[target]).dropna()
+        integer = bool(labels.str.fullmatch(r"[+-]?\d+").all())
+        classes = sorted(labels.unique(), key=int if integer else str)
+        return cls(
+            columns=columns, target=target, classes=tuple(classes), integer_classes=integer
+        )
+
+    @property
+    def features(self) -> tuple[ColumnSchema, ...]:
+        """Columns that are encoded: all but the ignored ones."""
+        return tuple(column for column in self.columns if column.kind != "ignore")
+
+    def of_kind(self, kind: ColumnKind) -> tuple[ColumnSchema, ...]:
+        """Return the columns of one kind, in the table's order."""
+        return tuple(column for column in self.columns if column.kind == kind)
+
+    def coerce(self, frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
+        """Return the feature columns, typed: floats for numeric ones, text for the others.
+
+        Columns are found by name; further ones are left out. Missing cells become NaN or None.
+        What this returns may be passed in again and comes back unchanged.
+
+        Args:
+            frame: Rows, shape ``(n_rows, any)``.
+            source: What to call the table in errors.
+
+        Raises:
+            UserError: If a column is absent or a value has the wrong type; the message names both.
+        """
+        absent = [column.name for column in self.features if column.name not in frame]
+        if absent:
+            raise UserError(f"{source}: missing column(s) {', '.join(map(repr, absent))}")
+        typed = {}
+        for column in self.features:
+            values, is_wrong = coerce_column(frame[column.name], column)
+            if is_wrong.any():
+                row = int(np.flatnonzero(is_wrong)[0])
+                raise UserError(
+                    f"{source}: column {column.name!r}, row {row + 1}: "
+                    f"{frame[column.name].iloc[row]!r} is not {_expected(column)} "
+                    f"({int(is_wrong.sum())} such value(s)); mend it, or set its kind in data.kinds"
+                )
+            typed[column.name] = values
+        return pd.DataFrame(typed, index=frame.index)
+
+    def encode_labels(self, labels: pd.Series) -> np.ndarray:
+        """Return the class index of every label, shape ``(n,)``, int64; -1 where unlabeled.
+
+        Raises:
+            UserError: If a label is not one of ``classes``.
+        """
+        text = as_text(labels)
+        codes = pd.Index(self.classes).get_indexer(text)
+        unknown = text.notna().to_numpy() & (codes < 0)
+        if unknown.any():
+            row = int(np.flatnonzero(unknown)[0])
+            raise UserError(
+                f"column {self.target!r}, row {row + 1}: label {labels.iloc[row]!r} is none of the "
+                f"labeled table's classes ({', '.join(self.classes)})"
+            )
+        return codes.astype(np.int64)
+
+    def decode_labels(self, codes: np.ndarray) -> np.ndarray:
+        """Return the labels of class indices, as integers if all classes are."""
+        classes = np.array(self.classes, dtype=object)
+        return (classes.astype(np.int64) if self.integer_classes else classes)[codes]
+
+    def save(self, path: Path) -> None:
+        """Write the schema as JSON."""
+        write_json(path, self.model_dump(mode="json", exclude_defaults=True))
+
+    @classmethod
+    def load(cls, path: Path) -> TableSchema:
+        """Read what ``save`` wrote."""
+        return cls.model_validate(read_json(path))
+
+
+def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSchema:
+    """Infer one column's schema; ``kind`` overrides the inferred kind."""
+    name, present = str(values.name), values.dropna()
+    if kind is None:
+        kind, reason = infer_kind(present)
+    else:
+        reason = "set in data.kinds" if kind == "ignore" else None
+    if kind == "ignore":
+        return ColumnSchema(name=name, kind=kind, reason=reason)
+    if kind == "numeric":
+        numbers = pd.to_numeric(present, errors="coerce").astype(float).dropna()
+        if numbers.empty:
+            return ColumnSchema(name=name, kind="ignore", reason="no numbers in it")
+        return ColumnSchema(
+            name=name,
+            kind=kind,
+            integer=bool((numbers == numbers.round()).all()),
+            minimum=float(numbers.min()),
+            maximum=float(numbers.max()),
+        )
+    text = as_text(present)
+    if kind == "boolean":
+        return ColumnSchema(name=name, kind=kind, categories=_boolean_categories(text))
+    return ColumnSchema(name=name, kind=kind, categories=tuple(sorted(text.unique())))
+
+
+def infer_kind(present: pd.Series) -> tuple[ColumnKind, str | None]:
+    """Return the kind of a column's non-missing values, and the reason if it is ``ignore``."""
+    n_rows, n_distinct = len(present), present.nunique()
+    if n_distinct < 2:
+        return "ignore", "no value" if n_distinct == 0 else f"always {present.iloc[0]!r}"
+    if pd.api.types.is_datetime64_any_dtype(present):
+        return "ignore", "dates are not encoded; derive numbers from them"
+    if _boolean_pair(as_text(present)):
+        return "boolean", None
+    if pd.api.types.is_numeric_dtype(present):
+        if _is_row_number(present):
+            return "ignore", "looks like a row number"
+        return "numeric", None
+    if pd.to_numeric(present, errors="coerce").notna().mean() >= NUMERIC_SHARE:
+        return "numeric", None
+    if n_distinct > max(2, MAX_DISTINCT_SHARE * n_rows):
+        return "ignore", f"{n_distinct} distinct values in {n_rows} rows: identifier or free text"
+    return "category", None
+
+
+def coerce_column(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, np.ndarray]:
+    """Return a column's typed values, and where a present value has the wrong type."""
+    if column.kind == "numeric":
+        typed = pd.to_numeric(values, errors="coerce").astype(float)
+        typed = typed.where(np.isfinite(typed))
+        return typed, (typed.isna() & values.notna()).to_numpy()
+    text = as_text(values)
+    if column.kind == "category":
+        return text, np.zeros(len(values), bool)
+    return text, (text.notna() & ~text.isin(column.categories)).to_numpy()
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Return values as text objects, whole floats without ``.0``; missing ones become None."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    text = values.astype(str).astype(object)
+    return text.where(values.notna(), None)
+
+
+def _boolean_pair(text: pd.Series) -> tuple[str, str] | None:
+    distinct = {str(value).lower() for value in text.unique()}
+    return next((pair for pair in BOOLEAN_PAIRS if distinct == set(pair)), None)
+
+
+def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
+    pair, distinct = _boolean_pair(text), sorted(text.unique())
+    if pair is not None:
+        return tuple(sorted(distinct, key=lambda value: pair.index(value.lower())))
+    if len(distinct) != 2:
+        raise UserError(
+            f"data.kinds makes column {text.name!r} boolean, but it has {len(distinct)} values"
+        )
+    return tuple(distinct)
+
+
+def _is_row_number(present: pd.Series) -> bool:
+    n_rows = len(present)
+    if n_rows < MIN_ROWS_FOR_ROW_NUMBER or not present.is_unique:
+        return False
+    is_whole = bool((present.astype(float) % 1 == 0).all())
+    return is_whole and float(present.max()) - float(present.min()) < 2 * n_rows
+
+
+def _expected(column: ColumnSchema) -> Any:
+    return "a number" if column.kind == "numeric" else " or ".join(column.categories)

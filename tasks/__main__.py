@@ -1,0 +1,79 @@
+"""Run one stage, or label new rows: ``python -m tasks STAGE`` and ``python -m tasks predict``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from semigen.artifacts import Layout, read_json, write_json
+from semigen.config import Params
+from semigen.errors import UserError
+from tasks import STAGES
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tasks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for stage in STAGES:
+        command = commands.add_parser(stage, help=f"run the {stage} stage")
+        command.add_argument("--params", default="params.yaml", help="parameter file")
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+    predict = commands.add_parser("predict", help="label new rows with the trained classifier")
+    predict.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
+    predict.add_argument("--output", required=True, help="CSV or Parquet table to write")
+    predict.add_argument("--model", default="models/classifier", help="folder of the classifier")
+    predict.add_argument(
+        "--keep-columns", action="store_true", help="also write the input's own columns"
+    )
+    predict.add_argument(
+        "--impute-missing-columns",
+        action="store_true",
+        help="treat feature columns that the input lacks as missing values",
+    )
+    predict.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        if arguments.command == "predict":
+            run_predict(arguments)
+        else:
+            run_stage(arguments.command, Params.load(arguments.params), Layout())
+    except UserError as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_stage(stage: str, params: Params, layout: Layout) -> None:
+    """Run a stage's function and note how long it took."""
+    started = time.perf_counter()
+    importlib.import_module(f"tasks.{stage}").run(params, layout)
+    seconds = time.perf_counter() - started
+    timings = read_json(layout.timings) if layout.timings.exists() else {}
+    write_json(layout.timings, {**timings, stage: round(seconds, 2)})
+
+
+def run_predict(arguments: argparse.Namespace) -> None:
+    from tasks.predict import predict_table
+
+    n_rows = predict_table(
+        Path(arguments.input),
+        Path(arguments.output),
+        Path(arguments.model),
+        keep_columns=arguments.keep_columns,
+        impute_missing_columns=arguments.impute_missing_columns,
+    )
+    print(f"{arguments.output}: {n_rows} rows labeled")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
