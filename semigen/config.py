@@ -23,6 +23,10 @@ ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _is_sample(path: str) -> bool:
+    return Path(path).parts[:2] == Path(SAMPLES_DIR).parts
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, and closed to keys that it does not know."""
 
@@ -242,7 +246,3 @@ def _section_at(model: type[BaseModel], name: str) -> type[BaseModel]:
         annotation = next(a for a in get_args(annotation) if isinstance(a, type))
     assert issubclass(annotation, BaseModel)
     return annotation
-
-
-def _is_sample(path: str) -> bool:
-    return Path(path).parts[:2] == Path(SAMPLES_DIR).parts
