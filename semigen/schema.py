@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,9 +102,7 @@ class TableSchema(BaseModel):
         labels = as_text(labeled[target]).dropna()
         integer = bool(labels.str.fullmatch(r"[+-]?\d+").all())
         classes = sorted(labels.unique(), key=int if integer else str)
-        return cls(
-            columns=columns, target=target, classes=tuple(classes), integer_classes=integer
-        )
+        return cls(columns=columns, target=target, classes=tuple(classes), integer_classes=integer)
 
     @property
     def features(self) -> tuple[ColumnSchema, ...]:
@@ -119,7 +116,8 @@ class TableSchema(BaseModel):
     def coerce(self, frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
         """Return the feature columns, typed: floats for numeric ones, text for the others.
 
-        Columns are found by name; further ones are left out. Missing cells become NaN or None.
+        Columns are found by name; further ones are left out. Missing cells become NaN or None, and
+        so does a boolean column's third value.
         What this returns may be passed in again and comes back unchanged.
 
         Args:
@@ -139,7 +137,7 @@ class TableSchema(BaseModel):
                 row = int(np.flatnonzero(is_wrong)[0])
                 raise UserError(
                     f"{source}: column {column.name!r}, row {row + 1}: "
-                    f"{frame[column.name].iloc[row]!r} is not {_expected(column)} "
+                    f"{frame[column.name].iloc[row]!r} is not a number "
                     f"({int(is_wrong.sum())} such value(s)); mend it, or set its kind in data.kinds"
                 )
             typed[column.name] = values
@@ -230,16 +228,17 @@ def coerce_column(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, n
         typed = typed.where(np.isfinite(typed))
         return typed, (typed.isna() & values.notna()).to_numpy()
     text = as_text(values)
-    if column.kind == "category":
-        return text, np.zeros(len(values), bool)
-    return text, (text.notna() & ~text.isin(column.categories)).to_numpy()
+    if column.kind == "boolean":
+        # A third value cannot be encoded, but must not stop a prediction: it counts as missing.
+        text = text.where(text.isin(column.categories), None)
+    return text, np.zeros(len(values), bool)
 
 
 def as_text(values: pd.Series) -> pd.Series:
     """Return values as text objects, whole floats without ``.0``; missing ones become None."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
     text = values.astype(str).astype(object)
+    if pd.api.types.is_float_dtype(values):
+        text = text.str.removesuffix(".0")
     return text.where(values.notna(), None)
 
 
@@ -265,7 +264,3 @@ def _is_row_number(present: pd.Series) -> bool:
         return False
     is_whole = bool((present.astype(float) % 1 == 0).all())
     return is_whole and float(present.max()) - float(present.min()) < 2 * n_rows
-
-
-def _expected(column: ColumnSchema) -> Any:
-    return "a number" if column.kind == "numeric" else " or ".join(column.categories)
