@@ -1,0 +1,88 @@
+# `make run` and `make test` need Python 3.11+, git and make; everything else is put into .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Uncompiled bytecode makes every start two to four times slower.
+unexport PYTHONDONTWRITEBYTECODE
+# Nobody is told what runs here.
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# DVC runs the stages with the `python` on the path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+		awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: $(VENV)/.core ## the whole pipeline as a Prefect flow (ARGS="-S key=value --force ...")
+	@python -m flows.train $(ARGS)
+
+.PHONY: repro
+repro: $(VENV)/.core ## the same with DVC alone
+	@dvc repro $(ARGS)
+
+.PHONY: ui
+ui: $(VENV)/.core ## a Prefect server with the UI, on this machine only (PORT=4200)
+	@echo "In other terminals: export PREFECT_API_URL=http://127.0.0.1:$(or $(PORT),4200)/api"
+	@PREFECT_HOME=$${PREFECT_HOME:-$(CURDIR)/.prefect} \
+		prefect server start --host 127.0.0.1 --port $(or $(PORT),4200)
+
+.PHONY: test
+test: $(VENV)/.dev ## the fast tests (ARGS="tests/flows -k name ...")
+	@python -m pytest $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.dev ## the tests that take more than five seconds each
+	@python -m pytest -m slow $(ARGS)
+
+.PHONY: test-all
+test-all: test test-slow ## all tests
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff and mypy
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+.PHONY: clean
+clean: ## remove what the pipeline generated and the test caches (.venv and DVC's cache stay)
+	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json models \
+		.semigen .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find reports -type f ! -name metrics.json ! -name model_card.md -delete 2>/dev/null || true
+
+# Set-up: stamps, so that it costs nothing the second time.
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	@$(call install,.)
+	@python -c 'from flows.dvc_graph import settle_scm; settle_scm()'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@$(call install,.[dev])
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Making $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "error: no Python 3.11 or newer found (python3 is $$(python3 --version 2>&1));" \
+		"install one, or name it: make run PYTHON=/path/to/python" >&2; exit 1
+
+# With uv where there is one, else with pip; both compile the bytecode.
+define install
+	if command -v uv >/dev/null; then \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '$(1)'; \
+	else \
+		echo "Installing (about a minute the first time)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(1)'; \
+	fi
+endef
