@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,14 @@ by validation instead of silently turning the column into categories."""
 MAX_DISTINCT_SHARE = 0.5
 """Text with more distinct values than this share of its rows is an identifier or free text."""
 MIN_ROWS_FOR_ROW_NUMBER = 100
+MIN_ROWS_OF_RARE_FLAG = 10
+"""Numbers that are all 0 or 1 count as boolean only if the rarer one fills this many rows or
+``MIN_SHARE_OF_RARE_FLAG`` of them: a count that is seldom above 0 looks just like a flag until a
+test row holds a 2."""
+MIN_SHARE_OF_RARE_FLAG = 0.1
+DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
+NAMELESS = r"Unnamed: \d+(_level_\d+)?"
+"""What pandas calls a column without a name, most often a row number that was written along."""
 
 
 class ColumnSchema(BaseModel):
@@ -92,12 +101,15 @@ class TableSchema(BaseModel):
         unknown = sorted(set(kinds or {}) - set(names))
         if unknown:
             raise UserError(f"data.kinds names {unknown[0]!r}, which is not a shared feature")
-        features = pd.concat([labeled[names], unlabeled[names]], ignore_index=True)
-        columns = tuple(infer_column(features[name], (kinds or {}).get(name)) for name in names)
+        columns = tuple(
+            infer_column(_stack(labeled[name], unlabeled[name]), (kinds or {}).get(name))
+            for name in names
+        )
         if all(column.kind == "ignore" for column in columns):
             raise UserError(
                 "labeled and unlabeled table share no usable feature column"
                 + "".join(f"; {c.name!r}: {c.reason}" for c in columns[:3])
+                + "; add columns of numbers or categories, or set their kinds in data.kinds"
             )
         labels = as_text(labeled[target]).dropna()
         integer = bool(labels.str.fullmatch(r"[+-]?\d+").all())
@@ -150,7 +162,7 @@ class TableSchema(BaseModel):
             UserError: If a label is not one of ``classes``.
         """
         text = as_text(labels)
-        codes = pd.Index(self.classes).get_indexer(text)
+        codes = pd.Index(self.classes).get_indexer(pd.Index(text))
         unknown = text.notna().to_numpy() & (codes < 0)
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
@@ -178,7 +190,10 @@ class TableSchema(BaseModel):
 def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSchema:
     """Infer one column's schema; ``kind`` overrides the inferred kind."""
     name, present = str(values.name), values.dropna()
-    if kind is None:
+    reason: str | None
+    if kind is None and re.fullmatch(NAMELESS, name):
+        kind, reason = "ignore", "has no name in the header"
+    elif kind is None:
         kind, reason = infer_kind(present)
     else:
         reason = "set in data.kinds" if kind == "ignore" else None
@@ -205,19 +220,22 @@ def infer_kind(present: pd.Series) -> tuple[ColumnKind, str | None]:
     """Return the kind of a column's non-missing values, and the reason if it is ``ignore``."""
     n_rows, n_distinct = len(present), present.nunique()
     if n_distinct < 2:
-        return "ignore", "no value" if n_distinct == 0 else f"always {present.iloc[0]!r}"
+        return "ignore", "no value" if n_distinct == 0 else f"always {as_text(present).iloc[0]}"
     if pd.api.types.is_datetime64_any_dtype(present):
         return "ignore", "dates are not encoded; derive numbers from them"
-    if _boolean_pair(as_text(present)):
+    is_number = pd.api.types.is_numeric_dtype(present)
+    if _boolean_pair(text := as_text(present)) and not (is_number and _is_rare_flag(text)):
         return "boolean", None
-    if pd.api.types.is_numeric_dtype(present):
+    if is_number:
         if _is_row_number(present):
             return "ignore", "looks like a row number"
         return "numeric", None
     if pd.to_numeric(present, errors="coerce").notna().mean() >= NUMERIC_SHARE:
         return "numeric", None
+    if text.str.fullmatch(DATE).mean() >= NUMERIC_SHARE:
+        return "ignore", "dates are not encoded; derive numbers from them"
     if n_distinct > max(2, MAX_DISTINCT_SHARE * n_rows):
-        return "ignore", f"{n_distinct} distinct values in {n_rows} rows: identifier or free text"
+        return "ignore", f"{n_distinct} distinct values in {n_rows} rows: {_many_values(text)}"
     return "category", None
 
 
@@ -256,6 +274,30 @@ def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
             f"data.kinds makes column {text.name!r} boolean, but it has {len(distinct)} values"
         )
     return tuple(distinct)
+
+
+def _stack(labeled: pd.Series, unlabeled: pd.Series) -> pd.Series:
+    """Stack a column of both tables; as text where only one holds numbers, so that 1 meets '1'."""
+    parts = [labeled, unlabeled]
+    if len({pd.api.types.is_numeric_dtype(part) for part in parts}) > 1:
+        parts = [as_text(part) for part in parts]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _is_rare_flag(text: pd.Series) -> bool:
+    n_rarer = int(text.value_counts().min())
+    return n_rarer < min(MIN_ROWS_OF_RARE_FLAG, MIN_SHARE_OF_RARE_FLAG * len(text))
+
+
+def _many_values(text: pd.Series) -> str:
+    """Say what a text column with nearly as many values as rows probably is."""
+    is_number = pd.to_numeric(text, errors="coerce").notna()
+    if is_number.mean() >= 0.5:
+        return f"numbers but for {1 - is_number.mean():.0%}, e.g. {text[~is_number].iloc[0]!r}"
+    with_point = pd.to_numeric(text.str.replace(",", "."), errors="coerce")
+    if with_point.notna().mean() >= NUMERIC_SHARE:
+        return "numbers with a decimal comma; write them with a point"
+    return "identifier or free text"
 
 
 def _is_row_number(present: pd.Series) -> bool:
