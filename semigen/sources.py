@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -13,28 +14,38 @@ DELIMITERS = ",;\t|"
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
     """Read a table by its file's ending: ``.parquet``/``.pq``, anything else is CSV.
 
-    The delimiter of a CSV file is the most frequent of ``, ; tab |`` in its header. Text cells are
-    stripped of blanks, and an empty cell is missing.
+    The delimiter of a CSV file is the most frequent of ``, ; tab |`` in its header. Text cells and
+    column names are stripped of blanks, and an empty cell is missing.
+
+    Args:
+        path: The file.
+        name: What to call it in errors; its path by default.
 
     Returns:
         One row a record, with a fresh index that counts from 0.
 
     Raises:
-        UserError: If the file is absent, empty, unreadable, without rows, or repeats a column name.
+        UserError: If the file is absent, empty, unreadable, without rows, repeats a column name, or
+            has lines of different lengths.
     """
     path = Path(path)
+    name = name or str(path)
     if not path.exists():
-        raise UserError(f"{path}: no such file; check the path in params.yaml under data")
+        raise UserError(f"{name}: no such file; check the path in params.yaml under data")
     if path.is_dir():
-        raise UserError(f"{path}: is a folder, not a table; name a CSV or Parquet file")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; it needs a header line and rows")
-    frame = _read_parquet(path) if path.suffix in PARQUET_SUFFIXES else _read_csv(path)
+        raise UserError(f"{name}: is a folder, not a table; name a CSV or Parquet file")
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{name}: the file is empty; it needs a header line and rows")
+        is_parquet = path.suffix.lower() in PARQUET_SUFFIXES
+        frame = _read_parquet(path, name) if is_parquet else _read_csv(path, name)
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {_one_line(error)}") from error
     if frame.empty:
-        raise UserError(f"{path}: the table has no rows; add rows below the header")
+        raise UserError(f"{name}: the table has no rows; add rows below the header")
     return _strip_blanks(frame.reset_index(drop=True))
 
 
@@ -43,36 +54,66 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, name: str) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
-        raise UserError(f"{path}: not a readable Parquet file: {_one_line(error)}") from error
-    return frame.rename(columns=str)
+        raise UserError(f"{name}: not a readable Parquet file: {_one_line(error)}") from error
+    categorical = frame.select_dtypes("category").columns
+    return frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, name: str) -> pd.DataFrame:
     try:
-        delimiter = _delimiter(path)
-        return pd.read_csv(path, sep=delimiter, encoding="utf-8-sig", low_memory=False)
+        delimiter, names = _header(path, name)
+        with warnings.catch_warnings():
+            # Else a line longer than the header is cut, or its first cell taken for a row's name.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path, sep=delimiter, encoding="utf-8-sig", low_memory=False, index_col=False
+            )
+        if not frame.empty and frame.iloc[:, -1].isna().any():
+            _refuse_short_line(path, name, delimiter, n_columns=len(names))
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x} at position "
-            f"{error.start}); save the file as UTF-8"
+            f"{name}: not UTF-8 text (byte {error.object[error.start]:#04x} at position "
+            f"{error.start}); save the table as UTF-8 CSV, or as Parquet"
+        ) from error
+    except pd.errors.ParserWarning as error:
+        raise UserError(
+            f"{name}: lines have more cells than the header's {len(names)}; give every column a "
+            "name, and quote cells that hold the delimiter"
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file: {_one_line(error)}") from error
+        raise UserError(
+            f"{name}: not a readable CSV file: {_one_line(error)}; each line needs as many cells "
+            "as the header"
+        ) from error
+    return frame.rename(columns=str.strip)
 
 
-def _delimiter(path: Path) -> str:
+def _header(path: Path, name: str) -> tuple[str, list[str]]:
+    """Return the delimiter and the column names."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
     delimiter = max(DELIMITERS, key=header.count)
-    names = next(csv.reader([header], delimiter=delimiter), [])
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    names = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter), [])]
+    repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
     if repeated:
-        raise UserError(f"{path}: column {repeated[0]!r} occurs twice in the header; rename one")
-    return delimiter
+        raise UserError(f"{name}: column {repeated[0]!r} occurs twice in the header; rename one")
+    return delimiter, names
+
+
+def _refuse_short_line(path: Path, name: str, delimiter: str, n_columns: int) -> None:
+    """Raise if a line has fewer cells than the header; pandas would take them for missing ones."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter)
+        for cells in reader:
+            if cells and len(cells) < n_columns:
+                raise UserError(
+                    f"{name}: line {reader.line_num} has {len(cells)} cells, the header "
+                    f"{n_columns}; mend the line"
+                )
 
 
 def _strip_blanks(frame: pd.DataFrame) -> pd.DataFrame:

@@ -24,12 +24,20 @@ class Tables:
         unlabeled: Rows without a label; the target column is dropped if there was one.
         test: Labeled rows that nothing is fitted on.
         files: Where each part was read from, as the user named it.
+        unlabeled_labels: The unlabeled table's target column if it had one, for validation to
+            count; nothing is learned from it.
     """
 
     labeled: pd.DataFrame
     unlabeled: pd.DataFrame
     test: pd.DataFrame
     files: dict[str, str]
+    unlabeled_labels: pd.Series | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the test rows were split off the labeled table."""
+        return self.files["test"] == self.files["labeled"]
 
 
 def read_tables(data: DataParams, layout: Layout) -> Tables:
@@ -40,13 +48,14 @@ def read_tables(data: DataParams, layout: Layout) -> Tables:
             or the labeled rows cannot be split.
     """
     labeled = _read_labeled(data.labeled, data.target, layout)
-    unlabeled = read_table(layout.source(data.unlabeled)).drop(columns=data.target, errors="ignore")
+    unlabeled = read_table(layout.source(data.unlabeled), data.unlabeled)
+    hidden = unlabeled.pop(data.target) if data.target in unlabeled else None
     files = {"labeled": data.labeled, "unlabeled": data.unlabeled}
     if data.test_table is None:
         labeled, test = split_test(labeled, data)
-        return Tables(labeled, unlabeled, test, {**files, "test": data.labeled})
+        return Tables(labeled, unlabeled, test, {**files, "test": data.labeled}, hidden)
     test = _read_labeled(data.test_table, data.target, layout)
-    return Tables(labeled, unlabeled, test, {**files, "test": data.test_table})
+    return Tables(labeled, unlabeled, test, {**files, "test": data.test_table}, hidden)
 
 
 def split_test(labeled: pd.DataFrame, data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -73,9 +82,10 @@ def split_test(labeled: pd.DataFrame, data: DataParams) -> tuple[pd.DataFrame, p
         )
     except ValueError as error:
         raise UserError(
-            f"{data.labeled}: cannot set aside {data.test_size:.0%} of {len(shared)} labeled rows "
-            f"as test rows with every class of column {data.target!r} among them; add rows, raise "
-            "data.test_size, or give a table in data.test"
+            f"{data.labeled}: cannot set aside {data.test_size:.0%} of {len(labeled)} labeled rows "
+            f"as test rows with each of the {labels.nunique()} classes of column {data.target!r} "
+            "among them; add rows, raise data.test_size, give a table in data.test, or check that "
+            "data.target names a column of classes"
         ) from error
     train = pd.concat([train.sort_index(), alone])
     return train.reset_index(drop=True), test.sort_index().reset_index(drop=True)
@@ -98,7 +108,7 @@ def pick_labeled(y: np.ndarray, n_labeled: int, rng: np.random.Generator) -> np.
 
 
 def _read_labeled(path: str, target: str, layout: Layout) -> pd.DataFrame:
-    table = read_table(layout.source(path))
+    table = read_table(layout.source(path), path)
     if target not in table:
         raise UserError(
             f"{path}: no column {target!r}; set data.target to the label column, one of: "
