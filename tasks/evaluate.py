@@ -1,0 +1,107 @@
+"""Score the selected classifier and the labels-only one on the test rows, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+import semigen
+from semigen.artifacts import Layout, atomic_path, write_json
+from semigen.config import Params
+from semigen.errors import UserError
+from semigen.evaluation.metrics import METRICS, calibration_table, evaluate
+from semigen.schema import TableSchema
+from semigen.sources import write_csv
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Write ``metrics.json`` and the tables behind the confusion matrix and calibration plot.
+
+    Raises:
+        UserError: If a test row has no label.
+    """
+    classifier, labels_only = semigen.load(layout.classifier), semigen.load(layout.labels_only)
+    schema: TableSchema = classifier.schema
+    test = pd.read_parquet(layout.prepared("test"))
+    y = _test_labels(test, schema)
+    probabilities = _class_probabilities(classifier, test, schema)
+    evaluation = evaluate(
+        y,
+        probabilities,
+        _class_probabilities(labels_only, test, schema),
+        n_bootstrap=params.evaluate.n_bootstrap,
+        confidence=params.evaluate.confidence,
+        seed=params.seed,
+    )
+    metrics = {
+        "n_labeled": _count_rows(layout.encoded("labeled")),
+        "n_unlabeled": _count_rows(layout.encoded("unlabeled")),
+        "n_test": len(y),
+        **evaluation.to_json_dict(),
+        "selected": classifier.learner_name,
+    }
+    classes = np.array(schema.classes)
+    confusion = {"actual": classes[y], "predicted": classes[probabilities.argmax(1)]}
+    _write_table(pd.DataFrame(confusion), layout.plot("confusion"))
+    _write_table(calibration_table(y, probabilities), layout.plot("calibration"))
+    write_json(layout.metrics, metrics)
+    print(format_metrics(metrics))
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """Return the figures of ``metrics.json`` as a short table for the terminal."""
+    lines = [
+        f"{metrics['n_test']} test rows; selected: {metrics['selected']}",
+        f"{'':18}{'test':>24}{'labels only':>24}{'gain':>27}",
+    ]
+    for metric in METRICS:
+        test, labels_only, gain = (
+            metrics[part][metric] for part in ("test", "labels_only", "gain")
+        )
+        cells = f"{_interval(test):>24}{_interval(labels_only):>24}{_interval(gain, '+'):>27}"
+        lines.append(f"{metric:18}{cells}")
+    return "\n".join(lines)
+
+
+def _interval(figure: Mapping[str, float], sign: str = "") -> str:
+    value, low, high = (format(figure[part], f"{sign}.3f") for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _test_labels(test: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+    y = schema.encode_labels(test[schema.target])
+    if (y < 0).any():
+        row = int(np.flatnonzero(y < 0)[0])
+        raise UserError(
+            f"test table: column {schema.target!r}, row {row + 1}: no label "
+            f"({int((y < 0).sum())} such row(s)); give every test row a label or remove it"
+        )
+    return y
+
+
+def _class_probabilities(
+    classifier: semigen.Classifier, test: pd.DataFrame, schema: TableSchema
+) -> np.ndarray:
+    """Return probabilities in the order of the schema's classes, shape ``(n, n_classes)``.
+
+    A class that the classifier does not know has probability 0.
+    """
+    found = classifier.predict_proba(test.drop(columns=schema.target))
+    ordered = np.zeros((len(test), len(schema.classes)))
+    ordered[:, schema.encode_labels(pd.Series(classifier.classes_))] = found
+    return ordered
+
+
+def _count_rows(encoded: Path) -> int:
+    with safe_open(encoded, framework="numpy") as tensors:
+        return int(tensors.get_slice("x").get_shape()[0])
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        write_csv(table, temporary)
