@@ -1,0 +1,111 @@
+"""The pipeline as DVC sees it: the only module that touches DVC's Python API.
+
+``Repo.index`` and ``Repo.status`` are no documented API, hence ``dvc<4`` in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+from dvc.config import Config
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.scm import SCM, SCMError
+
+from semigen.errors import UserError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of ``dvc.yaml``, or a file under ``dvc add`` (named by its ``.dvc`` file).
+
+    Attributes:
+        name: What ``dvc repro`` calls it.
+        command: What it runs; None for a file.
+        worker: Kind of worker it wants (``meta.worker`` in ``dvc.yaml``), None for any.
+        changed: Whether DVC would run it as things are now.
+        pending: Whether it changed itself or depends on a stage that did.
+    """
+
+    name: str
+    command: str | None
+    worker: str | None
+    changed: bool
+    pending: bool
+
+
+def plan(root: Path, target: str = "report") -> list[Stage]:
+    """Return the target stage and all that it depends on, each after what it depends on.
+
+    Raises:
+        UserError: If DVC cannot read the project, or there is no such stage.
+    """
+    with _open(root) as repo:
+        graph = repo.index.graph  # successors(stage) are the stages that it depends on
+        by_name = {stage.addressing: stage for stage in graph}
+        if target not in by_name:
+            raise UserError(f"dvc.yaml: no stage {target!r}; stages: {', '.join(sorted(by_name))}")
+        wanted = nx.descendants(graph, by_name[target]) | {by_name[target]}
+        changed = set(repo.status())
+        positions = {stage: i for i, stage in enumerate(repo.index.stages)}
+        order = nx.lexicographical_topological_sort(
+            graph.subgraph(wanted).reverse(), key=positions.__getitem__
+        )
+        stages: dict[str, Stage] = {}
+        for stage in order:
+            upstream = [stages[other.addressing] for other in graph.successors(stage)]
+            stages[stage.addressing] = _describe(stage, changed, upstream)
+    return list(stages.values())
+
+
+def is_changed(root: Path, name: str) -> bool:
+    """Return whether DVC would run a stage now, whatever its upstream stages are about to do."""
+    with _open(root) as repo:
+        return bool(repo.status([name]))
+
+
+def settle_scm(root: Path | None = None) -> None:
+    """Tell DVC, in its untracked local settings, whether the project lies in a git repository.
+
+    Without git (an unpacked archive) DVC works only when it is told so.
+    """
+    root = root or Path.cwd()
+    try:
+        SCM(str(root)).close()
+        has_git = True
+    except SCMError:
+        has_git = False
+    config = Config(str(root / ".dvc"), validate=False)
+    if has_git is bool(config.load_one("local").get("core", {}).get("no_scm")):
+        with config.edit("local", validate=False) as local:
+            core = local.setdefault("core", {})
+            if has_git:
+                del core["no_scm"]
+            else:
+                core["no_scm"] = True
+
+
+@contextlib.contextmanager
+def _open(root: Path) -> Iterator[Any]:
+    try:
+        # A stage that runs elsewhere holds DVC's lock for moments: wait, as --wait-for-lock does.
+        with Repo(str(root), _wait_for_lock=True) as repo:
+            yield repo
+    except DvcException as error:
+        raise UserError(f"DVC: {' '.join(str(error).split())}") from error
+
+
+def _describe(stage: Any, changed: set[str], upstream: list[Stage]) -> Stage:
+    is_changed_itself = stage.addressing in changed
+    return Stage(
+        name=stage.addressing,
+        command=stage.cmd,
+        worker=(stage.meta or {}).get("worker") if stage.cmd else None,
+        changed=is_changed_itself,
+        pending=is_changed_itself or any(other.pending for other in upstream),
+    )
