@@ -1,0 +1,220 @@
+"""Plots as PNG bytes: the same bytes for the same data, no state shared between calls.
+
+Colors are those of Okabe & Ito (2008), told apart by color-blind readers; what they say, markers or
+labels say too.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from semigen.report.summary import read_confusion
+
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
+DPI = 110
+MAX_ANNOTATED_CLASSES = 15
+MAX_LABEL_LENGTH = 22
+MAX_FIDELITY_COLUMNS = 20
+
+
+def confusion_png(path_csv: Path) -> bytes:
+    """Return the confusion matrix of a table of ``actual`` and ``predicted``, one line a row.
+
+    Cells are shaded by the share of the actual class; counts are printed for up to 15 classes.
+    """
+    counts = read_confusion(path_csv)
+    n_classes = len(counts)
+    shares = counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0).fillna(0).to_numpy()
+    side = float(np.clip(3.0 + 0.27 * n_classes, 4.0, 15.0))
+    figure = _figure(side + 0.9, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    _name_ticks(axes, [_short(name) for name in counts.index])
+    axes.set(xlabel="predicted", ylabel="actual")
+    if n_classes <= MAX_ANNOTATED_CLASSES:
+        _print_counts(axes, counts.to_numpy(), shares)
+    bar = figure.colorbar(image, shrink=0.7, format=PercentFormatter(1.0))
+    bar.set_label("share of the actual class")
+    return _png(figure)
+
+
+def learning_curve_png(path_csv: Path) -> bytes:
+    """Return the curves of a table: ``epoch`` across, every other column a line.
+
+    Where there is a column ``validation``, its lowest point is marked.
+    """
+    table = pd.read_csv(path_csv)
+    figure = _figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    names = [name for name in table.columns if name != "epoch"]
+    styles = zip((BLUE, ORANGE, GRAY), ("-", "--", ":"), strict=True)
+    for name, (color, dashes) in zip(names, styles, strict=False):
+        axes.plot(table["epoch"], table[name], dashes, color=color, label=name, lw=1.8)
+    if "validation" in names and table["validation"].notna().any():
+        best = table.iloc[int(np.nanargmin(table["validation"]))]
+        axes.plot(best["epoch"], best["validation"], "o", color=ORANGE, ms=7)
+        axes.annotate(
+            f"lowest at epoch {best['epoch']:.0f}",
+            (best["epoch"], best["validation"]),
+            xytext=(0, 10),
+            textcoords="offset points",
+            ha="right" if best["epoch"] > table["epoch"].mean() else "left",
+            color=ORANGE,
+        )
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(names) > 1:
+        axes.legend(frameon=False)
+    _open_frame(axes)
+    return _png(figure)
+
+
+def calibration_png(path_csv: Path) -> bytes:
+    """Return the reliability diagram of a table as ``calibration_table`` makes it."""
+    table = pd.read_csv(path_csv)
+    figure = _figure(5.2, 5.2)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], ":", color=GRAY, label="perfect calibration")
+    upper.plot(
+        table["confidence"], table["accuracy"], "o-", color=BLUE, label="test rows", lw=1.8, ms=6
+    )
+    upper.set(ylabel="share that is right", ylim=(-0.03, 1.03))
+    upper.yaxis.set_major_formatter(PercentFormatter(1.0))
+    upper.legend(frameon=False, loc="upper left")
+    widths = table["bin_high"] - table["bin_low"]
+    lower.bar(table["bin_low"], table["n_rows"], width=widths * 0.92, align="edge", color=BLUE)
+    lower.set(xlabel="probability given to the predicted class", ylabel="test rows", xlim=(0, 1.01))
+    lower.xaxis.set_major_formatter(PercentFormatter(1.0))
+    lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    for axes in (upper, lower):
+        _open_frame(axes)
+    return _png(figure)
+
+
+def selection_png(selection: Mapping[str, Any]) -> bytes:
+    """Return the candidates' cross-validated accuracy and log loss with intervals, best on top."""
+    candidates = sorted(selection["candidates"], key=lambda c: float(c["accuracy"]["value"]))
+    figure = _figure(8.4, 1.3 + 0.36 * len(candidates))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.2, 1])
+    for axes, metric in ((left, "accuracy"), (right, "log_loss")):
+        for row, candidate in enumerate(candidates):
+            _draw_interval(
+                axes,
+                row,
+                candidate[metric],
+                is_labels_only=not candidate["uses"],
+                is_selected=candidate["name"] == selection["selected"],
+            )
+        axes.grid(axis="x", color="#dddddd", lw=0.8)
+        axes.set_axisbelow(True)
+        _open_frame(axes)
+    _name_candidates(left, candidates, selection["selected"])
+    left.xaxis.set_major_formatter(PercentFormatter(1.0))
+    left.set_xlabel("cross-validated accuracy")
+    right.set_xlabel("log loss (lower is better)")
+    _explain_markers(figure)
+    return _png(figure)
+
+
+def fidelity_png(fidelity: Mapping[str, Any]) -> bytes:
+    """Return the columns whose synthetic values are farthest from the real ones, at most 20."""
+    columns = sorted(fidelity["columns"], key=lambda column: -float(column["distance"]))
+    shown = columns[:MAX_FIDELITY_COLUMNS][::-1]
+    figure = _figure(6.4, 1.0 + 0.24 * len(shown))
+    axes = figure.add_subplot()
+    axes.barh(range(len(shown)), [c["distance"] for c in shown], color=BLUE, height=0.7)
+    names = [_short(c["column"]) for c in shown]
+    axes.set_yticks(range(len(shown)), labels=names, parse_math=False)
+    axes.set(xlim=(0, 1), xlabel="distance of synthetic from real values (0 alike, 1 apart)")
+    axes.axvline(fidelity["mean_distance"], color=ORANGE, ls="--", lw=1.4)
+    axes.text(
+        fidelity["mean_distance"] + 0.01, -0.3, "mean of all columns", color=ORANGE, va="bottom"
+    )
+    _open_frame(axes)
+    return _png(figure)
+
+
+def _draw_interval(
+    axes: Axes, row: int, figure: Mapping[str, float], *, is_labels_only: bool, is_selected: bool
+) -> None:
+    color = ORANGE if is_labels_only else BLUE
+    axes.plot([figure["low"], figure["high"]], [row, row], color=color, lw=2)
+    axes.plot(
+        figure["value"],
+        row,
+        "D" if is_selected else "o",
+        color=color,
+        mfc="white" if is_labels_only else color,
+        mew=2,
+        ms=9 if is_selected else 6,
+    )
+
+
+def _name_candidates(axes: Axes, candidates: list[dict[str, Any]], selected: str) -> None:
+    names = [_short(candidate["name"], 34) for candidate in candidates]
+    axes.set_yticks(range(len(names)), labels=names, parse_math=False)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    for label, candidate in zip(axes.get_yticklabels(), candidates, strict=True):
+        label.set_fontweight("bold" if candidate["name"] == selected else "normal")
+
+
+def _explain_markers(figure: Figure) -> None:
+    keys = [
+        Line2D([], [], marker="o", color=ORANGE, mfc="white", mew=2, lw=2, label="labels only"),
+        Line2D([], [], marker="o", color=BLUE, lw=2, label="uses unlabeled or synthetic rows"),
+        Line2D([], [], marker="D", color=GRAY, ls="", ms=9, label="selected"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
+
+
+def _name_ticks(axes: Axes, names: list[str]) -> None:
+    size = 9 if len(names) <= 15 else 8 if len(names) <= 30 else 6.5
+    is_wide = max(map(len, names)) * len(names) > 60
+    at = range(len(names))
+    axes.set_xticks(
+        at, labels=names, rotation=90 if is_wide else 0, fontsize=size, parse_math=False
+    )
+    axes.set_yticks(at, labels=names, fontsize=size, parse_math=False)
+
+
+def _print_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    for row, column in np.argwhere(counts > 0):
+        axes.text(
+            column,
+            row,
+            str(counts[row, column]),
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if shares[row, column] > 0.55 else "black",
+        )
+
+
+def _short(name: object, length: int = MAX_LABEL_LENGTH) -> str:
+    text = " ".join(str(name).split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def _open_frame(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # The name and version of the writing program would make the bytes differ.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
