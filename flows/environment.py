@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ TERSE_LOGS = {
     f"{LOGGING}LEVEL": "WARNING",
     f"{LOGGING}LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     f"{LOGGING}LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
-    f"{LOGGING}FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(flow_name)-10s  %(message)s",
+    f"{LOGGING}FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  flow        %(message)s",
     f"{LOGGING}FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_name)-10s  %(message)s",
 }
 
@@ -38,3 +39,9 @@ def prepare(directory: Path) -> None:
             settings["PREFECT_PROFILES_PATH"] = str(profiles)
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("prefect.task_runs").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what Prefect says of a failed state, with an empty traceback, before saying it again."""
+    return not str(record.msg).startswith("Task run failed with state: ")

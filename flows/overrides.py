@@ -15,7 +15,6 @@ from semigen.artifacts import write_text
 from semigen.config import Params, explain
 from semigen.errors import UserError
 
-
 UNSET = "unset"
 """Stands for the value of a parameter that the file does not name."""
 

@@ -1,0 +1,108 @@
+"""Label new rows with the trained classifier, as a Prefect flow.
+
+``python -m tasks predict`` does the same without Prefect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+from prefect.artifacts import create_table_artifact
+from prefect.states import Failed
+
+from flows.command import add_debug, run_flow
+from semigen.errors import UserError
+
+
+@flow(name="predict")
+def predict(
+    input: str,  # noqa: A002 - the name of the command's option
+    output: str,
+    model: str = "models/classifier",
+    keep_columns: bool = False,
+    impute_missing_columns: bool = False,
+) -> list[dict[str, Any]] | State[Any]:
+    """Label the rows of a table.
+
+    Args:
+        input: CSV or Parquet table of new rows.
+        output: CSV or Parquet table to write.
+        model: Folder of the classifier.
+        keep_columns: Also write the input's own columns.
+        impute_missing_columns: Treat feature columns that the input lacks as missing values.
+
+    Returns:
+        One row a predicted class: how many rows got it and how novel these are on average.
+    """
+    from semigen.sources import read_table
+    from tasks.predict import predict_table
+
+    try:
+        predict_table(
+            Path(input),
+            Path(output),
+            Path(model),
+            keep_columns=keep_columns,
+            impute_missing_columns=impute_missing_columns,
+        )
+    except UserError as error:
+        return Failed(message=str(error))
+    summary = summarize(read_table(output))
+    create_table_artifact(summary, key="predictions", description=f"{input} labeled in {output}")
+    return summary
+
+
+def summarize(predictions: Any) -> list[dict[str, Any]]:
+    """Count rows and average ``novelty`` by ``prediction``, the most frequent class first."""
+    by_class = predictions.groupby("prediction", sort=True)["novelty"].agg(["size", "mean"])
+    return [
+        {"prediction": label, "rows": int(n), "mean_novelty": round(float(novelty), 4)}
+        for label, n, novelty in by_class.sort_values(
+            "size", ascending=False, kind="stable"
+        ).itertuples()
+    ]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flows.predict", description=__doc__)
+    parser.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
+    parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
+    parser.add_argument("--model", default="models/classifier", help="folder of the classifier")
+    parser.add_argument(
+        "--keep-columns", action="store_true", help="also write the input's own columns"
+    )
+    parser.add_argument(
+        "--impute-missing-columns",
+        action="store_true",
+        help="treat feature columns that the input lacks as missing values",
+    )
+    add_debug(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = vars(build_parser().parse_args(argv))
+    debug = arguments.pop("debug")
+
+    def check() -> None:
+        for name in ("input", "model"):
+            if not Path(arguments[name]).exists():
+                raise UserError(f"{arguments[name]}: no such file; check --{name}")
+
+    def report(summary: list[dict[str, Any]]) -> None:
+        print(f"{arguments['output']}: {sum(row['rows'] for row in summary)} rows labeled")
+        for row in summary:
+            print(f"  {row['prediction']}: {row['rows']} (mean novelty {row['mean_novelty']:.2f})")
+
+    return run_flow(
+        lambda: predict(**arguments, return_state=True), check=check, then=report, debug=debug
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

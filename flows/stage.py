@@ -1,0 +1,115 @@
+"""One stage in a process of its own, by DVC, its output passed on line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flows.dvc_graph import Stage
+from semigen.errors import UserError
+
+CHATTER = re.compile(
+    r"^$|^(Running stage|Stage|Verifying data sources in stage:?) '"
+    r"|^(Updating|Generating) lock file|^Use `dvc push`|^To (track the changes|enable auto stag)"
+    r"|^\t(git add|dvc config core.autostage)|^ERROR: failed to reproduce '"
+)
+"""What DVC says beside the stage's own output."""
+GRACE_SECONDS = 5.0
+"""How long an interrupted stage has to tidy up."""
+
+
+def reproduce(
+    stage: Stage,
+    root: Path,
+    *,
+    force: bool = False,
+    debug: bool = False,
+    log: Callable[[str], None] = print,
+) -> bool:
+    """Run ``dvc repro`` for one stage alone.
+
+    Args:
+        stage: Which one; those that it depends on must be up to date.
+        root: The project's root.
+        force: Run it even if nothing changed.
+        debug: Pass on DVC's own messages too.
+        log: Takes each line of output.
+
+    Returns:
+        Whether the stage ran; False if DVC had its outputs in the cache.
+
+    Raises:
+        UserError: If the stage failed; the message is the stage's own ``error:`` line.
+    """
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage.name]
+    lines = []
+    with _child(command + ["--force"] * force, root) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if debug or not is_chatter(lines[-1], stage):
+                log(lines[-1])
+        status = process.wait()
+    if status:
+        raise UserError(failure(lines, stage, status))
+    return any(line.startswith("Running stage '") for line in lines)
+
+
+def is_chatter(line: str, stage: Stage) -> bool:
+    """Return whether a line is DVC's own and says nothing new."""
+    return bool(CHATTER.search(line)) or line == f"> {stage.command}"
+
+
+def failure(lines: list[str], stage: Stage, status: int) -> str:
+    """Return in one line why a stage failed: in its own words, else in DVC's."""
+    for prefix in ("error: ", "ERROR: "):
+        told = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+        if told:
+            return told[-1]
+    return f"stage {stage.name!r} ended with exit code {status}"
+
+
+@contextlib.contextmanager
+def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a process in a group of its own, which ends when the block does."""
+    here = str(Path(sys.executable).parent)  # where the stages' `python` is
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and all that it started: ask first, so that temporary files are removed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,0 +1,90 @@
+"""The closing words of a retraining run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from semigen.artifacts import Layout, read_json
+
+
+def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | None = None) -> None:
+    """Print the score, the time of each stage, where things lie, and what to do next.
+
+    Args:
+        layout: The project's files.
+        ran: For each stage whether it ran; the others were up to date.
+        console: Where to print; the terminal by default.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(score_table(read_json(layout.metrics)))
+    console.print()
+    console.print(stage_table(read_json(layout.timings) if layout.timings.exists() else {}, ran))
+    console.print()
+    console.print(f"Report  {_here(layout.report, layout)}")
+    console.print(f"Model   {_here(layout.classifier, layout)}")
+    console.print("\nNext")
+    for command, purpose in next_commands(layout):
+        console.print(f"  {command}", markup=False)
+        console.print(f"      {purpose}", style="dim", markup=False)
+
+
+def score_table(metrics: dict[str, Any]) -> Table:
+    """Return accuracy, that of the labels alone, and the gain, with intervals, in percent."""
+    table = Table.grid(padding=(0, 2))
+    accuracy, alone = metrics["test"]["accuracy"], metrics["labels_only"]["accuracy"]
+    gain = metrics["gain"]["accuracy"]
+    rows = f"{metrics['n_test']} test rows"
+    table.add_row("Accuracy", percent(accuracy), f"{rows}, {metrics['selected']}", style="bold")
+    table.add_row("Labels only", percent(alone), f"{metrics['n_labeled']} labeled rows")
+    table.add_row("Gain", percent(gain, "points", sign="+"), f"p = {gain['p_value']:.2g}")
+    return table
+
+
+def stage_table(timings: Mapping[str, float], ran: Mapping[str, bool]) -> Table:
+    """Return the seconds of each stage that ran, ``Cached`` for the others."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for stage, has_run in ran.items():
+        table.add_row(stage, f"{timings.get(stage, 0):.1f} s" if has_run else "Cached")
+    return table
+
+
+def percent(estimate: Mapping[str, float], unit: str = "%", sign: str = "") -> str:
+    """Return an estimate in hundredths, as ``95.0 % [92.5, 97.2]``."""
+    value, low, high = (
+        format(100 * estimate[key], f"{sign}.1f") for key in ("value", "low", "high")
+    )
+    return f"{value} {unit} [{low}, {high}]"
+
+
+def next_commands(layout: Layout) -> list[tuple[str, str]]:
+    """Return three commands that a user would want now, and what each is for."""
+    python = _here(Path(sys.executable), layout) if _is_inside(sys.executable, layout) else "python"
+    return [
+        (
+            f"{python} -m flows.predict --input data/samples/test.csv --output predictions.csv",
+            "label new rows",
+        ),
+        (
+            f"{python} -m flows.train -S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv "
+            "-S data.target=COLUMN",
+            "train on your own tables",
+        ),
+        ("make ui", "see runs, logs and plots in the browser"),
+    ]
+
+
+def _is_inside(path: str, layout: Layout) -> bool:
+    return Path(path).absolute().is_relative_to(layout.root)
+
+
+def _here(path: Path, layout: Layout) -> str:
+    return str(path.absolute().relative_to(layout.root))

@@ -1,0 +1,136 @@
+"""Retrain: every stage of the pipeline that is not up to date, each as a Prefect task run.
+
+``python -m flows.train`` does what ``dvc repro`` does, and each sees the other's work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import State, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed
+
+from flows.command import add_debug, run_flow
+from flows.dvc_graph import Stage, is_changed, plan, settle_scm
+from flows.overrides import apply_overrides, overridden
+from flows.publish import publish
+from flows.stage import reproduce
+from flows.summary import print_summary
+from semigen.artifacts import Layout
+from semigen.config import Params
+from semigen.errors import UserError
+
+CACHED = "Cached"
+"""Name of the state of a stage that is up to date."""
+
+
+@flow(name="train")
+def train(
+    overrides: Sequence[str] = (), force: bool = False, debug: bool = False
+) -> dict[str, bool] | State[Any]:
+    """Bring ``report`` and all that it depends on up to date.
+
+    Args:
+        overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``; they stay.
+        force: Run every stage, also those that are up to date.
+        debug: Log DVC's messages too.
+
+    Returns:
+        For each stage whether it ran; the others were up to date.
+    """
+    layout = Layout()
+    try:
+        for change in apply_overrides(overrides, layout.params):
+            get_run_logger().info("params.yaml  %s", change)
+        Params.load(layout.params)
+        settle_scm(layout.root)
+        stages = plan(layout.root)
+    except UserError as error:
+        return Failed(message=str(error))
+    ran = {}
+    for stage in stages:
+        state = _as_task(stage)(stage, force=force, debug=debug, return_state=True)
+        if not state.is_completed():
+            return Failed(message=state.message)
+        ran[stage.name] = state.name != CACHED
+    return ran
+
+
+@task(cache_policy=NO_CACHE)
+def run_stage(stage: Stage, *, force: bool, debug: bool) -> State[Any]:
+    """Run a stage unless it is up to date; its state is then named ``CACHED``."""
+    layout, logger = Layout(), get_run_logger()
+    force = force or (stage.name == "report" and is_report_stale(layout))
+    try:
+        ran = is_due(stage, layout, force=force) and reproduce(
+            stage, layout.root, force=force, debug=debug, log=logger.info
+        )
+    except UserError as error:
+        publish(stage.name, layout)
+        return Failed(message=str(error))
+    publish(stage.name, layout)
+    return Completed() if ran else Completed(name=CACHED)
+
+
+def is_due(stage: Stage, layout: Layout, *, force: bool) -> bool:
+    """Return whether a stage must run.
+
+    The plan says which stages may have to; by the time it is a stage's turn, those before it may
+    have run and left the same files as before.
+    """
+    return force or (stage.pending and is_changed(layout.root, stage.name))
+
+
+def is_report_stale(layout: Layout) -> bool:
+    """Return whether the HTML page, which DVC does not track, is absent or of an earlier result."""
+    if not (layout.report.exists() and layout.metrics.exists()):
+        return True
+    return layout.report.stat().st_mtime < layout.metrics.stat().st_mtime
+
+
+def _as_task(stage: Stage) -> Any:
+    return run_stage.with_options(
+        name=stage.name, task_run_name=stage.name, tags=[stage.worker] if stage.worker else []
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flows.train", description=__doc__)
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a parameter in params.yaml first, as in `dvc exp run -S`; may be repeated",
+    )
+    parser.add_argument("--force", action="store_true", help="run stages that are up to date too")
+    add_debug(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    layout = Layout()
+
+    def check() -> None:  # before a server is started, what would be refused anyway
+        if arguments.overrides:
+            overridden(arguments.overrides, layout.params)
+        else:
+            Params.load(layout.params)
+
+    return run_flow(
+        lambda: train(arguments.overrides, arguments.force, arguments.debug, return_state=True),
+        check=check,
+        then=lambda ran: print_summary(layout, ran),
+        debug=arguments.debug,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""A toy project under real DVC, whose stages take no time, and a home for temporary servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+DVC_YAML = """
+stages:
+  sample:
+    cmd: python toy.py sample
+    params: [seed]
+    outs: [labeled.csv]
+  validate:
+    cmd: python toy.py validate
+    params: [validate]
+    deps: [labeled.csv]
+    outs: [schema.json]
+  train:
+    cmd: python toy.py train
+    params: [train]
+    deps: [schema.json]
+    outs: [model]
+    meta: {worker: gpu}
+  evaluate:
+    cmd: python toy.py evaluate
+    deps: [model]
+    metrics: [reports/metrics.json: {cache: false}]
+  report:
+    cmd: python toy.py report
+    deps: [reports/metrics.json]
+    outs: [reports/model_card.md: {cache: false, persist: true}]
+  unrelated:
+    cmd: python toy.py unrelated
+    deps: [labeled.csv]
+    outs: [elsewhere]
+"""
+PARAMS_YAML = """\
+seed: 42 # of everything
+validate:
+  min_rows_per_class: 2
+train: # the classifier
+  hidden_dims: [128, 64] # widths
+  epochs: 50 # passes
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+
+    def ran(self) -> list[str]:
+        """Return the stages whose commands ran since the last call."""
+        log = self.root / "ran"
+        stages = log.read_text().split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return stages
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.root / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a newcomer: no Prefect server, state of a temporary one out of the way."""
+    inherited = {name: os.environ[name] for name in os.environ if not name.startswith("PREFECT_")}
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {
+        **inherited,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": str(REPOSITORY),
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, environment: dict[str, str]) -> Project:
+    """A toy project without git, as from an unpacked archive."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "params.yaml").write_text(PARAMS_YAML)
+    shutil.copy(Path(__file__).with_name("toy.py"), tmp_path)
+    return Project(tmp_path, environment)
+
+
+@pytest.fixture
+def settled(project: Project) -> Project:
+    """The toy project with DVC told that there is no git."""
+    from flows.dvc_graph import settle_scm
+
+    settle_scm(project.root)
+    return project
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]

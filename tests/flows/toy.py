@@ -1,0 +1,53 @@
+"""Stages of a toy project: each writes what the flow and DVC look for, in no time."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+ESTIMATE = {"value": 0.9, "low": 0.8, "high": 1.0}
+
+
+def sample() -> None:
+    Path("labeled.csv").write_text("1\n")
+
+
+def validate() -> None:
+    """Pass on whether rows are many: other rows, the same schema."""
+    content = Path("labeled.csv").read_text()
+    if "bad" in content:
+        sys.exit("error: labeled.csv: column 'a', row 1: 'bad' is not a number")
+    Path("schema.json").write_text(json.dumps({"columns": 1}))
+
+
+def train() -> None:
+    print("fitting", flush=True)
+    if Path("slow").exists():
+        Path("started").touch()
+        time.sleep(60)
+        Path("survived").touch()
+    Path("model").write_text(Path("schema.json").read_text())
+
+
+def evaluate() -> None:
+    metrics = {"accuracy": ESTIMATE}
+    gain = {"accuracy": {**ESTIMATE, "p_value": 0.01}}
+    figures = {"test": metrics, "labels_only": metrics, "gain": gain, "selected": "mlp"}
+    counts = {"n_labeled": 50, "n_unlabeled": 1000, "n_test": 360}
+    write("reports/metrics.json", json.dumps({**counts, **figures}))
+
+
+def report() -> None:
+    write("reports/model_card.md", "# Model\n")
+    write("reports/report.html", "<p>report</p>")
+
+
+def write(path: str, text: str) -> None:
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text(text)
+
+
+if __name__ == "__main__":
+    with Path("ran").open("a") as log:
+        log.write(f"{sys.argv[1]}\n")
+    globals()[sys.argv[1]]()
