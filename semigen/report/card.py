@@ -130,7 +130,7 @@ def _figures(
         "",
         *_table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),
         "",
-        verdict(metrics, selection, confidence).sentence
+        _text(verdict(metrics, selection, confidence).sentence)
         + f" Always naming the most frequent class would score {majority_share(confusion):.1%}.",
         *(["", note] if note else []),
     )

@@ -21,6 +21,8 @@ MAX_EXAMPLE_ROWS = 12
 MAX_EXAMPLE_COLUMNS = 12
 MAX_LISTED = 25
 MAX_CLASSES_SHOWN = 12
+PIXELS_PER_INCH = 88
+"""Size of plots on the page; they have more pixels than that, for dense screens and print."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def example_rows(synthetic: pd.DataFrame, schema: TableSchema) -> ExampleRows:
     features = [c.name for c in schema.features if c.name in synthetic and c.name not in fixed]
     n_shown = min(len(features), MAX_EXAMPLE_COLUMNS - len(fixed))
     picked = np.linspace(0, max(len(features) - 1, 0), n_shown).round().astype(int)
-    shown = fixed[:1] + [features[i] for i in picked] + fixed[1:]
+    shown = fixed + [features[i] for i in picked]
     # The first row of every class, then the second, until there are enough.
     turn = synthetic.groupby(schema.target).cumcount()
     rows = synthetic.loc[turn.sort_values(kind="stable").index[:MAX_EXAMPLE_ROWS], shown]
@@ -137,27 +139,39 @@ def _list_section(section: BaseModel, prefix: str) -> list[Parameter]:
             listed += _list_section(value, f"{name}.")
             continue
         is_default = value == field.get_default(call_default_factory=True)
-        meaning = " ".join((field.description or "").split())
+        meaning = " ".join((field.description or "").replace("``", "").split())
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
         listed.append(Parameter(name, shown, is_default, meaning))
     return listed
 
 
-def _images(content: ReportContent) -> dict[str, str | None]:
-    """Return data URIs by plot; None where there is nothing to draw."""
+@dataclass(frozen=True)
+class Image:
+    """A plot as a data URI, and its width on the page in CSS pixels."""
+
+    uri: str
+    width: int
+
+    @classmethod
+    def of(cls, png: bytes) -> Image:
+        # A PNG's width is the first field of its header.
+        width = int.from_bytes(png[16:20], "big") * PIXELS_PER_INCH // plots.DPI
+        return cls("data:image/png;base64," + base64.b64encode(png).decode("ascii"), width)
+
+
+def _images(content: ReportContent) -> dict[str, Image | None]:
+    """Return images by plot; None where there is nothing to draw."""
     drawn = {
         "pretrain": plots.learning_curve_png(content.plots["pretrain"]),
         "train": plots.learning_curve_png(content.plots["train"]),
         "confusion": plots.confusion_png(content.plots["confusion"]),
-        "calibration": plots.calibration_png(content.plots["calibration"]),
+        "calibration": plots.calibration_png(
+            content.plots["calibration"], content.params.evaluate.confidence
+        ),
         "selection": plots.selection_png(content.selection),
         "fidelity": plots.fidelity_png(content.fidelity) if content.fidelity["columns"] else None,
     }
-    return {name: None if png is None else _data_uri(png) for name, png in drawn.items()}
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return {name: None if png is None else Image.of(png) for name, png in drawn.items()}
 
 
 def _cell(value: Any) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -21,7 +23,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from semigen.report.summary import read_confusion
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
-DPI = 110
+DPI = 160
 MAX_ANNOTATED_CLASSES = 15
 MAX_LABEL_LENGTH = 22
 MAX_FIDELITY_COLUMNS = 20
@@ -38,12 +40,17 @@ def confusion_png(path_csv: Path) -> bytes:
     side = float(np.clip(3.0 + 0.27 * n_classes, 4.0, 15.0))
     figure = _figure(side + 0.9, side)
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # A linear scale would leave the errors, single percents of a class, invisible.
+    scale = PowerNorm(0.5, vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", norm=scale)
     _name_ticks(axes, [_short(name) for name in counts.index])
     axes.set(xlabel="predicted", ylabel="actual")
     if n_classes <= MAX_ANNOTATED_CLASSES:
-        _print_counts(axes, counts.to_numpy(), shares)
-    bar = figure.colorbar(image, shrink=0.7, format=PercentFormatter(1.0))
+        _print_counts(axes, counts.to_numpy(), np.asarray(scale(shares)))
+    ticks = [0, 0.01, 0.05, 0.2, 0.5, 1]
+    bar = figure.colorbar(
+        image, shrink=0.7, aspect=30, ticks=ticks, format=PercentFormatter(1.0, decimals=0)
+    )
     bar.set_label("share of the actual class")
     return _png(figure)
 
@@ -79,15 +86,18 @@ def learning_curve_png(path_csv: Path) -> bytes:
     return _png(figure)
 
 
-def calibration_png(path_csv: Path) -> bytes:
-    """Return the reliability diagram of a table as ``calibration_table`` makes it."""
+def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
+    """Return the reliability diagram of a table as ``calibration_table`` makes it.
+
+    Each bin's accuracy has its Wilson interval (1927), since bins may hold few rows.
+    """
     table = pd.read_csv(path_csv)
     figure = _figure(5.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], ":", color=GRAY, label="perfect calibration")
-    upper.plot(
-        table["confidence"], table["accuracy"], "o-", color=BLUE, label="test rows", lw=1.8, ms=6
-    )
+    low, high = wilson_interval(table["accuracy"], table["n_rows"], confidence)
+    upper.vlines(table["confidence"], low, high, color=BLUE, lw=1.6)
+    upper.plot(table["confidence"], table["accuracy"], "o", color=BLUE, label="test rows", ms=6)
     upper.set(ylabel="share that is right", ylim=(-0.03, 1.03))
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
     upper.legend(frameon=False, loc="upper left")
@@ -99,6 +109,17 @@ def calibration_png(path_csv: Path) -> bytes:
     for axes in (upper, lower):
         _open_frame(axes)
     return _png(figure)
+
+
+def wilson_interval(
+    shares: pd.Series, n_rows: pd.Series, confidence: float
+) -> tuple[pd.Series, pd.Series]:
+    """Return lower and upper limits of binomial shares observed in so many rows."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    center = (shares + z**2 / (2 * n_rows)) / (1 + z**2 / n_rows)
+    spread = z * np.sqrt(shares * (1 - shares) / n_rows + (z / (2 * n_rows)) ** 2)
+    half_width = spread / (1 + z**2 / n_rows)
+    return center - half_width, center + half_width
 
 
 def selection_png(selection: Mapping[str, Any]) -> bytes:
@@ -119,6 +140,7 @@ def selection_png(selection: Mapping[str, Any]) -> bytes:
         axes.set_axisbelow(True)
         _open_frame(axes)
     _name_candidates(left, candidates, selection["selected"])
+    left.xaxis.set_major_locator(MaxNLocator(nbins=5))
     left.xaxis.set_major_formatter(PercentFormatter(1.0))
     left.set_xlabel("cross-validated accuracy")
     right.set_xlabel("log loss (lower is better)")
@@ -136,10 +158,9 @@ def fidelity_png(fidelity: Mapping[str, Any]) -> bytes:
     names = [_short(c["column"]) for c in shown]
     axes.set_yticks(range(len(shown)), labels=names, parse_math=False)
     axes.set(xlim=(0, 1), xlabel="distance of synthetic from real values (0 alike, 1 apart)")
-    axes.axvline(fidelity["mean_distance"], color=ORANGE, ls="--", lw=1.4)
-    axes.text(
-        fidelity["mean_distance"] + 0.01, -0.3, "mean of all columns", color=ORANGE, va="bottom"
-    )
+    label = f"mean of all {len(columns)} columns"
+    axes.axvline(fidelity["mean_distance"], color=ORANGE, ls="--", lw=1.6, label=label)
+    figure.legend(loc="outside upper right", frameon=False)
     _open_frame(axes)
     return _png(figure)
 
@@ -187,7 +208,7 @@ def _name_ticks(axes: Axes, names: list[str]) -> None:
     axes.set_yticks(at, labels=names, fontsize=size, parse_math=False)
 
 
-def _print_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+def _print_counts(axes: Axes, counts: np.ndarray, shades: np.ndarray) -> None:
     for row, column in np.argwhere(counts > 0):
         axes.text(
             column,
@@ -196,7 +217,7 @@ def _print_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
             ha="center",
             va="center",
             fontsize=9,
-            color="white" if shares[row, column] > 0.55 else "black",
+            color="white" if shades[row, column] > 0.6 else "black",
         )
 
 

@@ -29,7 +29,9 @@ METRIC_TEXTS = {
     "balanced_accuracy": MetricText(
         "Balanced accuracy", "mean over classes of the share labeled correctly", True
     ),
-    "macro_f1": MetricText("Macro F1", "mean over classes of precision and recall's F1", True),
+    "macro_f1": MetricText(
+        "Macro F1", "mean over classes of F1, the balance of precision and recall", True
+    ),
     "log_loss": MetricText(
         "Log loss", "surprise at the true label in nats; lower is better", False
     ),
@@ -64,20 +66,20 @@ def verdict(metrics: Mapping[str, Any], selection: Mapping[str, Any], confidence
         )
     gain = metrics["gain"]["accuracy"]
     interval = (
-        f"between {points(gain['low'])} and {points(gain['high'])} at "
-        f"{confidence:.0%} confidence, {p_value_text(gain['p_value'])}"
+        f"{points(gain['low'])} to {points(gain['high'])} at {confidence:.0%} confidence, "
+        f"p-value {p_value_text(gain['p_value'])}"
     )
     if gain["low"] > 0:
         return Verdict(
             "helped",
-            f"Unlabeled rows helped: accuracy is {points(gain['value'])} points above labels only "
-            f"({interval}).",
+            f"Unlabeled rows helped: accuracy is {100 * gain['value']:.1f} points above labels "
+            f"only ({interval}).",
         )
     if gain["high"] < 0:
         return Verdict(
             "worse",
-            f"Unlabeled rows made it worse: accuracy is {points(gain['value'])} points from labels "
-            f"only ({interval}). Use the labels-only classifier.",
+            f"Unlabeled rows made it worse: accuracy is {-100 * gain['value']:.1f} points below "
+            f"labels only ({interval}). Prefer the labels-only classifier.",
         )
     return Verdict(
         "not shown",
@@ -140,8 +142,8 @@ def points(share: float) -> str:
 
 
 def p_value_text(p_value: float) -> str:
-    """Return ``p = 0.03``, or ``p < 0.001``."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    """Return two digits, or ``<0.001``."""
+    return "<0.001" if p_value < 0.001 else f"{p_value:.2g}"
 
 
 def read_confusion(path: Path) -> pd.DataFrame:
@@ -171,7 +173,7 @@ def class_figures(confusion: pd.DataFrame) -> pd.DataFrame:
     return figures.reset_index().sort_values("recall", kind="stable", ignore_index=True)
 
 
-def frequent_confusions(confusion: pd.DataFrame, n_most: int = 8) -> pd.DataFrame:
+def frequent_confusions(confusion: pd.DataFrame, n_most: int = 6) -> pd.DataFrame:
     """Return the most frequent errors: actual, predicted, rows, share of the actual class."""
     counts, names = confusion.to_numpy(), confusion.index
     errors = [(a, p) for a, p in np.argwhere(counts > 0) if a != p]

@@ -1,0 +1,102 @@
+"""What the card must say, and what it must not let data say."""
+
+import pandas as pd
+import pytest
+
+from semigen.evaluation.metrics import METRICS
+from semigen.report.card import model_card
+from semigen.schema import ColumnSchema, TableSchema
+
+
+def make_card(**changes):
+    estimate = {"value": 0.8, "low": 0.7, "high": 0.9}
+    gain = {"value": 0.1, "low": 0.02, "high": 0.18, "p_value": 0.01}
+    classes = ["no", "yes"]
+    candidates = [
+        {"name": "forest", "uses": [], "accuracy": estimate, "log_loss": estimate},
+        {"name": "mlp", "uses": ["synthetic"], "accuracy": estimate, "log_loss": estimate},
+    ]
+    content = {
+        "schema": TableSchema(
+            columns=(
+                ColumnSchema(name="age", kind="numeric"),
+                ColumnSchema(name="id", kind="ignore", reason="looks like a row number"),
+            ),
+            target="churn",
+            classes=tuple(classes),
+        ),
+        "validation": {
+            "n_rows": {"labeled": 30, "unlabeled": 900, "test": 100},
+            "files": {"labeled": "a.csv", "unlabeled": "b.csv", "test": "a.csv"},
+            "ignored_columns": [{"column": "id", "reason": "looks like a row number"}],
+            "results": [],
+        },
+        "selection": {
+            "selected": "mlp", "labels_only": "forest", "n_splits": 6,
+            "reason": "Lowest log loss.", "candidates": candidates,
+        },
+        "fidelity": {
+            "n_real": 900, "n_synthetic": 300, "n_drawn": 400, "accepted_share": 0.75,
+            "mean_distance": 0.1, "max_distance": 0.3, "correlation_difference": 0.05,
+        },
+        "metrics": {
+            "n_labeled": 30, "n_unlabeled": 900, "n_test": 100, "selected": "mlp",
+            "test": dict.fromkeys(METRICS, estimate),
+            "labels_only": dict.fromkeys(METRICS, estimate),
+            "gain": dict.fromkeys(METRICS, gain),
+        },
+        "confusion": pd.DataFrame([[60, 10], [12, 18]], index=classes, columns=classes),
+        "confidence": 0.95,
+    }  # fmt: skip
+    return model_card(**{**content, **changes})
+
+
+def test_says_what_was_measured():
+    card = make_card()
+    for expected in (
+        "predicts the column churn (2 classes) from 1 feature columns",
+        "candidate mlp, which learns from the labels and synthetic rows",
+        "| labeled | a.csv | 30 |",
+        "Ignored columns: id (looks like a row number).",
+        "| Accuracy | 80.0% (70.0 to 90.0) | 80.0% (70.0 to 90.0) | +10.0 (+2.0 to +18.0) | 0.01 |",
+        "Unlabeled rows helped",
+        "Always naming the most frequent class would score 70.0%",
+        "Lowest log loss.",
+        "300 rows, 75% of those drawn",
+        "The weakest class is yes: 60.0% of its 30 test rows",
+    ):
+        assert expected in card, expected
+
+
+@pytest.mark.parametrize("word", ["Fairness", "Privacy", "membership inference", "Intended use"])
+def test_says_what_was_not_measured(word):
+    assert word in make_card()
+
+
+def test_tables_keep_their_columns_whatever_the_names():
+    name = "a|b\n| c `d` <script> [x](y)"
+    estimate = {"value": 0.8, "low": 0.7, "high": 0.9}
+    candidates = [{"name": name, "uses": [], "accuracy": estimate, "log_loss": estimate}]
+    card = make_card(
+        selection={
+            "selected": name, "labels_only": name, "n_splits": 2, "reason": name,
+            "candidates": candidates,
+        }
+    )  # fmt: skip
+    row = next(line for line in card.splitlines() if line.startswith("| a\\|b"))
+    assert row.replace("\\|", "").count("|") == 5
+    assert "<script>" not in card.replace("\\<", "")
+    assert "\\[x\\](y)" in card
+
+
+def test_lists_findings_of_validation():
+    finding = {"success": False, "severity": "warning", "message": "7 values of age are missing"}
+    validation = {
+        "n_rows": {"labeled": 1, "unlabeled": 1, "test": 1},
+        "files": {},
+        "ignored_columns": [],
+        "results": [finding, {**finding, "success": True, "message": "all well"}],
+    }
+    card = make_card(validation=validation)
+    assert "- Data: 7 values of age are missing" in card
+    assert "all well" not in card

@@ -1,0 +1,106 @@
+import pandas as pd
+import pytest
+
+from semigen.report import summary
+
+
+def metrics_with(value, low, high, p_value=0.5):
+    gain = {"value": value, "low": low, "high": high, "p_value": p_value}
+    return {"n_test": 20, "gain": {"accuracy": gain}, "test": {"accuracy": {"value": 0.9}}}
+
+
+def selection_of(uses):
+    return {"selected": "m", "labels_only": "m", "candidates": [{"name": "m", "uses": uses}]}
+
+
+@pytest.mark.parametrize(
+    ("gain", "uses", "outcome", "says"),
+    [
+        ((0.1, 0.02, 0.2, 0.0004), ["unlabeled"], "helped", "10.0 points above labels only"),
+        ((0.1, 0.02, 0.2, 0.0004), ["unlabeled"], "helped", "p-value <0.001"),
+        ((0.01, -0.02, 0.04), ["synthetic"], "not shown", "+1.0 points, may be chance"),
+        ((0.01, 0.0, 0.04), ["synthetic"], "not shown", "(+0.0 to +4.0 at 90% confidence"),
+        ((-0.03, -0.05, -0.01), ["unlabeled"], "worse", "3.0 points below labels only"),
+        ((0.1, 0.02, 0.2), [], "not used", "selected m, which learns from labels alone"),
+    ],
+)
+def test_verdict_is_on_the_side_of_the_whole_interval(gain, uses, outcome, says):
+    found = summary.verdict(metrics_with(*gain), selection_of(uses), confidence=0.9)
+    assert found.outcome == outcome
+    assert says in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("metric", "gain", "direction"),
+    [
+        ("accuracy", (0.1, 0.05, 0.2), "better"),
+        ("accuracy", (-0.1, -0.2, -0.05), "worse"),
+        ("log_loss", (-0.1, -0.2, -0.05), "better"),
+        ("calibration_error", (0.1, 0.05, 0.2), "worse"),
+        ("roc_auc", (0.1, -0.05, 0.2), "unclear"),
+        ("log_loss", (0.0, 0.0, 0.0), "unclear"),
+    ],
+)
+def test_lower_loss_is_better(metric, gain, direction):
+    found = dict(zip(("value", "low", "high"), gain, strict=True))
+    assert summary.gain_direction(metric, found) == direction
+
+
+def test_figures_as_text():
+    estimate = {"value": 0.93125, "low": 0.9, "high": 0.96}
+    assert summary.estimate_text("accuracy", estimate) == "93.1% (90.0 to 96.0)"
+    assert summary.estimate_text("log_loss", estimate) == "0.931 (0.900 to 0.960)"
+    assert summary.gain_text("accuracy", {"value": -0.0123, "low": -0.03, "high": 0.0}) == (
+        "\u22121.2 (\u22123.0 to +0.0)"
+    )
+    assert summary.points(-0.0) == "+0.0"
+
+
+def test_no_error_is_cautioned_against():
+    assert summary.no_error_note(metrics_with(0, 0, 0)) is None
+    perfect = {"n_test": 20, "test": {"accuracy": {"value": 1.0}}}
+    assert "20 rows cannot show perfection" in summary.no_error_note(perfect)
+
+
+@pytest.fixture
+def confusion():
+    """Class c has no test row; b is never predicted."""
+    names = ["a", "b", "c"]
+    return pd.DataFrame([[6, 0, 2], [3, 0, 1], [0, 0, 0]], index=names, columns=names)
+
+
+def test_class_figures(confusion):
+    figures = summary.class_figures(confusion).set_index("class")
+    assert figures.index.tolist() == ["b", "a", "c"]
+    assert figures.loc["a", ["n_rows", "recall", "precision"]].tolist() == [8, 0.75, 6 / 9]
+    assert figures.loc["b", "recall"] == 0
+    assert pd.isna(figures.loc["b", "precision"])
+    assert pd.isna(figures.loc["c", "recall"])
+
+
+def test_frequent_confusions(confusion):
+    found = summary.frequent_confusions(confusion, n_most=2)
+    assert found.to_dict("records") == [
+        {"actual": "b", "predicted": "a", "n_rows": 3, "share": 0.75},
+        {"actual": "a", "predicted": "c", "n_rows": 2, "share": 0.25},
+    ]
+    right = pd.DataFrame([[3, 0], [0, 2]], index=["a", "b"], columns=["a", "b"])
+    assert summary.frequent_confusions(right).empty
+
+
+def test_majority_share(confusion):
+    assert summary.majority_share(confusion) == 8 / 12
+
+
+def test_labels_that_look_missing_stay_text(tmp_path):
+    (tmp_path / "c.csv").write_text("actual,predicted\nNA,None\nNone,None\n")
+    assert summary.read_confusion(tmp_path / "c.csv").index.tolist() == ["NA", "None"]
+
+
+def test_failed_checks_come_with_errors_first():
+    results = [
+        {"success": False, "severity": "warning", "n": 1},
+        {"success": True, "severity": "error", "n": 2},
+        {"success": False, "severity": "error", "n": 3},
+    ]
+    assert [r["n"] for r in summary.warnings_of({"results": results})] == [3, 1]
