@@ -93,8 +93,9 @@ def settle_scm(root: Path | None = None) -> None:
 @contextlib.contextmanager
 def _open(root: Path) -> Iterator[Any]:
     try:
-        # A stage that runs elsewhere holds DVC's lock for moments: wait, as --wait-for-lock does.
-        with Repo(str(root), _wait_for_lock=True) as repo:
+        # DVC names stages relative to the working directory. Another process may hold its lock
+        # for moments: wait, as --wait-for-lock does.
+        with contextlib.chdir(root), Repo(_wait_for_lock=True) as repo:
             yield repo
     except DvcException as error:
         raise UserError(f"DVC: {' '.join(str(error).split())}") from error

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +112,3 @@ def settled(project: Project) -> Project:
 
     settle_scm(project.root)
     return project
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]

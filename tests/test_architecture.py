@@ -1,0 +1,89 @@
+"""The three floors: flows above tasks above semigen, and no way back up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "semigen": {"prefect", "dvc", "tasks", "flows"},
+    "tasks": {"prefect", "dvc", "flows"},
+    "flows": set(),
+}
+HEAVY = {"torch", "sklearn", "great_expectations", "prefect", "dvc"}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield what a module imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+def test_packages_have_modules() -> None:
+    assert all(len(modules(package)) > 5 for package in FORBIDDEN)
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_floor_knows_those_above_it(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(package)
+        for name in imports(path)
+        if name.split(".")[0] in FORBIDDEN[package]
+    ]
+    assert not wrong
+
+
+def test_only_one_module_touches_dvc() -> None:
+    wrong = {p.name for p in modules("flows") if any(n.split(".")[0] == "dvc" for n in imports(p))}
+    assert wrong == {"dvc_graph.py"}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Circles are found on imports at module level; those inside functions cannot deadlock."""
+    graph = {}
+    for package in FORBIDDEN:
+        for path in modules(package):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            graph[name] = set(top_level_imports(path))
+    graph = {name: targets & set(graph) - {name} for name, targets in graph.items()}
+    while leaves := [name for name, targets in graph.items() if not targets]:
+        for name in leaves:
+            del graph[name]
+        graph = {name: targets - set(leaves) for name, targets in graph.items()}
+    assert not graph, f"in a circle, or importing one: {sorted(graph)}"
+
+
+def top_level_imports(path: Path) -> Iterator[str]:
+    """Yield modules imported when a module is; ``from a import b`` counts as ``a`` and ``a.b``."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_help_is_fast_because_heavy_libraries_are_not_imported() -> None:
+    code = (
+        "import sys; from tasks.__main__ import build_parser; build_parser().format_help();"
+        f"print(*sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
