@@ -293,8 +293,8 @@ def class_checks(part: Part, schema: TableSchema, min_rows: int) -> Iterator[Che
         {"column": CLASS_SIZE, "min_value": min_rows},
         lambda _: (
             f"{part.file}: column {target!r} (data.target): {len(rare)} of {len(counts)} classes "
-            f"have fewer than {min_rows} labeled rows{split}: {most}{more}; add labeled rows, or "
-            "take these classes out"
+            f"have fewer than {min_rows} labeled rows{split}: {most}{more}; add labeled rows, "
+            "take these classes out, or check data.target"
         ),
         samples=tuple(name for name, _ in rare[:MAX_SAMPLE_VALUES]),
     )
@@ -317,16 +317,21 @@ def hidden_label_checks(part: Part, labeled: Part, schema: TableSchema) -> Itera
 
 def row_checks(part: Part, parts: dict[str, Part]) -> Iterator[Check]:
     """Ask that equal rows have equal labels, and that none but by chance stands in two tables."""
-    twice = "take them out of one table, unless they are different records that happen to agree"
+    twice = "; take them out of one table, unless they are different records that happen to agree"
     labeled, unlabeled = parts["labeled"].file, parts["unlabeled"].file
     for rule, fact, fault, remedy in (
         (
             "consistent_labels",
             CONTRADICTION,
             "equal another row in all features, but not in the label",
-            "correct the labels, or add a feature that tells the rows apart",
+            "; correct the labels, or add a feature that tells the rows apart",
         ),
-        ("not_in_labeled", IN_LABELED, f"also stand in {labeled}", f"scores flatter; {twice}"),
+        (
+            "not_in_labeled",
+            IN_LABELED,
+            f"also stand in {labeled}",
+            f", which flatters the scores{twice}",
+        ),
         ("not_in_unlabeled", IN_UNLABELED, f"also stand in {unlabeled}", twice),
     ):
         if fact in part.frame:
@@ -340,7 +345,7 @@ def _row_check(part: Part, rule: str, fact: str, fault: str, remedy: str) -> Che
         None,
         "ExpectColumnValuesToBeNull",
         {"column": fact, "mostly": at_least(1 - n_by_chance / len(part.frame))},
-        lambda found: f"{part.file}: {found} rows {fault}{found.rows}; {remedy}",
+        lambda found: f"{part.file}: {found} rows {fault}{found.rows}{remedy}",
         samples=None if part.has_row_numbers else (),
     )
 

@@ -100,15 +100,18 @@ class TableSchema(BaseModel):
         names = [name for name in labeled.columns if name != target and name in unlabeled]
         unknown = sorted(set(kinds or {}) - set(names))
         if unknown:
-            raise UserError(f"data.kinds names {unknown[0]!r}, which is not a shared feature")
+            raise UserError(
+                f"data.kinds names {unknown[0]!r}, which is not a feature that both tables have; "
+                f"those are: {', '.join(names)}"
+            )
         columns = tuple(
-            infer_column(_stack(labeled[name], unlabeled[name]), (kinds or {}).get(name))
+            infer_column(*_stack(labeled[name], unlabeled[name], (kinds or {}).get(name)))
             for name in names
         )
         if all(column.kind == "ignore" for column in columns):
             raise UserError(
                 "labeled and unlabeled table share no usable feature column"
-                + "".join(f"; {c.name!r}: {c.reason}" for c in columns[:3])
+                + ("".join(f"; {c.name!r}: {c.reason}" for c in columns[:3]) or "; none is in both")
                 + "; add columns of numbers or categories, or set their kinds in data.kinds"
             )
         labels = as_text(labeled[target]).dropna()
@@ -202,7 +205,7 @@ def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSch
     if kind == "numeric":
         numbers = pd.to_numeric(present, errors="coerce").astype(float).dropna()
         if numbers.empty:
-            return ColumnSchema(name=name, kind="ignore", reason="no numbers in it")
+            raise UserError(f"data.kinds makes column {name!r} numeric, but it holds no number")
         return ColumnSchema(
             name=name,
             kind=kind,
@@ -276,12 +279,21 @@ def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def _stack(labeled: pd.Series, unlabeled: pd.Series) -> pd.Series:
-    """Stack a column of both tables; as text where only one holds numbers, so that 1 meets '1'."""
+def _stack(
+    labeled: pd.Series, unlabeled: pd.Series, kind: ColumnKind | None
+) -> tuple[pd.Series, ColumnKind | None]:
+    """Stack a column of both tables, as text where only one holds numbers, so that 1 meets '1'.
+
+    If one table holds only numbers there and the other mostly none, the column is numeric, so that
+    validation finds what is wrong, instead of a category that makes sense of both.
+    """
     parts = [labeled, unlabeled]
     if len({pd.api.types.is_numeric_dtype(part) for part in parts}) > 1:
+        shares = [pd.to_numeric(p.dropna(), errors="coerce").notna().mean() for p in parts]
+        if kind is None and max(shares) == 1 and min(shares) < 0.5:
+            kind = "numeric"
         parts = [as_text(part) for part in parts]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True), kind
 
 
 def _is_rare_flag(text: pd.Series) -> bool:

@@ -58,7 +58,8 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
-        raise UserError(f"{name}: not a readable Parquet file: {_one_line(error)}") from error
+        reason = _one_line(error).replace(str(path), name)
+        raise UserError(f"{name}: not a readable Parquet file: {reason}") from error
     categorical = frame.select_dtypes("category").columns
     return frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
 
@@ -84,10 +85,12 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
             f"{name}: lines have more cells than the header's {len(names)}; give every column a "
             "name, and quote cells that hold the delimiter"
         ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"{name}: the file is blank; it needs a header line and rows") from error
+    except (pd.errors.ParserError, csv.Error) as error:
         raise UserError(
             f"{name}: not a readable CSV file: {_one_line(error)}; each line needs as many cells "
-            "as the header"
+            "as the header, and each quote its partner"
         ) from error
     return frame.rename(columns=str.strip)
 
@@ -96,6 +99,8 @@ def _header(path: Path, name: str) -> tuple[str, list[str]]:
     """Return the delimiter and the column names."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
+    if "\0" in header:
+        raise UserError(f"{name}: holds NUL bytes, so it is not text; save the table as UTF-8 CSV")
     delimiter = max(DELIMITERS, key=header.count)
     names = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter), [])]
     repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
@@ -117,12 +122,9 @@ def _refuse_short_line(path: Path, name: str, delimiter: str, n_columns: int) ->
 
 
 def _strip_blanks(frame: pd.DataFrame) -> pd.DataFrame:
-    text = {
-        name: frame[name].str.strip().replace("", pd.NA)
-        for name in frame.columns
-        if pd.api.types.is_string_dtype(frame[name])
-    }
-    return frame.assign(**text)
+    names = [name for name in frame.columns if pd.api.types.is_string_dtype(frame[name])]
+    stripped = {name: frame[name].str.strip() for name in names}
+    return frame.assign(**{name: text.where(text != "") for name, text in stripped.items()})
 
 
 def _one_line(error: Exception) -> str:

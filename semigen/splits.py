@@ -111,7 +111,7 @@ def _read_labeled(path: str, target: str, layout: Layout) -> pd.DataFrame:
     table = read_table(layout.source(path), path)
     if target not in table:
         raise UserError(
-            f"{path}: no column {target!r}; set data.target to the label column, one of: "
-            f"{', '.join(table.columns)}"
+            f"{path}: no column {target!r} (data.target); add it, or set data.target to the label "
+            f"column, one of: {', '.join(table.columns)}"
         )
     return table

@@ -58,7 +58,7 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
     parts = {}
     for name, frame in raw.items():
         is_split_off = name == "test" and tables.is_split
-        columns = tuple(c for c in frame if name != "unlabeled" or c != schema.target)
+        columns = tuple(str(c) for c in frame if name != "unlabeled" or c != schema.target)
         typed = {c.name: typed_values(frame[c.name], c) for c in schema.features if c.name in frame}
         if schema.target in frame:
             typed[schema.target] = as_text(frame[schema.target])
@@ -67,8 +67,8 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
             name=name,
             file=tables.files[name] + (" (test rows)" if is_split_off else ""),
             columns=columns,
-            # One block a type, not one a column: twice as fast for wide tables.
-            frame=pd.DataFrame({**dict(frame.items()), **typed, **facts}),
+            # Built anew so that it has one block a type: each metric copies every block.
+            frame=pd.DataFrame({**{str(c): frame[c] for c in frame}, **typed, **facts}),
             n_by_chance=shared_by_chance(len(frame), hashes),
             has_row_numbers=name == "unlabeled" or not tables.is_split,
         )

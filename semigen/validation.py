@@ -98,7 +98,7 @@ class ValidationReport:
     @classmethod
     def unreadable(cls, message: str, files: dict[str, str]) -> ValidationReport:
         """Return the report of tables that could not be read or have no schema."""
-        part = next((part for part in PARTS if message.startswith(files[part])), PARTS[0])
+        part = next((part for part in PARTS if message.startswith(f"{files[part]}:")), PARTS[0])
         result = ValidationResult(part, None, "readable", False, 1, 1, (), message)
         return cls(dict.fromkeys(PARTS), files, (), (result,))
 

@@ -11,6 +11,7 @@ from semigen.splits import Tables, read_tables
 from semigen.validation import ValidationReport, count
 
 MAX_WARNINGS_SHOWN = 5
+MAX_COLUMNS_SHOWN = 3
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -64,7 +65,9 @@ def print_summary(report: ValidationReport, layout: Layout) -> None:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         )
     if report.ignored_columns:
-        print(f"{count(report.ignored_columns, 'column')} left out, see {_report_path(layout)}")
+        named = [f"{name} ({why})" for name, why in report.ignored_columns[:MAX_COLUMNS_SHOWN]]
+        more = ", ..." if len(report.ignored_columns) > MAX_COLUMNS_SHOWN else ""
+        print(f"{count(report.ignored_columns, 'column')} left out: {', '.join(named)}{more}")
     for result in report.warnings[:MAX_WARNINGS_SHOWN]:
         print(f"warning: {result.message}")
     n_more = len(report.warnings) - MAX_WARNINGS_SHOWN
