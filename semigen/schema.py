@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ MIN_ROWS_OF_RARE_FLAG = 10
 test row holds a 2."""
 MIN_SHARE_OF_RARE_FLAG = 0.1
 DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
+DATE_REASON = "dates are not encoded; derive numbers from them"
 NAMELESS = r"Unnamed: \d+(_level_\d+)?"
 """What pandas calls a column without a name, most often a row number that was written along."""
 
@@ -221,25 +222,49 @@ def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSch
 
 def infer_kind(present: pd.Series) -> tuple[ColumnKind, str | None]:
     """Return the kind of a column's non-missing values, and the reason if it is ``ignore``."""
-    n_rows, n_distinct = len(present), present.nunique()
+    n_distinct = present.nunique()
     if n_distinct < 2:
         return "ignore", "no value" if n_distinct == 0 else f"always {as_text(present).iloc[0]}"
     if pd.api.types.is_datetime64_any_dtype(present):
-        return "ignore", "dates are not encoded; derive numbers from them"
-    is_number = pd.api.types.is_numeric_dtype(present)
-    if _boolean_pair(text := as_text(present)) and not (is_number and _is_rare_flag(text)):
+        return "ignore", DATE_REASON
+    if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
+        return _number_kind(present, n_distinct)
+    return _text_kind(as_text(present).value_counts())
+
+
+def _number_kind(present: pd.Series, n_distinct: int) -> tuple[ColumnKind, str | None]:
+    if n_distinct == 2 and present.isin([0, 1]).all():
+        n_rarer = int(present.value_counts().min())
+        if n_rarer >= min(MIN_ROWS_OF_RARE_FLAG, MIN_SHARE_OF_RARE_FLAG * len(present)):
+            return "boolean", None
+    if _is_row_number(present):
+        return "ignore", "looks like a row number"
+    return "numeric", None
+
+
+def _text_kind(counts: pd.Series) -> tuple[ColumnKind, str | None]:
+    """Return the kind of a text column from how often each value occurs."""
+    text, n_rows = pd.Series(counts.index), int(counts.sum())
+    if _boolean_pair(text):
         return "boolean", None
-    if is_number:
-        if _is_row_number(present):
-            return "ignore", "looks like a row number"
+
+    def share(is_so: pd.Series) -> float:
+        return counts.to_numpy()[is_so.to_numpy()].sum() / n_rows
+
+    is_number = pd.to_numeric(text, errors="coerce").notna()
+    if share(is_number) >= NUMERIC_SHARE:
         return "numeric", None
-    if pd.to_numeric(present, errors="coerce").notna().mean() >= NUMERIC_SHARE:
-        return "numeric", None
-    if text.str.fullmatch(DATE).mean() >= NUMERIC_SHARE:
-        return "ignore", "dates are not encoded; derive numbers from them"
-    if n_distinct > max(2, MAX_DISTINCT_SHARE * n_rows):
-        return "ignore", f"{n_distinct} distinct values in {n_rows} rows: {_many_values(text)}"
-    return "category", None
+    if share(text.str.fullmatch(DATE)) >= NUMERIC_SHARE:
+        return "ignore", DATE_REASON
+    if len(text) <= max(2, MAX_DISTINCT_SHARE * n_rows):
+        return "category", None
+    reason = "identifier or free text"
+    if share(is_number) >= 0.5:
+        others = text[~is_number].sort_values().iloc[0]
+        reason = f"numbers but for {1 - share(is_number):.0%}, e.g. {others!r}"
+    elif pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().all():
+        reason = "numbers with a decimal comma; write them with a point"
+    return "ignore", f"{len(text)} distinct values in {n_rows} rows: {reason}"
 
 
 def coerce_column(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, np.ndarray]:
@@ -263,13 +288,15 @@ def as_text(values: pd.Series) -> pd.Series:
     return text.where(values.notna(), None)
 
 
-def _boolean_pair(text: pd.Series) -> tuple[str, str] | None:
-    distinct = {str(value).lower() for value in text.unique()}
-    return next((pair for pair in BOOLEAN_PAIRS if distinct == set(pair)), None)
+def _boolean_pair(distinct: Iterable[str]) -> tuple[str, str] | None:
+    """Return the pair that two values are but for their case."""
+    lower = sorted(value.lower() for value in distinct)
+    return next((pair for pair in BOOLEAN_PAIRS if lower == sorted(pair)), None)
 
 
 def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
-    pair, distinct = _boolean_pair(text), sorted(text.unique())
+    distinct = sorted(text.unique())
+    pair = _boolean_pair(distinct)
     if pair is not None:
         return tuple(sorted(distinct, key=lambda value: pair.index(value.lower())))
     if len(distinct) != 2:
@@ -294,22 +321,6 @@ def _stack(
             kind = "numeric"
         parts = [as_text(part) for part in parts]
     return pd.concat(parts, ignore_index=True), kind
-
-
-def _is_rare_flag(text: pd.Series) -> bool:
-    n_rarer = int(text.value_counts().min())
-    return n_rarer < min(MIN_ROWS_OF_RARE_FLAG, MIN_SHARE_OF_RARE_FLAG * len(text))
-
-
-def _many_values(text: pd.Series) -> str:
-    """Say what a text column with nearly as many values as rows probably is."""
-    is_number = pd.to_numeric(text, errors="coerce").notna()
-    if is_number.mean() >= 0.5:
-        return f"numbers but for {1 - is_number.mean():.0%}, e.g. {text[~is_number].iloc[0]!r}"
-    with_point = pd.to_numeric(text.str.replace(",", "."), errors="coerce")
-    if with_point.notna().mean() >= NUMERIC_SHARE:
-        return "numbers with a decimal comma; write them with a point"
-    return "identifier or free text"
 
 
 def _is_row_number(present: pd.Series) -> bool:
