@@ -94,8 +94,9 @@ class ValidateParams(Section):
 class PreprocessParams(Section):
     """How columns become numbers."""
 
-    scaling: Literal["standard", "quantile", "minmax"] = "standard"
-    """Scaler of numeric columns: zero mean and unit variance, normal quantiles, or [0, 1]."""
+    scaling: Literal["auto", "standard", "quantile", "minmax"] = "auto"
+    """Scaler of numeric columns: zero mean and unit variance, normal quantiles, or [0, 1].
+    ``auto`` takes ``minmax`` where the columns share a unit, as pixels do, else ``standard``."""
     min_frequency: int = Field(5, ge=1)
     """Categories rarer than this share one column."""
     max_categories: int = Field(50, ge=2)
@@ -107,20 +108,25 @@ class PretrainParams(Section):
 
     generator: Literal["vae"] = "vae"
     """Model family: ``vae`` is M1 of Kingma et al. (2014) with a likelihood per column."""
-    latent_dim: int = Field(24, ge=1, le=1024)
+    latent_dim: int = Field(16, ge=1, le=1024)
     """Dimensions of the latent code."""
-    hidden_dims: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (256, 128)
+    hidden_dims: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (512, 256)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    noise_scale: Literal["auto", "column", "shared"] = "auto"
+    """Whether every numeric column has a noise scale of its own, or all share one. ``auto`` shares
+    it where the columns share a unit."""
     beta: float = Field(1.0, ge=0)
     """Weight of the KL term; 1 is the ELBO."""
     warmup_epochs: int = Field(10, ge=0)
     """Epochs over which ``beta`` rises from 0."""
-    epochs: int = Field(150, ge=1)
+    epochs: int = Field(120, ge=1)
     """Most passes over the unlabeled rows."""
-    batch_size: int = Field(128, ge=2)
+    max_steps: int = Field(10_000, ge=1)
+    """Most steps; a large table is passed over less often."""
+    batch_size: int = Field(64, ge=2)
     """Rows of one step."""
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    """Adam's step size at the start; it falls to zero along a cosine."""
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    """Adam's step size at the start; it falls to zero along a half cosine."""
     validation_size: Fraction = 0.1
     """Share of the rows held out for early stopping."""
     patience: int = Field(30, ge=1)
@@ -132,9 +138,9 @@ class AugmentParams(Section):
 
     ratio: float = Field(10.0, ge=0, le=1000)
     """Synthetic rows per labeled row; 0 makes none."""
-    min_agreement: float = Field(0.5, ge=0, lt=1)
-    """Probability that a labels-only classifier must give the class a row was made for; rows below
-    it are replaced by new draws."""
+    filter: Literal["agreement", "none"] = "agreement"
+    """``agreement`` keeps a row only if a labels-only classifier gives it the class it was drawn
+    for; rows that fail are drawn again, a limited number of times."""
 
 
 class TrainParams(Section):
@@ -224,7 +230,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if item["type"] == "extra_forbidden":
             lines.append(f"unknown parameter {name!r}; {_suggest(item['loc'], model)}")
         else:
-            given = "" if isinstance(item["input"], BaseModel | dict) else f", not {item['input']!r}"
+            is_section = isinstance(item["input"], BaseModel | dict)
+            given = "" if is_section else f", not {item['input']!r}"
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             lines.append(f"{name}: {message}{given}" if name else message)
     return "; ".join(lines)

@@ -21,13 +21,14 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from semigen.artifacts import atomic_path
-from semigen.config import PreprocessParams
+from semigen.artifacts import atomic_path, read_json, write_json
+from semigen.config import ColumnKind, PreprocessParams
 from semigen.estimator_files import load_estimator, save_estimator
 from semigen.schema import TableSchema
 
 BlockKind = Literal["numeric", "missing", "boolean", "category"]
 MAX_QUANTILES = 1000
+MIN_COLUMNS_OF_UNIT = 4
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Encoded:
     def save(self, path: Path) -> None:
         """Write both arrays to one safetensors file."""
         with atomic_path(path) as temporary:
-            save_file({"x": self.x, "y": self.y}, temporary)
+            # safetensors takes the bytes of an array in any other order for C order.
+            arrays = {"x": np.ascontiguousarray(self.x), "y": np.ascontiguousarray(self.y)}
+            save_file(arrays, temporary)
 
     @classmethod
     def load(cls, path: Path) -> Encoded:
@@ -76,6 +79,7 @@ class TableEncoder:
 
     Attributes:
         schema: The table's columns.
+        scaling_: Scaler of the numeric columns: ``standard``, ``quantile`` or ``minmax``.
         transformer_: Fitted ``ColumnTransformer``.
         spans_: Every column's place in an encoded row, in order.
     """
@@ -92,8 +96,9 @@ class TableEncoder:
     def fit(self, frame: pd.DataFrame, seed: int = 0) -> TableEncoder:
         """Learn all statistics from training and unlabeled rows, shape ``(n_rows, n_columns)``."""
         typed = self._typed(frame)
-        names = {kind: [c.name for c in self.schema.of_kind(kind)] for kind in
-                 ("numeric", "boolean", "category")}
+        self.scaling_ = self._choose_scaling()
+        kinds: tuple[ColumnKind, ...] = ("numeric", "boolean", "category")
+        names = {kind: [c.name for c in self.schema.of_kind(kind)] for kind in kinds}
         with_gaps = [n for n in names["numeric"] + names["boolean"] if typed[n].isna().any()]
         blocks = [
             ("numeric", self._numeric_block(len(typed), seed), names["numeric"]),
@@ -113,7 +118,9 @@ class TableEncoder:
         Raises:
             UserError: If a column is absent or a value has the wrong type.
         """
-        return np.asarray(self.transformer_.transform(self._typed(frame)), dtype=np.float32)
+        return np.ascontiguousarray(
+            self.transformer_.transform(self._typed(frame)), dtype=np.float32
+        )
 
     def inverse_transform(self, x: np.ndarray) -> pd.DataFrame:
         """Return a readable table of encoded rows; numbers are clipped to the schema's range.
@@ -143,12 +150,14 @@ class TableEncoder:
         """Write schema and fitted transformer into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.schema.save(folder / "schema.json")
+        write_json(folder / "encoder.json", {"scaling": self.scaling_})
         save_estimator(self.transformer_, folder / "transformer.skops")
 
     @classmethod
     def load(cls, folder: Path) -> TableEncoder:
         """Read what ``save`` wrote."""
         encoder = cls(TableSchema.load(folder / "schema.json"))
+        encoder.scaling_ = read_json(folder / "encoder.json")["scaling"]
         encoder.transformer_ = load_estimator(folder / "transformer.skops")
         encoder.spans_ = encoder._find_spans()
         return encoder
@@ -159,6 +168,11 @@ class TableEncoder:
         # scikit-learn knows NaN, but not None, as a missing value in every transformer used here.
         return typed.assign(**{n: typed[n].where(typed[n].notna(), np.nan) for n in text})
 
+    def _choose_scaling(self) -> str:
+        if self.params.scaling != "auto":
+            return self.params.scaling
+        return "minmax" if share_unit(self.schema) else "standard"
+
     def _numeric_block(self, n_rows: int, seed: int) -> object:
         scaler = {
             "standard": StandardScaler(),
@@ -168,7 +182,7 @@ class TableEncoder:
                 output_distribution="normal",
                 random_state=seed,
             ),
-        }[self.params.scaling]
+        }[self.scaling_]
         return make_pipeline(SimpleImputer(strategy="median"), scaler)
 
     def _boolean_block(self) -> object:
@@ -244,10 +258,21 @@ class TableEncoder:
         return columns
 
 
+def share_unit(schema: TableSchema) -> bool:
+    """Return whether the numeric columns seem to be measured in one unit, as pixels are.
+
+    They do if at least half of them (and at least four) span half of the range of all. Scaling such
+    columns to unit variance would blow up those that hardly vary.
+    """
+    ranges = [(c.minimum, c.maximum) for c in schema.of_kind("numeric")]
+    bounds = np.array(ranges, dtype=float).reshape(-1, 2)
+    if len(bounds) < MIN_COLUMNS_OF_UNIT:
+        return False
+    spans, overall = bounds[:, 1] - bounds[:, 0], bounds[:, 1].max() - bounds[:, 0].min()
+    return bool((spans >= 0.5 * overall).mean() >= 0.5)
+
+
 def encode_rows(encoder: TableEncoder, frame: pd.DataFrame, y: np.ndarray | None = None) -> Encoded:
     """Encode a table's rows; without ``y`` they are unlabeled."""
     labels = np.full(len(frame), -1, dtype=np.int64) if y is None else y
     return Encoded(encoder.transform(frame), labels)
-
-
-__all__ = ["Encoded", "Span", "TableEncoder", "encode_rows"]

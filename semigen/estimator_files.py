@@ -12,7 +12,11 @@ import skops.io
 from semigen.artifacts import atomic_path
 from semigen.errors import UserError
 
-TRUSTED_TYPES = ("numpy.dtype", "sklearn.tree._tree.Tree")
+TRUSTED_TYPES = (
+    "numpy.dtype",
+    "semigen.classifiers.latent_mixture.LatentMixtureClassifier",
+    "sklearn.tree._tree.Tree",
+)
 """Types beyond skops' own list that our models hold. A tampered tree can crash the process, though
 not run code: load models from sources that you trust."""
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -1,0 +1,36 @@
+"""Generative models: one file a family, one protocol (``base.py``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from semigen.artifacts import read_json
+from semigen.config import ComputeParams, PretrainParams
+from semigen.encoding import TableEncoder, share_unit
+from semigen.errors import UserError
+from semigen.generators.base import GenerativeModel
+from semigen.generators.vae import VAE
+
+FAMILIES = {"vae": VAE}
+
+
+def make_generator(
+    encoder: TableEncoder, params: PretrainParams, compute: ComputeParams, seed: int
+) -> VAE:
+    """Return an untrained model for rows of an encoder; settings left to ``auto`` are resolved."""
+    if params.noise_scale == "auto":
+        scale = "shared" if share_unit(encoder.schema) else "column"
+        params = params.model_copy(update={"noise_scale": scale})
+    return FAMILIES[params.generator](encoder.spans_, params, compute, seed)
+
+
+def load_generator(folder: Path) -> GenerativeModel:
+    """Read a model that its ``save`` wrote.
+
+    Raises:
+        UserError: If there is none, or it is of an unknown family.
+    """
+    family = read_json(folder / "config.json").get("family")
+    if family not in FAMILIES:
+        raise UserError(f"{folder}: unknown model family {family!r}; known: {', '.join(FAMILIES)}")
+    return FAMILIES[family].load(folder)

@@ -1,0 +1,22 @@
+"""semigen: classifiers from few labels, with generative models of the unlabeled rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from semigen.classifiers.classifier import Classifier
+
+__version__ = "0.1.0"
+
+
+def load(folder: str | Path) -> Classifier:
+    """Load a trained classifier, such as ``models/classifier``.
+
+    Raises:
+        UserError: If there is none in the folder.
+    """
+    from semigen.classifiers.classifier import Classifier
+
+    return Classifier.load(Path(folder))

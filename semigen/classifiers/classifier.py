@@ -1,0 +1,133 @@
+"""The trained classifier of a table: what is saved, loaded and asked for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from semigen.artifacts import atomic_path, read_json, write_json
+from semigen.classifiers.rows import Space, in_space
+from semigen.classifiers.selection import align, calibrate
+from semigen.encoding import TableEncoder
+from semigen.errors import UserError
+from semigen.estimator_files import load_estimator, save_estimator
+from semigen.generators import load_generator
+from semigen.generators.base import GenerativeModel
+from semigen.schema import TableSchema
+
+N_QUANTILES = 1001
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier of readable tables.
+
+    Attributes:
+        encoder: Encodes the table's rows.
+        estimator: Fitted scikit-learn classifier of rows in ``space``.
+        space: Coordinates of the estimator's rows.
+        temperature: Calibrates its probabilities.
+        learner_name: Name of the learner that it came from.
+        generator: Gives generative features and novelty; None for a labels-only classifier.
+        score_quantiles: Quantiles of the generator's scores of the training rows, shape
+            ``(1001,)``.
+    """
+
+    encoder: TableEncoder
+    estimator: Any
+    space: Space
+    temperature: float
+    learner_name: str
+    generator: GenerativeModel | None = None
+    score_quantiles: np.ndarray | None = None
+
+    @property
+    def schema(self) -> TableSchema:
+        """The table's columns and classes."""
+        return self.encoder.schema
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Labels in the order of ``predict_proba``'s columns, shape ``(n_classes,)``."""
+        return self.schema.decode_labels(np.arange(len(self.schema.classes)))
+
+    def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return calibrated class probabilities of rows, shape ``(n_rows, n_classes)``.
+
+        Columns are found by name; further ones are ignored, and categories never seen count as
+        rare ones.
+
+        Raises:
+            UserError: If a feature column is absent, or a value has the wrong type.
+        """
+        x = self.encoder.transform(frame)
+        z = self.generator.features(x) if self.generator is not None else x[:, :0]
+        predicted = self.estimator.predict_proba(in_space(self.space, x, z))
+        classes = np.arange(len(self.schema.classes))
+        return calibrate(align(predicted, self.estimator.classes_, classes), self.temperature)
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return labels of rows, shape ``(n_rows,)``."""
+        return self.classes_[self.predict_proba(frame).argmax(axis=1)]
+
+    def novelty(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return the share of training rows that look more typical than each row, shape ``(n,)``.
+
+        The generator's score decides. Near 1 a row is unlike anything in training, and its
+        prediction is a guess.
+
+        Raises:
+            UserError: If the classifier was saved without a generator.
+        """
+        if self.generator is None or self.score_quantiles is None:
+            raise UserError("this classifier was trained on labels alone and knows no novelty")
+        scores = self.generator.score(self.encoder.transform(frame))
+        shares = np.linspace(0.0, 1.0, len(self.score_quantiles))
+        return 1.0 - np.interp(scores, self.score_quantiles, shares)
+
+    def save(self, folder: Path) -> None:
+        """Write all parts into a folder, which is complete or absent."""
+        with atomic_path(folder) as temporary:
+            self.encoder.save(temporary / "encoder")
+            save_estimator(self.estimator, temporary / "estimator.skops")
+            if self.generator is not None:
+                self.generator.save(temporary / "generator")
+            quantiles = [] if self.score_quantiles is None else self.score_quantiles.tolist()
+            facts = {
+                "learner": self.learner_name,
+                "space": self.space,
+                "temperature": self.temperature,
+                "score_quantiles": quantiles,
+            }
+            write_json(temporary / "classifier.json", facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Classifier:
+        """Read what ``save`` wrote; no pickle is loaded.
+
+        Raises:
+            UserError: If the folder is absent, incomplete or not a classifier.
+        """
+        if not (folder / "classifier.json").exists():
+            raise UserError(f"{folder}: no classifier here; train one with `make run`")
+        facts = read_json(folder / "classifier.json")
+        has_generator = (folder / "generator").exists()
+        return cls(
+            encoder=TableEncoder.load(folder / "encoder"),
+            estimator=load_estimator(folder / "estimator.skops"),
+            space=facts["space"],
+            temperature=facts["temperature"],
+            learner_name=facts["learner"],
+            generator=load_generator(folder / "generator") if has_generator else None,
+            score_quantiles=np.array(facts["score_quantiles"]) if has_generator else None,
+        )
+
+
+def quantiles_of(scores: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the quantiles of training scores that ``Classifier.novelty`` ranks against."""
+    return np.quantile(np.asarray(scores, dtype=np.float64), np.linspace(0.0, 1.0, N_QUANTILES))

@@ -1,0 +1,101 @@
+"""The rows that a learner may use, in encoded and in latent space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+
+from semigen.augmentation import synthesize
+from semigen.config import AugmentParams
+from semigen.encoding import Encoded
+from semigen.generators.base import GenerativeModel
+
+Space = Literal["encoded", "latent", "both"]
+"""Coordinates of a learner: encoded columns, generative features, or the two side by side."""
+
+N_TREES = 300
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Labeled and unlabeled rows, and the generator that was pretrained on them.
+
+    Attributes:
+        x: Encoded labeled rows, shape ``(n_labeled, n_features)``.
+        y: Their class indices, shape ``(n_labeled,)``.
+        x_unlabeled: Encoded unlabeled rows, shape ``(n_unlabeled, n_features)``.
+        z: Generative features of ``x``, shape ``(n_labeled, latent_dim)``.
+        z_unlabeled: Generative features of ``x_unlabeled``.
+        generator: The pretrained generator; the classes it knows are not used.
+        augment: How many synthetic rows, and how they are filtered.
+        seed: Seed of everything random in learning.
+        given: Synthetic rows made before; None to make them when they are asked for.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_unlabeled: np.ndarray
+    z: np.ndarray
+    z_unlabeled: np.ndarray
+    generator: GenerativeModel
+    augment: AugmentParams
+    seed: int
+    given: Encoded | None = None
+
+    @classmethod
+    def of(
+        cls,
+        labeled: Encoded,
+        unlabeled: Encoded,
+        generator: GenerativeModel,
+        augment: AugmentParams,
+        seed: int,
+        synthetic: Encoded | None = None,
+    ) -> TrainingRows:
+        """Join the artifacts that the stages before ``train`` left."""
+        z, z_unlabeled = generator.features(labeled.x), generator.features(unlabeled.x)
+        return cls(
+            labeled.x, labeled.y, unlabeled.x, z, z_unlabeled, generator, augment, seed, synthetic
+        )
+
+    def subset(self, rows: np.ndarray) -> TrainingRows:
+        """Return the problem with these labeled rows only; the others are gone, not unlabeled.
+
+        Synthetic rows are made anew: those at hand may know labels that the subset lacks.
+        """
+        return replace(self, x=self.x[rows], y=self.y[rows], z=self.z[rows], given=None)
+
+    def labeled(self, space: Space) -> np.ndarray:
+        """Return the labeled rows in a space, shape ``(n_labeled, n)``."""
+        return in_space(space, self.x, self.z)
+
+    def unlabeled(self, space: Space) -> np.ndarray:
+        """Return the unlabeled rows in a space, shape ``(n_unlabeled, n)``."""
+        return in_space(space, self.x_unlabeled, self.z_unlabeled)
+
+    @cached_property
+    def synthetic(self) -> Encoded:
+        """Synthetic rows that know no label but those in ``y``."""
+        if self.given is not None:
+            return self.given
+        y = np.concatenate([self.y, np.full(len(self.x_unlabeled), -1)])
+        rows = Encoded(np.concatenate([self.x, self.x_unlabeled]), y)
+        generator = self.generator.with_classes(rows)
+        judge = fit_judge(self.x, self.y, self.seed)
+        return synthesize(generator, self.y, self.augment, self.seed, judge).rows
+
+
+def in_space(space: Space, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return rows in a space, from their encoded columns ``x`` and generative features ``z``."""
+    if space == "both":
+        return np.concatenate([x, z], axis=1)
+    return x if space == "encoded" else z
+
+
+def fit_judge(x: np.ndarray, y: np.ndarray, seed: int) -> ExtraTreesClassifier:
+    """Fit the labels-only classifier that must agree with a synthetic row's class."""
+    return ExtraTreesClassifier(N_TREES, random_state=seed).fit(x, y)

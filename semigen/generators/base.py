@@ -1,0 +1,48 @@
+"""The protocol of all generative models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+
+from semigen.encoding import Encoded
+from semigen.training import History
+
+
+class GenerativeModel(Protocol):
+    """A model of encoded rows, trained on unlabeled rows and told classes by a few labeled ones."""
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Class indices that ``sample`` can be asked for, shape ``(n_classes,)``."""
+
+    @property
+    def n_features(self) -> int:
+        """Width of an encoded row."""
+
+    def fit(self, rows: Encoded, *, checkpoint: Path | None = None) -> History:
+        """Train on the rows of an encoded table, most of them unlabeled, and learn the classes."""
+
+    def with_classes(self, rows: Encoded) -> Self:
+        """Return the trained model with its classes learned anew from other labels.
+
+        Cross-validation needs it: synthetic rows for a fold may know that fold's labels only.
+        """
+
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """Return learned features, shape ``(n, n_latent)``, of rows ``(n, n_features)``."""
+
+    def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
+        """Return one new row of each class asked for, shape ``(len(y), n_features)``."""
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """Return how well the model explains each row, shape ``(n,)``; higher is more typical."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder: safetensors and JSON, no training row."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote."""

@@ -1,0 +1,51 @@
+"""``pretrain``: the generative model of the unlabeled rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from semigen.artifacts import Layout, atomic_path
+from semigen.compute import limit_threads
+from semigen.config import Params
+from semigen.encoding import Encoded, TableEncoder
+from semigen.generators import make_generator
+from semigen.progress import Progress
+from semigen.sources import write_csv
+from semigen.training import History
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Train the generator on labeled and unlabeled rows; write it and its learning curve."""
+    limit_threads(params.compute)
+    rows = read_training_rows(layout)
+    encoder = TableEncoder.load(layout.encoder)
+    generator = make_generator(encoder, params.pretrain, params.compute, params.seed)
+    history = generator.fit(
+        rows, checkpoint=layout.checkpoint("pretrain"), progress=Progress("pretrain")
+    )
+    with atomic_path(layout.generator) as temporary:
+        generator.save(temporary)
+    with atomic_path(layout.plot("pretrain")) as temporary:
+        write_csv(learning_curve(history), temporary)
+    print(
+        f"pretrain: {params.pretrain.generator} on {len(rows.x)} rows, kept epoch "
+        f"{history.best_epoch + 1} of {len(history.train)}, held-out loss "
+        f"{history.validation[history.best_epoch]:.4g} nats"
+    )
+
+
+def read_training_rows(layout: Layout) -> Encoded:
+    """Return labeled and unlabeled rows as one table, labels of the latter -1."""
+    labeled = Encoded.load(layout.encoded("labeled"))
+    unlabeled = Encoded.load(layout.encoded("unlabeled"))
+    return Encoded(
+        np.concatenate([labeled.x, unlabeled.x]), np.concatenate([labeled.y, unlabeled.y])
+    )
+
+
+def learning_curve(history: History) -> pd.DataFrame:
+    """Return losses by epoch, with the digits that are worth reading."""
+    epochs = np.arange(1, len(history.train) + 1)
+    curve = {"epoch": epochs, "train": history.train, "validation": history.validation}
+    return pd.DataFrame(curve).round(5)
