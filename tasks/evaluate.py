@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from semigen.evaluation.metrics import METRICS, calibration_table, evaluate
 from semigen.schema import TableSchema
 from semigen.sources import write_csv
 
+if TYPE_CHECKING:
+    from semigen.classifiers.classifier import Classifier
+
 
 def run(params: Params, layout: Layout) -> None:
     """Write ``metrics.json`` and the tables behind the confusion matrix and calibration plot.
@@ -26,7 +29,7 @@ def run(params: Params, layout: Layout) -> None:
         UserError: If a test row has no label.
     """
     classifier, labels_only = semigen.load(layout.classifier), semigen.load(layout.labels_only)
-    schema: TableSchema = classifier.schema
+    schema = classifier.schema
     test = pd.read_parquet(layout.prepared("test"))
     y = _test_labels(test, schema)
     probabilities = _class_probabilities(classifier, test, schema)
@@ -85,7 +88,7 @@ def _test_labels(test: pd.DataFrame, schema: TableSchema) -> np.ndarray:
 
 
 def _class_probabilities(
-    classifier: semigen.Classifier, test: pd.DataFrame, schema: TableSchema
+    classifier: Classifier, test: pd.DataFrame, schema: TableSchema
 ) -> np.ndarray:
     """Return probabilities in the order of the schema's classes, shape ``(n, n_classes)``.
 

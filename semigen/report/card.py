@@ -14,6 +14,7 @@ import pandas as pd
 
 from semigen.report.summary import (
     METRIC_TEXTS,
+    by_log_loss,
     class_figures,
     estimate_text,
     gain_text,
@@ -64,7 +65,7 @@ def model_card(
 
 def _model(schema: TableSchema, selection: Mapping[str, Any]) -> str:
     uses = uses_of_selected(selection)
-    learns_from = " and ".join(["the labels", *(f"{use} rows" for use in uses)])
+    learns_from = " and ".join(["the labels", *([f"{', '.join(uses)} rows"] if uses else [])])
     return _lines(
         f"# Model card: {_text(schema.target)}",
         "",
@@ -126,7 +127,8 @@ def _figures(
         "",
         f"{metrics['n_test']} test rows that nothing was fitted or selected on; in parentheses "
         f"{confidence:.0%} bootstrap intervals. Labels only is {_text(selection['labels_only'])}, "
-        f"the best candidate that sees nothing but the {metrics['n_labeled']} labeled rows.",
+        f"the best by cross-validation that sees no more than the {metrics['n_labeled']} labeled "
+        "rows.",
         "",
         *_table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),
         "",
@@ -144,13 +146,14 @@ def _selection(selection: Mapping[str, Any]) -> str:
             estimate_text("accuracy", candidate["accuracy"]),
             estimate_text("log_loss", candidate["log_loss"]),
         )
-        for candidate in selection["candidates"]
+        for candidate in by_log_loss(selection)
     ]
     return _lines(
         "## How it was selected",
         "",
         f"By cross-validation on the labeled rows ({selection['n_splits']} splits); no test row "
-        f"was looked at. {_text(selection['reason'])}",
+        f"was looked at. Reason: {_text(selection['reason'].rstrip('.'))}. The best of several is "
+        "by that a little flattered; the figures on test rows are not.",
         "",
         *_table(("candidate", "learns from", "accuracy", "log loss"), rows),
     )

@@ -169,7 +169,9 @@ def _images(content: ReportContent) -> dict[str, Image | None]:
             content.plots["calibration"], content.params.evaluate.confidence
         ),
         "selection": plots.selection_png(content.selection),
-        "fidelity": plots.fidelity_png(content.fidelity) if content.fidelity["columns"] else None,
+        "fidelity": plots.fidelity_png(content.fidelity)
+        if content.fidelity["n_synthetic"]
+        else None,
     }
     return {name: None if png is None else Image.of(png) for name, png in drawn.items()}
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from semigen.report.summary import read_confusion
+from semigen.report.summary import by_log_loss, read_confusion
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
 DPI = 160
@@ -73,7 +73,7 @@ def learning_curve_png(path_csv: Path) -> bytes:
         axes.annotate(
             f"lowest at epoch {best['epoch']:.0f}",
             (best["epoch"], best["validation"]),
-            xytext=(0, 10),
+            xytext=(0, 14),
             textcoords="offset points",
             ha="right" if best["epoch"] > table["epoch"].mean() else "left",
             color=ORANGE,
@@ -123,8 +123,8 @@ def wilson_interval(
 
 
 def selection_png(selection: Mapping[str, Any]) -> bytes:
-    """Return the candidates' cross-validated accuracy and log loss with intervals, best on top."""
-    candidates = sorted(selection["candidates"], key=lambda c: float(c["accuracy"]["value"]))
+    """Return the candidates' cross-validated accuracy and log loss, least log loss on top."""
+    candidates = by_log_loss(selection)[::-1]
     figure = _figure(8.4, 1.3 + 0.36 * len(candidates))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.2, 1])
     for axes, metric in ((left, "accuracy"), (right, "log_loss")):

@@ -37,7 +37,9 @@ METRIC_TEXTS = {
     ),
     "roc_auc": MetricText("ROC AUC", "how well each class is ranked above the others", False),
     "calibration_error": MetricText(
-        "Calibration error", "mean gap of stated probability and accuracy; lower is better", True
+        "Calibration error",
+        "mean gap of stated probability and accuracy; lower is better, and few rows overstate it",
+        True,
     ),
 }
 
@@ -93,6 +95,11 @@ def uses_of_selected(selection: Mapping[str, Any]) -> list[str]:
     by_name = {candidate["name"]: candidate for candidate in selection["candidates"]}
     uses: list[str] = by_name[selection["selected"]]["uses"]
     return uses
+
+
+def by_log_loss(selection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the candidates of ``selection.json``, least log loss first: it is what decides."""
+    return sorted(selection["candidates"], key=lambda c: float(c["log_loss"]["value"]))
 
 
 def no_error_note(metrics: Mapping[str, Any]) -> str | None:

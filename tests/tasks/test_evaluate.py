@@ -1,7 +1,7 @@
 """The stage's files against figures computed here from the same probabilities.
 
-The classifiers are objects of the interface of ``semigen.load`` whose probabilities are columns of
-the test table, so that every figure is known.
+One test scores saved classifiers. In the others the classifiers are objects of the same interface
+whose probabilities are columns of the test table, so that every figure is known.
 """
 
 import json
@@ -11,14 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import save_file
-from sklearn.metrics import accuracy_score, confusion_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.tree import DecisionTreeClassifier
 
 import semigen
 from semigen.artifacts import Layout
-from semigen.config import EvaluateParams, Params
+from semigen.classifiers.classifier import Classifier
+from semigen.config import EvaluateParams, Params, SampleParams
+from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
 from semigen.evaluation.metrics import METRICS
-from semigen.schema import ColumnSchema, TableSchema
+from semigen.samples import cut_sample
+from semigen.schema import ColumnSchema, TableSchema, as_text
 from tasks import evaluate
 
 PARAMS = Params(seed=3, evaluate=EvaluateParams(n_bootstrap=200))
@@ -75,7 +80,7 @@ def layout(tmp_path, monkeypatch):
             "extra_trees", schema, np.array(schema.classes), ["poor_0", "poor_1", "poor_2"]
         ),
     }
-    monkeypatch.setattr(semigen, "load", classifiers.__getitem__, raising=False)
+    monkeypatch.setattr(semigen, "load", classifiers.__getitem__)
     return layout
 
 
@@ -100,6 +105,36 @@ def test_metrics_json_has_the_shape_and_the_figures(layout):
     assert metrics["test"]["accuracy"]["value"] == pytest.approx(good)
     assert metrics["labels_only"]["accuracy"]["value"] == pytest.approx(poor)
     assert metrics["gain"]["accuracy"]["value"] == pytest.approx(good - poor)
+    assert metrics["gain"]["accuracy"]["low"] > 0
+
+
+def test_saved_classifiers_are_scored(tmp_path):
+    layout = Layout(tmp_path)
+    tables = cut_sample(SampleParams(dataset="wine", n_labeled=30), seed=0)
+    schema = TableSchema.infer(tables["labeled"], tables["unlabeled"], "label")
+    encoder = TableEncoder(schema).fit(tables["unlabeled"])
+    labeled = encode_rows(encoder, tables["labeled"], schema.encode_labels(tables["labeled"].label))
+    labeled.save(layout.encoded("labeled"))
+    encode_rows(encoder, tables["unlabeled"]).save(layout.encoded("unlabeled"))
+    layout.prepared("test").parent.mkdir(parents=True)
+    test = tables["test"].assign(label=as_text(tables["test"]["label"]))
+    test.to_parquet(layout.prepared("test"))
+    models = {"logistic": LogisticRegression(), "tree": DecisionTreeClassifier(max_depth=1)}
+    folders = (layout.classifier, layout.labels_only)
+    for (name, model), folder in zip(models.items(), folders, strict=True):
+        fitted = model.fit(labeled.x, labeled.y)
+        Classifier(encoder, fitted, "encoded", 1.0, name).save(folder)
+    evaluate.run(PARAMS, layout)
+    metrics = json.loads(layout.metrics.read_text())
+    assert (metrics["n_labeled"], metrics["n_unlabeled"], metrics["n_test"]) == (30, 112, 36)
+    assert metrics["selected"] == "logistic"
+    loaded = semigen.load(layout.classifier)
+    assert metrics["test"]["accuracy"]["value"] == pytest.approx(
+        accuracy_score(test["label"], loaded.predict(test)), abs=1e-6
+    )
+    assert metrics["test"]["log_loss"]["value"] == pytest.approx(
+        log_loss(test["label"], y_proba=loaded.predict_proba(test)), abs=1e-6
+    )
     assert metrics["gain"]["accuracy"]["low"] > 0
 
 
@@ -145,9 +180,7 @@ def test_whole_number_labels(tmp_path, monkeypatch):
     labels = ["2", "10", "30"] * 10
     write_inputs(layout, labels, schema)
     one = ColumnClassifier("one", schema, np.array([2, 10, 30]), ["good_0", "good_1", "good_2"])
-    monkeypatch.setattr(
-        semigen, "load", {layout.classifier: one, layout.labels_only: one}.get, raising=False
-    )
+    monkeypatch.setattr(semigen, "load", {layout.classifier: one, layout.labels_only: one}.get)
     evaluate.run(PARAMS, layout)
     metrics = json.loads(layout.metrics.read_text())
     assert metrics["gain"]["accuracy"] == {"value": 0, "low": 0, "high": 0, "p_value": 1}

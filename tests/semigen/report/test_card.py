@@ -55,7 +55,7 @@ def test_says_what_was_measured():
     card = make_card()
     for expected in (
         "predicts the column churn (2 classes) from 1 feature columns",
-        "candidate mlp, which learns from the labels and synthetic rows",
+        "candidate mlp, which learns from the labels and synthetic rows.",
         "| labeled | a.csv | 30 |",
         "Ignored columns: id (looks like a row number).",
         "| Accuracy | 80.0% (70.0 to 90.0) | 80.0% (70.0 to 90.0) | +10.0 (+2.0 to +18.0) | 0.01 |",
