@@ -6,10 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+
+from flows.dvc_graph import settle_scm
 
 REPOSITORY = Path(__file__).parents[2]
 DVC_YAML = """
@@ -73,6 +77,18 @@ class Project:
         log.unlink(missing_ok=True)
         return stages
 
+    def wait_for_slow_stage(self) -> None:
+        """Wait for the train stage, which a file ``slow`` makes slow, to be at work."""
+        started = self.root / "started"
+        deadline = time.monotonic() + 60
+        while not (started.exists() and started.read_text()):
+            assert time.monotonic() < deadline, "the train stage did not start"
+            time.sleep(0.05)
+
+    def is_slow_stage_alive(self) -> bool:
+        pid = int((self.root / "started").read_text())
+        return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.root / name
         text = path.read_text()
@@ -97,18 +113,39 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def project(tmp_path: Path, environment: dict[str, str]) -> Project:
     """A toy project without git, as from an unpacked archive."""
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
-    (tmp_path / "params.yaml").write_text(PARAMS_YAML)
-    shutil.copy(Path(__file__).with_name("toy.py"), tmp_path)
-    return Project(tmp_path, environment)
+    return make_project(tmp_path, environment)
 
 
 @pytest.fixture
 def settled(project: Project) -> Project:
     """The toy project with DVC told that there is no git."""
-    from flows.dvc_graph import settle_scm
-
     settle_scm(project.root)
     return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Project:
+    project = make_project(tmp_path_factory.mktemp("finished"), environment)
+    settle_scm(project.root)
+    result = project.run("dvc", "repro", "report")
+    assert result.returncode == 0, result.stderr
+    return project
+
+
+@pytest.fixture
+def done(finished: Project, tmp_path: Path) -> Project:
+    """The toy project after ``dvc repro report``."""
+    root = tmp_path / "done"
+    shutil.copytree(finished.root, root)
+    project = Project(root, finished.environment)
+    assert project.ran() == ["sample", "validate", "train", "evaluate", "report"]
+    return project
+
+
+def make_project(root: Path, environment: dict[str, str]) -> Project:
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (root / "dvc.yaml").write_text(DVC_YAML)
+    (root / "params.yaml").write_text(PARAMS_YAML)
+    shutil.copy(Path(__file__).with_name("toy.py"), root)
+    return Project(root, environment)

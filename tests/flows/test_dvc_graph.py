@@ -23,15 +23,6 @@ def changed(project: Project) -> list[str]:
     return [stage.name for stage in plan(project.root) if stage.changed]
 
 
-@pytest.fixture
-def done(settled: Project) -> Project:
-    """The toy project after ``dvc repro report``."""
-    result = settled.run("dvc", "repro", "report")
-    assert result.returncode == 0, result.stderr
-    assert settled.ran() == ORDER
-    return settled
-
-
 def test_plan_is_what_the_target_depends_on_in_order(settled: Project) -> None:
     stages = plan(settled.root)
     assert [stage.name for stage in stages] == ORDER

@@ -1,0 +1,228 @@
+"""The retraining flow on the toy project, with a real temporary Prefect server."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from prefect import State, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import TaskRun
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.train import is_report_stale, train
+from semigen.artifacts import Layout
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+ORDER = ["sample", "validate", "train", "evaluate", "report"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def fresh(project: Project, server: None, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The toy project as the working directory."""
+    return enter(project, monkeypatch)
+
+
+@pytest.fixture
+def here(done: Project, server: None, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The toy project after ``dvc repro report``, as the working directory."""
+    return enter(done, monkeypatch)
+
+
+def enter(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("PATH", project.environment["PATH"])
+    return project
+
+
+def run(**parameters: object) -> State:
+    return train(**parameters, return_state=True)
+
+
+def task_runs(state: State) -> dict[str, TaskRun]:
+    """Return the task runs of a flow run by name, in the order in which they started."""
+    flow_run = state.state_details.flow_run_id
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+    with get_client(sync_client=True) as client:
+        for _ in range(50):  # task runs reach the server as events, a moment later
+            runs = client.read_task_runs(flow_run_filter=wanted)
+            if runs and all(run.state and run.state.is_final() for run in runs):
+                break
+            time.sleep(0.2)
+    return {run.name: run for run in sorted(runs, key=lambda run: run.start_time)}
+
+
+def state_names(state: State) -> dict[str, str]:
+    return {name: run.state_name for name, run in task_runs(state).items()}
+
+
+def test_first_run_runs_all_and_second_is_cached(fresh: Project) -> None:
+    first = run()
+    assert state_names(first) == dict.fromkeys(ORDER, "Completed")
+    assert list(task_runs(first)) == ORDER
+    assert {n: run.tags for n, run in task_runs(first).items() if run.tags} == {"train": ["gpu"]}
+    assert first.result() == dict.fromkeys(ORDER, True)
+    assert fresh.ran() == ORDER
+
+    second = run()
+    assert state_names(second) == dict.fromkeys(ORDER, "Cached")
+    assert second.result() == dict.fromkeys(ORDER, False)
+
+
+def test_what_dvc_has_done_is_cached(here: Project) -> None:
+    assert state_names(run()) == dict.fromkeys(ORDER, "Cached")
+    assert here.ran() == []
+
+
+def test_override_stays_and_runs_what_depends_on_it(here: Project) -> None:
+    changed = run(overrides=["train.epochs=20"])
+    assert here.ran() == ["train"], "evaluate and report got the same model"
+    assert state_names(changed) == {**dict.fromkeys(ORDER, "Cached"), "train": "Completed"}
+    assert "epochs: 20 # passes" in (here.root / "params.yaml").read_text()
+    status = here.run("dvc", "status", "report", "--with-deps")
+    assert "up to date" in status.stdout
+
+
+def test_stage_whose_inputs_came_out_the_same_is_cached(here: Project) -> None:
+    state = run(overrides=["validate.min_rows_per_class=3"])
+    assert here.ran() == ["validate"]
+    assert state_names(state) == {**dict.fromkeys(ORDER, "Cached"), "validate": "Completed"}
+
+
+def test_failed_stage_fails_the_flow_in_its_own_words_and_stops_it(here: Project) -> None:
+    here.edit("toy.py", 'write_text("1\\n")', 'write_text("bad\\n")')
+    before = {path: path.read_bytes() for path in (here.root / "model", Layout().report)}
+    state = run(force=True)
+    told = "labeled.csv: column 'a', row 1: 'bad' is not a number"
+    assert (state.name, state.message) == ("Failed", told)
+    failed = task_runs(state)
+    assert {name: run.state_name for name, run in failed.items()} == {
+        "sample": "Completed",
+        "validate": "Failed",
+    }
+    assert failed["validate"].state.message == told
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_refused_parameter_fails_the_flow_before_any_stage(here: Project) -> None:
+    before = (here.root / "params.yaml").read_bytes()
+    state = run(overrides=["train.epoch=3"])
+    assert state.is_failed()
+    assert "did you mean 'epochs'?" in state.message
+    here.edit("params.yaml", "epochs: 50", "epochs: 0")
+    assert "greater than or equal to 1, not 0" in run().message
+    here.edit("params.yaml", "epochs: 0", "epochs: 50")
+    assert (here.root / "params.yaml").read_bytes() == before
+    assert here.ran() == []
+
+
+def test_lost_or_outdated_page_is_written_again(here: Project) -> None:
+    layout = Layout()
+    layout.report.unlink()
+    assert run().result() == {**dict.fromkeys(ORDER, False), "report": True}
+    assert here.ran() == ["report"]
+    assert not is_report_stale(layout)
+    an_hour_ago = time.time() - 3600
+    os.utime(layout.report, (an_hour_ago, an_hour_ago))
+    assert is_report_stale(layout)
+
+
+def test_artifacts_have_fixed_keys(here: Project) -> None:
+    flow_run = run().state_details.flow_run_id
+    made_by_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(artifact_filter=made_by_it)
+    keys = {artifact.key: artifact for artifact in artifacts}
+    assert set(keys) == {"metrics", "report"}
+    assert "0.900 [0.800, 1.000]" in str(keys["metrics"].data)
+    assert Layout().report.as_uri() in str(keys["report"].data)
+
+
+def test_command_prints_the_score_and_keeps_its_server_in_the_project(project: Project) -> None:
+    environment = {k: v for k, v in project.environment.items() if k != "PREFECT_HOME"}
+    done = flow_command(project, environment)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Accuracy +90.0 % \[80.0, 100.0\] +360 test rows, mlp", done.stdout)
+    assert re.search(r"Gain +\+90.0 points \[.*\] +p = 0.01", done.stdout)
+    assert re.search(r"sample +\d\.\d s", done.stdout)
+    assert "reports/report.html" in done.stdout
+    assert (project.root / ".prefect" / "prefect.db").exists()
+    assert not (Path(environment["HOME"]) / ".prefect").exists()
+
+
+def test_command_tells_a_mistake_in_one_line(project: Project) -> None:
+    project.edit("toy.py", 'write_text("1\\n")', 'write_text("bad\\n")')
+    done = flow_command(project, project.environment)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: labeled.csv: column 'a', row 1: 'bad' is not a number"]
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_command_refuses_a_parameter_before_it_starts_a_server(project: Project) -> None:
+    done = flow_command(project, project.environment, "-S", "train.epoch=3")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: .* did you mean 'epochs'\?.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_command_leaves_nothing_running(
+    project: Project, end: signal.Signals, status: int
+) -> None:
+    """SIGINT goes to the whole group, as Ctrl-C sends it; SIGTERM to the command alone."""
+    (project.root / "slow").touch()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "flows.train"],
+        cwd=project.root,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    project.wait_for_slow_stage()
+    if end is signal.SIGINT:
+        os.killpg(command.pid, end)
+    else:
+        command.send_signal(end)
+    output, _ = command.communicate(timeout=30)
+    assert command.returncode == status, output
+    assert "Traceback" not in output
+    assert not project.is_slow_stage_alive()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(command.pid, 0)  # the server was in the command's group
+
+
+def flow_command(
+    project: Project, environment: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.train", *arguments],
+        cwd=project.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
