@@ -26,6 +26,8 @@ MIN_ROWS_OF_RARE_FLAG = 10
 ``MIN_SHARE_OF_RARE_FLAG`` of them: a count that is seldom above 0 looks just like a flag until a
 test row holds a 2."""
 MIN_SHARE_OF_RARE_FLAG = 0.1
+WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
+"""As Python writes it and int64 holds it, so that labels such as 007 stay text."""
 DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
 DATE_REASON = "dates are not encoded; derive numbers from them"
 NAMELESS = r"Unnamed: \d+(_level_\d+)?"
@@ -116,7 +118,7 @@ class TableSchema(BaseModel):
                 + "; add columns of numbers or categories, or set their kinds in data.kinds"
             )
         labels = as_text(labeled[target]).dropna()
-        integer = bool(labels.str.fullmatch(r"[+-]?\d+").all())
+        integer = bool(labels.str.fullmatch(WHOLE_NUMBER).all())
         classes = sorted(labels.unique(), key=int if integer else str)
         return cls(columns=columns, target=target, classes=tuple(classes), integer_classes=integer)
 
