@@ -214,6 +214,8 @@ class Params(Section):
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"{path}: cannot read parameters: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from error
         except yaml.YAMLError as error:
             raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from semigen.artifacts import Layout, remove, write_json, write_text
 from semigen.config import DataParams, Params
 from semigen.errors import UserError
-from semigen.expectations import validate_tables
 from semigen.schema import TableSchema
 from semigen.splits import Tables, read_tables
 from semigen.validation import ValidationReport, count
@@ -29,6 +28,9 @@ def run(params: Params, layout: Layout) -> None:
     except UserError as error:
         write_report(ValidationReport.unreadable(str(error), _files(params.data)), layout)
         raise
+    # Great Expectations takes seconds to import; a table that cannot be read is refused before.
+    from semigen.expectations import validate_tables
+
     report = validate_tables(tables, schema, params.validate_)
     write_report(report, layout)
     print_summary(report, layout)
