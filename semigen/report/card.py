@@ -14,11 +14,11 @@ import pandas as pd
 
 from semigen.report.summary import (
     METRIC_TEXTS,
-    by_log_loss,
+    candidates_of,
     class_figures,
     estimate_text,
     gain_text,
-    majority_share,
+    majority_text,
     no_error_note,
     p_value_text,
     uses_of_selected,
@@ -133,7 +133,7 @@ def _figures(
         *_table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),
         "",
         _text(verdict(metrics, selection, confidence).sentence)
-        + f" Always naming the most frequent class would score {majority_share(confusion):.1%}.",
+        + f" {majority_text(metrics, confusion)}",
         *(["", note] if note else []),
     )
 
@@ -146,7 +146,7 @@ def _selection(selection: Mapping[str, Any]) -> str:
             estimate_text("accuracy", candidate["accuracy"]),
             estimate_text("log_loss", candidate["log_loss"]),
         )
-        for candidate in by_log_loss(selection)
+        for candidate in candidates_of(selection)
     ]
     return _lines(
         "## How it was selected",

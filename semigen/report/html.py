@@ -74,7 +74,7 @@ def render(content: ReportContent) -> str:
         confidence=f"{confidence:.0%}",
         verdict=summary.verdict(content.metrics, content.selection, confidence),
         no_error_note=summary.no_error_note(content.metrics),
-        majority_share=summary.majority_share(confusion),
+        majority_text=summary.majority_text(content.metrics, confusion),
         images=_images(content),
         warnings=summary.warnings_of(content.validation),
         classes=classes.head(MAX_CLASSES_SHOWN).to_dict("records"),

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from semigen.report.summary import by_log_loss, read_confusion
+from semigen.report.summary import candidates_of, read_confusion, short_name
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
 DPI = 160
@@ -124,8 +124,8 @@ def wilson_interval(
 
 def selection_png(selection: Mapping[str, Any]) -> bytes:
     """Return the candidates' cross-validated accuracy and log loss, least log loss on top."""
-    candidates = by_log_loss(selection)[::-1]
-    figure = _figure(8.4, 1.3 + 0.36 * len(candidates))
+    candidates = candidates_of(selection)[::-1]
+    figure = _figure(9.0, 1.3 + 0.36 * len(candidates))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.2, 1])
     for axes, metric in ((left, "accuracy"), (right, "log_loss")):
         for row, candidate in enumerate(candidates):
@@ -182,7 +182,7 @@ def _draw_interval(
 
 
 def _name_candidates(axes: Axes, candidates: list[dict[str, Any]], selected: str) -> None:
-    names = [_short(candidate["name"], 34) for candidate in candidates]
+    names = [_short(short_name(candidate["name"]), 40) for candidate in candidates]
     axes.set_yticks(range(len(names)), labels=names, parse_math=False)
     axes.set_ylim(-0.6, len(names) - 0.4)
     for label, candidate in zip(axes.get_yticklabels(), candidates, strict=True):

@@ -64,7 +64,7 @@ def verdict(metrics: Mapping[str, Any], selection: Mapping[str, Any], confidence
         return Verdict(
             "not used",
             f"Unlabeled rows are not used: cross-validation on the labeled rows selected "
-            f"{selection['selected']}, which learns from labels alone.",
+            f"{selection['selected']}, which learns from labels alone; there is no gain to judge.",
         )
     gain = metrics["gain"]["accuracy"]
     interval = (
@@ -92,14 +92,24 @@ def verdict(metrics: Mapping[str, Any], selection: Mapping[str, Any], confidence
 
 def uses_of_selected(selection: Mapping[str, Any]) -> list[str]:
     """Return what the selected classifier learns from besides labels."""
-    by_name = {candidate["name"]: candidate for candidate in selection["candidates"]}
+    by_name = {candidate["name"]: candidate for candidate in candidates_of(selection)}
     uses: list[str] = by_name[selection["selected"]]["uses"]
     return uses
 
 
-def by_log_loss(selection: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the candidates of ``selection.json``, least log loss first: it is what decides."""
-    return sorted(selection["candidates"], key=lambda c: float(c["log_loss"]["value"]))
+def candidates_of(selection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all candidates, committees included, least log loss first: it is what decides."""
+    alone = selection["candidates"]
+    names = {candidate["name"] for candidate in alone}
+    committees = {c["name"]: c for c in selection.get("committees", {}).values()}
+    several = [committee for name, committee in committees.items() if name not in names]
+    return sorted([*alone, *several], key=lambda c: float(c["log_loss"]["value"]))
+
+
+def short_name(candidate: str) -> str:
+    """Return a candidate's name; of a committee, whose name lists its members, only the first."""
+    members = candidate.split(" + ")
+    return candidate if len(members) == 1 else f"average of {len(members)}: {members[0]}, …"
 
 
 def no_error_note(metrics: Mapping[str, Any]) -> str | None:
@@ -195,6 +205,18 @@ def majority_share(confusion: pd.DataFrame) -> float:
     """Return the accuracy of always naming the test rows' most frequent class."""
     n_actual = confusion.sum(axis=1)
     return float(n_actual.max() / n_actual.sum())
+
+
+def majority_text(metrics: Mapping[str, Any], confusion: pd.DataFrame) -> str:
+    """Return how the accuracy compares with always naming the most frequent class."""
+    share = majority_share(confusion)
+    said = f"Always naming the most frequent class would score {share:.1%}"
+    if metrics["test"]["accuracy"]["low"] > share:
+        return f"{said}."
+    return (
+        f"{said}: by accuracy this model is not shown to be better than that. Look at balanced "
+        "accuracy and ROC AUC."
+    )
 
 
 def warnings_of(validation: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import semigen
 from semigen.artifacts import Layout
-from semigen.classifiers.classifier import Classifier
+from semigen.classifiers.classifier import Classifier, Member
 from semigen.config import EvaluateParams, Params, SampleParams
 from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
@@ -123,7 +123,7 @@ def test_saved_classifiers_are_scored(tmp_path):
     folders = (layout.classifier, layout.labels_only)
     for (name, model), folder in zip(models.items(), folders, strict=True):
         fitted = model.fit(labeled.x, labeled.y)
-        Classifier(encoder, fitted, "encoded", 1.0, name).save(folder)
+        Classifier(encoder, (Member(name, fitted, "encoded", 1.0),)).save(folder)
     evaluate.run(PARAMS, layout)
     metrics = json.loads(layout.metrics.read_text())
     assert (metrics["n_labeled"], metrics["n_unlabeled"], metrics["n_test"]) == (30, 112, 36)

@@ -248,6 +248,17 @@ def test_a_run_without_synthetic_rows_or_timings(project):
     assert "None were made" in layout.model_card.read_text(encoding="utf-8")
 
 
+def test_a_run_that_fell_back_to_labels_alone(project):
+    params, layout = project
+    selection = json.loads(layout.selection.read_text())
+    write_json(layout.selection, {**selection, "selected": "extra_trees"})
+    report.run(params, layout)
+    page = Page(layout.report.read_text(encoding="utf-8"))
+    assert "Unlabeled rows are not used" in page.words
+    assert "both are the same classifier" in page.words
+    assert "Unlabeled rows helped" not in page.words
+
+
 def test_two_classes(tmp_path):
     params, layout = write_project(tmp_path, "breast_cancer")
     report.run(params, layout)

@@ -10,7 +10,8 @@ def metrics_with(value, low, high, p_value=0.5):
 
 
 def selection_of(uses):
-    return {"selected": "m", "labels_only": "m", "candidates": [{"name": "m", "uses": uses}]}
+    candidate = {"name": "m", "uses": uses, "log_loss": {"value": 0.3}}
+    return {"selected": "m", "labels_only": "m", "candidates": [candidate]}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,24 @@ def test_figures_as_text():
     assert summary.points(-0.0) == "+0.0"
 
 
+def test_committees_are_listed_among_the_candidates():
+    def candidate(name, loss, *uses):
+        return {"name": name, "log_loss": {"value": loss}, "uses": list(uses)}
+
+    alone = [candidate("a", 0.5), candidate("b", 0.4, "unlabeled")]
+    both, one = candidate("b + a", 0.3, "unlabeled"), candidate("a", 0.5)
+    selection = {
+        "selected": "b + a",
+        "labels_only": "a",
+        "candidates": alone,
+        "committees": {"selected": both, "labels_only": one},
+    }
+    assert [c["name"] for c in summary.candidates_of(selection)] == ["b + a", "b", "a"]
+    assert summary.uses_of_selected(selection) == ["unlabeled"]
+    assert summary.short_name("b + a") == "average of 2: b, …"
+    assert summary.short_name("a") == "a"
+
+
 def test_no_error_is_cautioned_against():
     assert summary.no_error_note(metrics_with(0, 0, 0)) is None
     perfect = {"n_test": 20, "test": {"accuracy": {"value": 1.0}}}
@@ -90,6 +109,13 @@ def test_frequent_confusions(confusion):
 
 def test_majority_share(confusion):
     assert summary.majority_share(confusion) == 8 / 12
+
+
+@pytest.mark.parametrize(("low", "is_shown"), [(0.7, True), (8 / 12, False), (0.5, False)])
+def test_a_model_no_better_than_the_majority_is_called_so(confusion, low, is_shown):
+    text = summary.majority_text({"test": {"accuracy": {"low": low}}}, confusion)
+    assert "would score 66.7%" in text
+    assert ("not shown to be better" not in text) == is_shown
 
 
 def test_labels_that_look_missing_stay_text(tmp_path):
