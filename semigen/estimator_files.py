@@ -15,6 +15,7 @@ from semigen.errors import UserError
 TRUSTED_TYPES = (
     "numpy.dtype",
     "semigen.classifiers.latent_mixture.LatentMixtureClassifier",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
 )
 """Types beyond skops' own list that our models hold. A tampered tree can crash the process, though
@@ -40,7 +41,10 @@ def load_estimator(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot read the model: {error.strerror}") from error
     except skops.io.exceptions.UntrustedTypesFoundException as error:
-        raise UserError(f"{path}: refused, since it holds types no semigen model has") from error
+        raise UserError(
+            f"{path}: refused, since it holds types that no semigen model has: "
+            f"{', '.join(skops.io.get_untrusted_types(file=path))}"
+        ) from error
 
 
 def _canonicalize(path: Path) -> None:

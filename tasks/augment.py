@@ -37,9 +37,7 @@ def run(params: Params, layout: Layout) -> None:
         "n_drawn": made.n_drawn,
         "accepted_share": round(made.accepted_share, 6),
     }
-    if len(table):
-        facts |= fidelity(read_real(layout), features, schema)
-    write_json(layout.fidelity, facts)
+    write_json(layout.fidelity, facts | fidelity(read_real(layout), features, schema))
     print(
         f"augment: {len(table)} synthetic rows, {made.accepted_share:.0%} of {made.n_drawn} drawn"
     )

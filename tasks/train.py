@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, write_json
-from semigen.classifiers.classifier import Classifier, quantiles_of
-from semigen.classifiers.learners import make_learners
+from semigen.classifiers.classifier import Classifier, Member, quantiles_of
+from semigen.classifiers.learners import Learner, make_learners
 from semigen.classifiers.rows import TrainingRows
-from semigen.classifiers.selection import Candidate, fit_quietly, select
+from semigen.classifiers.selection import Committee, fit_quietly, select
 from semigen.compute import limit_threads
 from semigen.config import Params
 from semigen.encoding import Encoded, TableEncoder
@@ -37,31 +37,28 @@ def run(params: Params, layout: Layout) -> None:
     selection = select(
         learners, rows, params.train, n_threads, lambda name: print(f"train: trying {name}")
     )
-    models = {
-        c.learner.name: fit_quietly(c.learner, rows)
-        for c in (selection.selected, selection.labels_only)
-    }
-    scores = generator.score(np.concatenate([labeled.x, unlabeled.x]))
-    wrap(selection.labels_only, models, encoder).save(layout.labels_only)
-    wrap(selection.selected, models, encoder, generator, quantiles_of(scores)).save(
-        layout.classifier
-    )
+    members = fit_members((selection.selected, selection.labels_only), rows)
+    scores = quantiles_of(generator.score(np.concatenate([labeled.x, unlabeled.x])))
+    Classifier(encoder, members[1]).save(layout.labels_only)
+    Classifier(encoder, members[0], generator, scores).save(layout.classifier)
     write_json(layout.selection, selection.to_json_dict())
     with atomic_path(layout.plot("train")) as temporary:
         write_csv(learning_curve(learners, rows), temporary)
-    print(f"train: {selection.selected.learner.name} selected; {selection.reason}")
+    print(f"train: {selection.selected.name} selected; {selection.reason}")
 
 
-def wrap(
-    candidate: Candidate, models: dict[str, Any], encoder: TableEncoder, *novelty: Any
-) -> Classifier:
-    """Return a candidate's fitted model as a classifier of readable tables."""
-    learner = candidate.learner
-    model = models[learner.name]
-    return Classifier(encoder, model, learner.space, candidate.temperature, learner.name, *novelty)
+def fit_members(committees: Sequence[Committee], rows: TrainingRows) -> list[tuple[Member, ...]]:
+    """Fit the learners of each committee on all labeled rows, one that both have only once."""
+    fitted: dict[str, Member] = {}
+    for candidate in (c for committee in committees for c in committee.members):
+        learner = candidate.learner
+        if learner.name not in fitted:
+            model = fit_quietly(learner, rows)
+            fitted[learner.name] = Member(learner.name, model, learner.space, candidate.temperature)
+    return [tuple(fitted[c.learner.name] for c in committee.members) for committee in committees]
 
 
-def learning_curve(learners: Any, rows: TrainingRows) -> pd.DataFrame:
+def learning_curve(learners: Sequence[Learner], rows: TrainingRows) -> pd.DataFrame:
     """Return the neural classifier's training loss by epoch, on labeled and synthetic rows."""
     network = next(learner for learner in learners if learner.name == "mlp_synthetic")
     losses = fit_quietly(network, rows).loss_curve_

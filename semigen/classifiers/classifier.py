@@ -24,25 +24,42 @@ N_QUANTILES = 1001
 
 
 @dataclass(frozen=True)
+class Member:
+    """One fitted model of a classifier.
+
+    Attributes:
+        name: Name of the learner that it came from.
+        estimator: Fitted scikit-learn classifier of rows in ``space``.
+        space: Coordinates of its rows.
+        temperature: Calibrates its probabilities.
+    """
+
+    name: str
+    estimator: Any
+    space: Space
+    temperature: float
+
+    def predict_proba(self, x: np.ndarray, z: np.ndarray, n_classes: int) -> np.ndarray:
+        """Return calibrated probabilities ``(n, n_classes)`` of encoded rows and features."""
+        predicted = self.estimator.predict_proba(in_space(self.space, x, z))
+        aligned = align(predicted, self.estimator.classes_, np.arange(n_classes))
+        return calibrate(aligned, self.temperature)
+
+
+@dataclass(frozen=True)
 class Classifier:
-    """A classifier of readable tables.
+    """A classifier of readable tables: the average of its members' probabilities.
 
     Attributes:
         encoder: Encodes the table's rows.
-        estimator: Fitted scikit-learn classifier of rows in ``space``.
-        space: Coordinates of the estimator's rows.
-        temperature: Calibrates its probabilities.
-        learner_name: Name of the learner that it came from.
+        members: Fitted models.
         generator: Gives generative features and novelty; None for a labels-only classifier.
         score_quantiles: Quantiles of the generator's scores of the training rows, shape
             ``(1001,)``.
     """
 
     encoder: TableEncoder
-    estimator: Any
-    space: Space
-    temperature: float
-    learner_name: str
+    members: tuple[Member, ...]
     generator: GenerativeModel | None = None
     score_quantiles: np.ndarray | None = None
 
@@ -50,6 +67,11 @@ class Classifier:
     def schema(self) -> TableSchema:
         """The table's columns and classes."""
         return self.encoder.schema
+
+    @property
+    def learner_name(self) -> str:
+        """Names of its learners, joined by a plus sign."""
+        return " + ".join(member.name for member in self.members)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -67,9 +89,8 @@ class Classifier:
         """
         x = self.encoder.transform(frame)
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
-        predicted = self.estimator.predict_proba(in_space(self.space, x, z))
-        classes = np.arange(len(self.schema.classes))
-        return calibrate(align(predicted, self.estimator.classes_, classes), self.temperature)
+        n_classes = len(self.schema.classes)
+        return np.mean([member.predict_proba(x, z, n_classes) for member in self.members], axis=0)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return labels of rows, shape ``(n_rows,)``."""
@@ -94,14 +115,16 @@ class Classifier:
         """Write all parts into a folder, which is complete or absent."""
         with atomic_path(folder) as temporary:
             self.encoder.save(temporary / "encoder")
-            save_estimator(self.estimator, temporary / "estimator.skops")
+            for member in self.members:
+                save_estimator(member.estimator, temporary / f"{member.name}.skops")
             if self.generator is not None:
                 self.generator.save(temporary / "generator")
             quantiles = [] if self.score_quantiles is None else self.score_quantiles.tolist()
             facts = {
-                "learner": self.learner_name,
-                "space": self.space,
-                "temperature": self.temperature,
+                "members": [
+                    {"name": m.name, "space": m.space, "temperature": m.temperature}
+                    for m in self.members
+                ],
                 "score_quantiles": quantiles,
             }
             write_json(temporary / "classifier.json", facts)
@@ -115,16 +138,16 @@ class Classifier:
         """
         if not (folder / "classifier.json").exists():
             raise UserError(f"{folder}: no classifier here; train one with `make run`")
-        facts = read_json(folder / "classifier.json")
+        content = read_json(folder / "classifier.json")
         has_generator = (folder / "generator").exists()
         return cls(
             encoder=TableEncoder.load(folder / "encoder"),
-            estimator=load_estimator(folder / "estimator.skops"),
-            space=facts["space"],
-            temperature=facts["temperature"],
-            learner_name=facts["learner"],
+            members=tuple(
+                Member(estimator=load_estimator(folder / f"{facts['name']}.skops"), **facts)
+                for facts in content["members"]
+            ),
             generator=load_generator(folder / "generator") if has_generator else None,
-            score_quantiles=np.array(facts["score_quantiles"]) if has_generator else None,
+            score_quantiles=np.array(content["score_quantiles"]) if has_generator else None,
         )
 
 

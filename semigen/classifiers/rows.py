@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
 
 from semigen.augmentation import synthesize
 from semigen.config import AugmentParams
@@ -16,8 +16,6 @@ from semigen.generators.base import GenerativeModel
 
 Space = Literal["encoded", "latent", "both"]
 """Coordinates of a learner: encoded columns, generative features, or the two side by side."""
-
-N_TREES = 300
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,9 @@ def in_space(space: Space, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     return x if space == "encoded" else z
 
 
-def fit_judge(x: np.ndarray, y: np.ndarray, seed: int) -> ExtraTreesClassifier:
-    """Fit the labels-only classifier that must agree with a synthetic row's class."""
-    return ExtraTreesClassifier(N_TREES, random_state=seed).fit(x, y)
+def fit_judge(x: np.ndarray, y: np.ndarray, seed: int) -> LogisticRegression:
+    """Fit the labels-only classifier that must agree with a synthetic row's class.
+
+    It is refitted for every fold and asked about every draw, hence a linear one.
+    """
+    return LogisticRegression(max_iter=3000, random_state=seed).fit(x, y)

@@ -24,6 +24,8 @@ MIN_STANDARD_ERRORS = 1.0
 (the one-standard-error rule of Breiman et al. 1984, turned into a safeguard)."""
 SMOOTHING = 0.01
 """Weight of the uniform distribution in every prediction, so that a forest's zero is not final."""
+TINY = 1e-30
+"""Least probability whose logarithm is scaled."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,51 @@ class Candidate:
         learner: The learner.
         temperature: What its log-probabilities are divided by (Guo et al. 2017), fitted on its
             out-of-fold predictions.
-        losses: Calibrated out-of-fold log loss of every labeled row, mean over repeats, shape
-            ``(n_labeled,)``, in nats.
-        hits: Share of repeats in which each labeled row was classified right.
+        probabilities: Calibrated out-of-fold predictions of every labeled row in every repeat,
+            shape ``(n_repeats, n_labeled, n_classes)``.
     """
 
     learner: Learner
     temperature: float
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Learners whose probabilities are averaged; one alone is a committee too.
+
+    Attributes:
+        members: Its learners, best first.
+        losses: Out-of-fold log loss of every labeled row, mean over repeats, shape
+            ``(n_labeled,)``, in nats.
+        hits: Share of repeats in which each labeled row was classified right.
+    """
+
+    members: tuple[Candidate, ...]
     losses: np.ndarray
     hits: np.ndarray
 
+    @classmethod
+    def of(cls, members: Sequence[Candidate], truth: np.ndarray) -> Committee:
+        """Average candidates; ``truth`` is each labeled row's column, shape ``(n_labeled,)``."""
+        probabilities = np.mean([member.probabilities for member in members], axis=0)
+        right = probabilities[:, np.arange(len(truth)), truth]
+        hits = probabilities.argmax(axis=2) == truth
+        return cls(tuple(members), -np.log(right).mean(axis=0), hits.mean(axis=0))
+
+    @property
+    def name(self) -> str:
+        return " + ".join(member.learner.name for member in self.members)
+
+    @property
+    def uses(self) -> list[str]:
+        """What the members learn from beside the labeled rows."""
+        return sorted({use for member in self.members for use in member.learner.uses}, reverse=True)
+
     def to_json_dict(self) -> dict[str, Any]:
         return {
-            "name": self.learner.name,
-            "uses": list(self.learner.uses),
+            "name": self.name,
+            "uses": self.uses,
             "log_loss": _mean_with_interval(self.losses),
             "accuracy": _mean_with_interval(self.hits, high=1.0),
         }
@@ -55,29 +88,35 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """The learner selected, the best labels-only one, and why.
+    """The committee selected, the best labels-only one, and why.
 
     Attributes:
         selected: What the run's classifier will be.
-        labels_only: Best learner that uses labeled rows alone.
-        candidates: All of them, best first.
+        labels_only: The committee that labeled rows alone would have given.
+        candidates: Every learner by itself, best first.
         n_splits: Fits of each learner.
         reason: One sentence.
     """
 
-    selected: Candidate
-    labels_only: Candidate
-    candidates: tuple[Candidate, ...]
+    selected: Committee
+    labels_only: Committee
+    candidates: tuple[Committee, ...]
     n_splits: int
     reason: str
 
     def to_json_dict(self) -> dict[str, Any]:
         return {
-            "selected": self.selected.learner.name,
-            "labels_only": self.labels_only.learner.name,
+            "selected": self.selected.name,
+            "members": [member.learner.name for member in self.selected.members],
+            "labels_only": self.labels_only.name,
+            "labels_only_members": [m.learner.name for m in self.labels_only.members],
             "n_splits": self.n_splits,
             "reason": self.reason,
             "candidates": [candidate.to_json_dict() for candidate in self.candidates],
+            "committees": {
+                "selected": self.selected.to_json_dict(),
+                "labels_only": self.labels_only.to_json_dict(),
+            },
         }
 
 
@@ -112,16 +151,15 @@ def select(
     for learner in learners:
         on_learner(learner.name)
         candidates.append(_evaluate(learner, rows, parts, held_out, n_threads))
-    candidates.sort(key=lambda candidate: float(candidate.losses.mean()))
-    return _choose(tuple(candidates), len(splits))
+    return _choose(candidates, np.searchsorted(np.unique(rows.y), rows.y), len(splits))
 
 
 def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return smoothed, temperature-scaled probabilities, shape ``(n, n_classes)``."""
-    n_classes = probabilities.shape[1]
-    smoothed = (1 - SMOOTHING) * probabilities + SMOOTHING / n_classes
-    powers = smoothed ** (1 / temperature)
-    return powers / powers.sum(axis=1, keepdims=True)
+    """Return temperature-scaled, then smoothed probabilities, shape ``(n, n_classes)``."""
+    log_powers = np.log(probabilities.clip(min=TINY)) / temperature
+    powers = np.exp(log_powers - log_powers.max(axis=1, keepdims=True))
+    scaled = powers / powers.sum(axis=1, keepdims=True)
+    return (1 - SMOOTHING) * scaled + SMOOTHING / probabilities.shape[1]
 
 
 def align(probabilities: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -153,16 +191,10 @@ def _evaluate(
     probabilities, index = np.concatenate(predicted), np.concatenate(held_out)
     truth = np.searchsorted(classes, rows.y[index])
     temperature = fit_temperature(probabilities, truth)
-    calibrated = calibrate(probabilities, temperature)
-    losses = -np.log(calibrated[np.arange(len(truth)), truth])
-    hits = (probabilities.argmax(axis=1) == truth).astype(float)
-    n_repeats = len(index) // len(rows.y)
-    return Candidate(
-        learner,
-        temperature,
-        np.bincount(index, losses) / n_repeats,
-        np.bincount(index, hits) / n_repeats,
-    )
+    n_rows, n_repeats = len(rows.y), len(index) // len(rows.y)
+    out_of_fold = np.empty((n_repeats, n_rows, len(classes)))
+    out_of_fold[np.arange(len(index)) // n_rows, index] = calibrate(probabilities, temperature)
+    return Candidate(learner, temperature, out_of_fold)
 
 
 def fit_quietly(learner: Learner, rows: TrainingRows) -> Any:
@@ -189,23 +221,41 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x))
 
 
-def _choose(candidates: tuple[Candidate, ...], n_splits: int) -> Selection:
-    best = candidates[0]
-    labels_only = next(c for c in candidates if not c.learner.uses)
-    if best is labels_only:
-        reason = f"{best.learner.name} uses labeled rows alone and has the least log loss"
-        return Selection(best, best, candidates, n_splits, reason)
-    differences = labels_only.losses - best.losses
-    gain = float(differences.mean())
-    error = float(differences.std(ddof=1) / np.sqrt(len(differences)))
+def _choose(candidates: Sequence[Candidate], truth: np.ndarray, n_splits: int) -> Selection:
+    alone = sorted(
+        (Committee.of([candidate], truth) for candidate in candidates),
+        key=lambda committee: float(committee.losses.mean()),
+    )
+    best = _average_near_best(alone, truth)
+    labels_only = _average_near_best([c for c in alone if not c.uses], truth)
+    if not best.uses:
+        reason = f"{best.name} uses labeled rows alone and has the least log loss"
+        return Selection(labels_only, labels_only, tuple(alone), n_splits, reason)
+    gain, error = _paired_gain(labels_only, best)
     comparison = (
-        f"{best.learner.name} has a log loss {gain:.3f} +- {error:.3f} (standard error) lower than "
-        f"{labels_only.learner.name}, the best labels-only learner"
+        f"the log loss of {best.name} is {gain:.3f} +- {error:.3f} (standard error) below that of "
+        f"{labels_only.name}, the best from labels alone"
     )
     if gain > MIN_STANDARD_ERRORS * error:
-        return Selection(best, labels_only, candidates, n_splits, comparison)
-    reason = f"fallback to labels alone: {comparison}, which is too little to trust"
-    return Selection(labels_only, labels_only, candidates, n_splits, reason)
+        return Selection(best, labels_only, tuple(alone), n_splits, comparison)
+    reason = f"fallback to labels alone, since the evidence is thin: {comparison}"
+    return Selection(labels_only, labels_only, tuple(alone), n_splits, reason)
+
+
+def _average_near_best(alone: Sequence[Committee], truth: np.ndarray) -> Committee:
+    """Average the learners that the evidence cannot tell from the best one."""
+    near = [alone[0]]
+    for other in alone[1:]:
+        gain, error = _paired_gain(other, alone[0])
+        if gain <= MIN_STANDARD_ERRORS * error:
+            near.append(other)
+    return Committee.of([member for committee in near for member in committee.members], truth)
+
+
+def _paired_gain(worse: Committee, better: Committee) -> tuple[float, float]:
+    """Return by how much the log loss falls from one to the other, and the standard error."""
+    differences = worse.losses - better.losses
+    return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def _mean_with_interval(values: np.ndarray, high: float = np.inf) -> dict[str, float]:
