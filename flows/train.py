@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
 from flows.command import add_debug, run_flow
@@ -72,7 +73,8 @@ def run_stage(stage: Stage, *, force: bool, debug: bool) -> State[Any]:
     except UserError as error:
         publish(stage.name, layout)
         return Failed(message=str(error))
-    publish(stage.name, layout)
+    if ran or PREFECT_API_URL.value():  # few look into a temporary server; plots take two seconds
+        publish(stage.name, layout)
     return Completed() if ran else Completed(name=CACHED)
 
 
