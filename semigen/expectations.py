@@ -55,7 +55,7 @@ def run_checks(context: Any, part: Part, checks: list[Check]) -> list[Validation
     """Run the checks of a part as one suite, in one pass over its table."""
     source = context.data_sources.add_pandas(part.name)
     batch = source.add_dataframe_asset(part.name).add_batch_definition_whole_dataframe(part.name)
-    suite = gx.ExpectationSuite(part.name, expectations=[_expectation(check) for check in checks])
+    suite = build_suite(part, checks)
     definition = gx.ValidationDefinition(
         name=part.name, data=batch, suite=context.suites.add(suite)
     )
@@ -73,12 +73,17 @@ def run_checks(context: Any, part: Part, checks: list[Check]) -> list[Validation
     ]
 
 
-def _expectation(check: Check) -> Any:
-    return getattr(gxe, check.expectation)(
-        **check.arguments,
-        severity=GX_SEVERITY[RULES[check.rule].severity],
-        meta={"rule": check.rule},
-    )
+def build_suite(part: Part, checks: list[Check]) -> gx.ExpectationSuite:
+    """Return the checks of a part as a suite; rules that stop a run are critical."""
+    expectations = [
+        getattr(gxe, check.expectation)(
+            **check.arguments,
+            severity=GX_SEVERITY[RULES[check.rule].severity],
+            meta={"rule": check.rule},
+        )
+        for check in checks
+    ]
+    return gx.ExpectationSuite(part.name, expectations=expectations)
 
 
 def _result(part: Part, check: Check, answer: Any) -> ValidationResult:

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from semigen.checks import part_checks
 from semigen.config import ValidateParams
-from semigen.expectations import validate_tables
+from semigen.expectations import build_suite, validate_tables
 from semigen.schema import TableSchema
 from semigen.splits import Tables
-from semigen.table_facts import allowed_outside_range, allowed_unseen
+from semigen.table_facts import allowed_outside_range, allowed_unseen, view_parts
 from semigen.validation import RULES, ValidationReport, ValidationResult
 
 FILES = {"labeled": "l.csv", "unlabeled": "u.csv", "test": "t.csv"}
@@ -159,14 +160,25 @@ def test_rare_classes_are_named_with_their_counts(tables):
     assert "'rare' has 1, 'scarce' has 2" in stricter.message
 
 
-@pytest.mark.parametrize(("share", "is_warned"), [(0.1, False), (0.09, True), (0.0, True)])
-def test_missing_share_up_to_the_limit_is_tolerated(tables, share: float, is_warned: bool):
-    unlabeled = edited(tables.unlabeled, "income", dict.fromkeys(range(30)))
+@pytest.mark.parametrize(
+    ("n_missing", "share", "is_warned"),
+    [
+        (30, 0.1, False),
+        (30, 0.09, True),
+        (30, 0.0, True),
+        (210, 0.7, False),  # 1 - 0.7 is above 90 / 300 in floating point
+        (211, 0.7, True),
+    ],
+)
+def test_missing_share_up_to_the_limit_is_tolerated(
+    tables, n_missing: int, share: float, is_warned: bool
+):
+    unlabeled = edited(tables.unlabeled, "income", dict.fromkeys(range(n_missing)))
     report = validated(replaced(tables, unlabeled=unlabeled), max_missing_share=share)
     assert ([r.rule for r in report.warnings] == ["missing_share"]) is is_warned
     (result,) = (r for r in report.results if r.rule == "missing_share")
     assert (result.part, result.column) == ("unlabeled", "income")
-    assert (result.n_checked, result.n_failed) == (300, 30)
+    assert (result.n_checked, result.n_failed) == (300, n_missing)
 
 
 def test_values_and_categories_that_unlabeled_rows_never_hold(tables):
@@ -256,6 +268,17 @@ def test_test_rows_do_not_move_the_schema(tables):
     assert TableSchema.infer(tables.labeled, tables.unlabeled, "label") == schema
     report = validate_tables(replaced(tables, test=wild), schema, ValidateParams())
     assert {r.part for r in report.errors + report.warnings} == {"test"}
+
+
+def test_suites_carry_the_severity_of_their_rules(tables):
+    schema = TableSchema.infer(tables.labeled, tables.unlabeled, "label")
+    parts = view_parts(tables, schema)
+    for name, part in parts.items():
+        suite = build_suite(part, list(part_checks(name, parts, schema, ValidateParams())))
+        severities = {e.meta["rule"]: e.severity for e in suite.expectations}
+        assert severities["feature_columns"] == "critical"
+        for rule, severity in severities.items():
+            assert severity == {"error": "critical", "warning": "warning"}[RULES[rule].severity]
 
 
 def test_report_is_the_same_each_time_and_has_the_agreed_shape(tables):
