@@ -224,10 +224,13 @@ def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSch
 
 def infer_kind(present: pd.Series) -> tuple[ColumnKind, str | None]:
     """Return the kind of a column's non-missing values, and the reason if it is ``ignore``."""
-    n_distinct = present.nunique()
+    try:
+        n_distinct = present.nunique()
+    except TypeError:
+        return "ignore", "holds lists or other nested values"
     if n_distinct < 2:
         return "ignore", "no value" if n_distinct == 0 else f"always {as_text(present).iloc[0]}"
-    if pd.api.types.is_datetime64_any_dtype(present):
+    if present.dtype.kind in "mM":
         return "ignore", DATE_REASON
     if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
         return _number_kind(present, n_distinct)

@@ -87,6 +87,9 @@ def test_a_count_that_is_seldom_above_zero_is_no_flag():
         (["2024-01-01", "2024-02-01", "2024-02-01"] * 9, "dates"),
         (["31.12.2023", "01.01.2024"] * 9, "dates"),
         (pd.date_range("2024-01-01", periods=9).tolist(), "dates"),
+        (pd.date_range("2024-01-01", periods=9, tz="UTC").tolist(), "dates"),
+        (pd.to_timedelta(range(9), "h").tolist(), "dates"),
+        ([[1, 2], [3]], "nested values"),
         ([f"{i},5" for i in range(30)], "decimal comma"),
         (
             [str(i) for i in range(60)] + [f"r{i}" for i in range(40)],
