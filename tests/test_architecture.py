@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +49,30 @@ def test_no_floor_knows_those_above_it(package: str) -> None:
         if name.split(".")[0] in FORBIDDEN[package]
     ]
     assert not wrong
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=\[]", line)[0].lower() for line in project["dependencies"]}
+    libraries = {name.split(".")[0] for p in FORBIDDEN for m in modules(p) for name in imports(m)}
+    libraries -= set(sys.stdlib_module_names) | set(FORBIDDEN)
+    installed = importlib.metadata.packages_distributions()
+    undeclared = {
+        library
+        for library in libraries
+        if not declared & {name.lower().replace("_", "-") for name in installed[library]}
+    }
+    assert not undeclared
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.split(r"[<>=\[]", line)[0].lower().replace("_", "-") for line in wanted}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pins)
+    assert names <= {line.split("==")[0].lower().replace("_", "-") for line in pins}
 
 
 def test_only_one_module_touches_dvc() -> None:
