@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from semigen.artifacts import Layout, atomic_path, read_json, write_json
+from semigen.errors import UserError
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "out" / "file.txt"
+    path.parent.mkdir()
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_folder_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "model"
+    for content in ("first", "second"):
+        with atomic_path(path) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [p.name for p in path.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_refuses_what_is_not_json_and_names_the_file(tmp_path):
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_users_paths_count_from_the_root_unless_absolute(tmp_path):
+    layout = Layout(tmp_path)
+    assert layout.source("data/x.csv") == tmp_path / "data" / "x.csv"
+    assert layout.source(str(tmp_path / "y.csv")) == tmp_path / "y.csv"

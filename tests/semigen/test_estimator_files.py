@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.cluster import KMeans
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from semigen.classifiers.latent_mixture import LatentMixtureClassifier
+from semigen.errors import UserError
+from semigen.estimator_files import load_estimator, save_estimator
+
+X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ExtraTreesClassifier(10, random_state=0),
+        lambda: LogisticRegression(),
+        lambda: MLPClassifier((8,), max_iter=300, random_state=0),
+        lambda: LatentMixtureClassifier(),
+    ],
+)
+def test_reloaded_model_predicts_alike_and_equal_models_have_equal_bytes(make, tmp_path):
+    paths = [tmp_path / "one.skops", tmp_path / "two.skops"]
+    for path in paths:
+        save_estimator(make().fit(X, Y), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    expected = make().fit(X, Y).predict_proba(X)
+    np.testing.assert_allclose(load_estimator(paths[0]).predict_proba(X), expected, rtol=1e-12)
+
+
+def test_types_beyond_our_models_are_refused(tmp_path):
+    path = tmp_path / "model.skops"
+    skops.io.dump({"hook": pytest.raises}, path)
+    with pytest.raises(UserError, match="refused"):
+        load_estimator(path)
+    save_estimator(KMeans(2, n_init=1, random_state=0).fit(X), path)
+    assert load_estimator(path).n_clusters == 2
+
+
+def test_absent_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.skops"):
+        load_estimator(tmp_path / "nowhere.skops")

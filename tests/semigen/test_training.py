@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from semigen.compute import seeded
+from semigen.config import ComputeParams
+from semigen.progress import Progress
+from semigen.training import TrainingDiverged, TrainingPlan, train
+
+PLAN = TrainingPlan(epochs=12, batch_size=16, learning_rate=0.05, seed=3)
+EVERY_EPOCH = ComputeParams(checkpoint_seconds=1e-9)
+
+
+def regression_data():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(100, 3)).astype(np.float32))
+    return x, x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 3.0
+
+
+def network() -> nn.Module:
+    with seeded(0):
+        return nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.2), nn.Tanh(), nn.Linear(8, 1))
+
+
+def loss_of(module):
+    def loss(batch, _epoch):
+        x, y = batch
+        noise = torch.randn_like(y) * 0.1  # as a reparametrized posterior would draw
+        return ((module(x) - y + noise) ** 2).mean()
+
+    return loss
+
+
+def run(module, plan=PLAN, **options):
+    x, y = regression_data()
+    held_out = (x[80:], y[80:])
+    return train(module, loss_of(module), (x[:80], y[:80]), plan, held_out=held_out, **options)
+
+
+def weights(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_linear_network_finds_the_least_squares_solution():
+    x, y = regression_data()
+    with seeded(0):
+        module = nn.Linear(3, 1)
+    train(
+        module,
+        lambda batch, _: ((module(batch[0]) - batch[1]) ** 2).mean(),
+        (x, y),
+        TrainingPlan(epochs=200, batch_size=20, learning_rate=0.05, seed=0),
+    )
+    solution = [1.0, -2.0, 0.5, 3.0]  # the data have no noise
+    np.testing.assert_allclose(weights(module).numpy(), solution, atol=1e-3)
+
+
+def test_same_seed_same_weights_and_other_seed_others():
+    modules = [network(), network(), network()]
+    histories = [
+        run(module, TrainingPlan(epochs=3, batch_size=16, learning_rate=0.05, seed=seed))
+        for module, seed in zip(modules, (3, 3, 4), strict=True)
+    ]
+    assert torch.equal(weights(modules[0]), weights(modules[1]))
+    assert histories[0] == histories[1]
+    assert not torch.equal(weights(modules[0]), weights(modules[2]))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("n_epochs_done", [1, 5, 11])
+def test_resumed_training_ends_in_the_same_bits(n_epochs_done, tmp_path):
+    undisturbed = network()
+    expected = run(undisturbed)
+
+    class KillAfter(Progress):
+        def epoch(self, train, validation, n_epochs):
+            if len(train) == n_epochs_done:
+                raise Killed
+
+    module, checkpoint = network(), tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run(module, compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAfter("", None))
+    done = json.loads((checkpoint / "state.json").read_text())
+    assert len(done["train"]) == n_epochs_done
+    resumed = network()
+    history = run(resumed, compute=EVERY_EPOCH, checkpoint=checkpoint)
+    assert torch.equal(weights(resumed), weights(undisturbed))
+    assert history == expected
+    assert not checkpoint.exists()
+
+
+def test_checkpoint_of_another_plan_is_not_resumed(tmp_path):
+    class KillAtOnce(Progress):
+        def epoch(self, train, validation, n_epochs):
+            raise Killed
+
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run(network(), compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAtOnce("", None))
+    other = TrainingPlan(epochs=2, batch_size=16, learning_rate=0.01, seed=3)
+    resumed, fresh = network(), network()
+    assert run(resumed, other, checkpoint=checkpoint) == run(fresh, other)
+    assert torch.equal(weights(resumed), weights(fresh))
+
+
+def test_early_stopping_keeps_the_best_epochs_weights():
+    module = network()
+    history = run(
+        module, TrainingPlan(epochs=200, batch_size=16, learning_rate=0.5, seed=0, patience=5)
+    )
+    best = int(np.argmin(history.validation))
+    assert history.best_epoch == best
+    assert len(history.train) == best + 1 + 5 < 200
+
+
+def test_loss_that_is_not_finite_is_retried_at_a_lower_rate():
+    x, y = regression_data()
+    module = network()
+    calls = []
+
+    def loss(batch, epoch):
+        calls.append(epoch)
+        value = loss_of(module)(batch, epoch)
+        return value * torch.nan if len(calls) == 3 else value
+
+    plan = TrainingPlan(epochs=4, batch_size=50, learning_rate=0.05, seed=0)
+    history = train(module, loss, (x, y), plan)
+    assert history.n_retries == 1
+    assert len(history.train) == 4
+    assert torch.isfinite(weights(module)).all()
+
+
+def test_lasting_divergence_is_a_clear_error():
+    x, y = regression_data()
+    module = network()
+    with pytest.raises(TrainingDiverged, match=r"epoch 1.*learning rate"):
+        train(module, lambda b, _: module(b[0]).sum() * torch.nan, (x, y), PLAN)
+
+
+def test_progress_prints_lines_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr("semigen.progress.SECONDS_BETWEEN_LINES", 0.0)
+    stream = io.StringIO()
+    run(network(), progress=Progress("fit", stream))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == PLAN.epochs
+    assert lines[-1].startswith(f"fit: epoch {PLAN.epochs}/{PLAN.epochs}, loss ")
+
+
