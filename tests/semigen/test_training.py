@@ -76,19 +76,27 @@ class Killed(Exception):
     pass
 
 
+class KillAfter(Progress):
+    """Ends a training after so many epochs, as a kill would: nothing is cleaned up."""
+
+    def __init__(self, n_epochs: int) -> None:
+        super().__init__("", stream=None)
+        self.n_epochs = n_epochs
+
+    def epoch(self, train, validation, n_epochs):
+        super().epoch(train, validation, n_epochs)
+        if len(train) == self.n_epochs:
+            raise Killed
+
+
 @pytest.mark.parametrize("n_epochs_done", [1, 5, 11])
 def test_resumed_training_ends_in_the_same_bits(n_epochs_done, tmp_path):
     undisturbed = network()
     expected = run(undisturbed)
 
-    class KillAfter(Progress):
-        def epoch(self, train, validation, n_epochs):
-            if len(train) == n_epochs_done:
-                raise Killed
-
     module, checkpoint = network(), tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        run(module, compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAfter("", None))
+        run(module, compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAfter(n_epochs_done))
     done = json.loads((checkpoint / "state.json").read_text())
     assert len(done["train"]) == n_epochs_done
     resumed = network()
@@ -99,13 +107,9 @@ def test_resumed_training_ends_in_the_same_bits(n_epochs_done, tmp_path):
 
 
 def test_checkpoint_of_another_plan_is_not_resumed(tmp_path):
-    class KillAtOnce(Progress):
-        def epoch(self, train, validation, n_epochs):
-            raise Killed
-
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        run(network(), compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAtOnce("", None))
+        run(network(), compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAfter(1))
     other = TrainingPlan(epochs=2, batch_size=16, learning_rate=0.01, seed=3)
     resumed, fresh = network(), network()
     assert run(resumed, other, checkpoint=checkpoint) == run(fresh, other)
@@ -153,5 +157,3 @@ def test_progress_prints_lines_where_there_is_no_terminal(monkeypatch):
     lines = stream.getvalue().splitlines()
     assert len(lines) == PLAN.epochs
     assert lines[-1].startswith(f"fit: epoch {PLAN.epochs}/{PLAN.epochs}, loss ")
-
-

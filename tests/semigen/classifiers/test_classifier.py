@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import semigen
+from semigen.classifiers.classifier import Classifier, Member, quantiles_of
+from semigen.classifiers.learners import make_learners
+from semigen.classifiers.selection import fit_quietly
+from semigen.config import TrainParams
+from semigen.errors import UserError
+from tests.semigen.tables import mixed_table
+
+
+@pytest.fixture(scope="module")
+def classifier(problem):
+    encoder, generator, rows = problem
+    learners = {learner.name: learner for learner in make_learners(TrainParams(epochs=5))}
+    members = tuple(
+        Member(name, fit_quietly(learners[name], rows), learners[name].space, 1.3)
+        for name in ("latent_mixture", "extra_trees", "logistic_regression_latent")
+    )
+    scores = generator.score(np.concatenate([rows.x, rows.x_unlabeled]))
+    return Classifier(encoder, members, generator, quantiles_of(scores))
+
+
+def test_probabilities_are_the_mean_of_the_members(classifier):
+    table = mixed_table(50, seed=1)
+    alone = [
+        Classifier(classifier.encoder, (member,), classifier.generator).predict_proba(table)
+        for member in classifier.members
+    ]
+    np.testing.assert_allclose(classifier.predict_proba(table), np.mean(alone, axis=0))
+    np.testing.assert_allclose(classifier.predict_proba(table).sum(axis=1), 1.0)
+
+
+def test_predicts_labels_of_new_rows(classifier):
+    table = mixed_table(200, seed=1)
+    accuracy = (classifier.predict(table) == table["outcome"]).mean()
+    assert accuracy > 0.9  # a coin has standard error 0.035
+    assert classifier.learner_name == "latent_mixture + extra_trees + logistic_regression_latent"
+
+
+def test_reloaded_classifier_answers_alike(classifier, tmp_path):
+    table = mixed_table(50, seed=1, missing=0.1)
+    classifier.save(tmp_path / "classifier")
+    reloaded = semigen.load(tmp_path / "classifier")
+    np.testing.assert_array_equal(reloaded.predict_proba(table), classifier.predict_proba(table))
+    np.testing.assert_array_equal(reloaded.novelty(table), classifier.novelty(table))
+    assert list(reloaded.classes_) == ["ill", "well"]
+
+
+def test_equal_classifiers_have_equal_bytes_and_no_training_row(classifier, problem, tmp_path):
+    for name in ("one", "two"):
+        classifier.save(tmp_path / name)
+    paths = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
+    content = {p: (tmp_path / "one" / p).read_bytes() for p in paths}
+    assert content == {p: (tmp_path / "two" / p).read_bytes() for p in paths}
+    _, _, rows = problem
+    everything = b"".join(content.values())
+    for row in np.concatenate([rows.x, rows.x_unlabeled])[:, :2].astype(np.float64):
+        assert row.tobytes() not in everything
+        assert row.astype(np.float32).tobytes() not in everything
+
+
+def test_novelty_ranks_rows_by_how_unusual_they_are(classifier):
+    training = mixed_table(300)
+    ranks = np.sort(classifier.novelty(training))
+    np.testing.assert_allclose(ranks, np.linspace(0, 1, 300), atol=0.01)
+    odd = training.head(5).assign(weight=300.0, visits=40.0)
+    assert (classifier.novelty(odd) == 1.0).all()
+
+
+def test_missing_column_is_named_and_labels_only_knows_no_novelty(classifier):
+    table = mixed_table(5)
+    with pytest.raises(UserError, match="'ward'"):
+        classifier.predict(table.drop(columns="ward"))
+    with pytest.raises(UserError, match="labels alone"):
+        Classifier(classifier.encoder, classifier.members).novelty(table)
+
+
+def test_folder_without_a_classifier_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no classifier here"):
+        semigen.load(tmp_path)

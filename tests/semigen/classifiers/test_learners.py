@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+
+from semigen.classifiers.learners import N_TREES, make_learners
+from semigen.classifiers.rows import in_space
+from semigen.classifiers.selection import fit_quietly
+from semigen.config import AugmentParams, TrainParams
+
+LEARNERS = make_learners(TrainParams(learning_rate=0.01))
+BY_NAME = {learner.name: learner for learner in LEARNERS}
+each_learner = pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
+
+
+@each_learner
+def test_fitted_learner_gives_probabilities_that_beat_chance(learner, problem):
+    _, _, rows = problem
+    model = fit_quietly(learner, rows)
+    probabilities = model.predict_proba(rows.labeled(learner.space))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    hits = (model.classes_[probabilities.argmax(axis=1)] == rows.y).sum()
+    assert hits >= 20  # of 24 rows it has seen; a coin gets there with probability 0.0008
+
+
+@each_learner
+def test_same_seed_same_model(learner, problem):
+    _, _, rows = problem
+    one, two = (
+        fit_quietly(learner, replace(rows)).predict_proba(rows.unlabeled(learner.space))
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+@each_learner
+def test_labels_only_learners_are_blind_to_unlabeled_rows(learner, problem):
+    _, _, rows = problem
+    changed = replace(
+        rows, x_unlabeled=rows.x_unlabeled[:50] * 2, z_unlabeled=rows.z_unlabeled[:50] * 2
+    )
+    x = rows.unlabeled(learner.space)
+    before = fit_quietly(learner, rows).predict_proba(x)
+    after = fit_quietly(learner, changed).predict_proba(x)
+    reads_generative_features = learner.name == "logistic_regression_latent"
+    is_blind = not learner.uses or reads_generative_features
+    assert np.array_equal(before, after) == is_blind
+
+
+def test_no_synthetic_rows_is_the_labels_only_learner(problem):
+    _, _, rows = problem
+    none = replace(rows, augment=AugmentParams(ratio=0))
+    x = rows.x_unlabeled
+    with_none = fit_quietly(BY_NAME["extra_trees_synthetic"], none).predict_proba(x)
+    alone = fit_quietly(BY_NAME["extra_trees"], rows).predict_proba(x)
+    reference = ExtraTreesClassifier(N_TREES, random_state=rows.seed).fit(rows.x, rows.y)
+    np.testing.assert_array_equal(with_none, alone)
+    np.testing.assert_array_equal(alone, reference.predict_proba(x))
+
+
+def test_synthetic_rows_of_a_subset_know_its_labels_only(problem):
+    """Flip the labels of the rows that a fold holds out: its synthetic rows must not change."""
+    _, _, rows = problem
+    kept = np.arange(16)
+    flipped = replace(rows, y=np.where(np.arange(24) < 16, rows.y, 1 - rows.y))
+    one, two = rows.subset(kept).synthetic, flipped.subset(kept).synthetic
+    np.testing.assert_array_equal(one.x, two.x)
+    np.testing.assert_array_equal(one.y, two.y)
+    assert not np.array_equal(rows.synthetic.x, one.x)
+
+
+def test_spaces_are_columns_features_or_both():
+    x, z = np.zeros((2, 3)), np.ones((2, 1))
+    assert [in_space(s, x, z).shape[1] for s in ("encoded", "latent", "both")] == [3, 1, 4]
