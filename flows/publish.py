@@ -42,7 +42,7 @@ def metric_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "metric": name.replace("_", " "),
-            metrics["selected"]: interval(estimate),
+            "selected": interval(estimate),
             "labels only": interval(metrics["labels_only"][name]),
             "gain": interval(metrics["gain"][name], sign="+"),
             "p": f"{metrics['gain'][name]['p_value']:.3g}",
@@ -71,8 +71,8 @@ def _publish_metrics(layout: Layout) -> None:
         create_table_artifact(
             metric_rows(metrics),
             key="metrics",
-            description=f"{metrics['n_test']} test rows, {metrics['n_labeled']} labeled and "
-            f"{metrics['n_unlabeled']} unlabeled training rows",
+            description=f"Selected: {metrics['selected']}. {metrics['n_test']} test rows, "
+            f"{metrics['n_labeled']} labeled and {metrics['n_unlabeled']} unlabeled training rows",
         )
     _publish_plot(layout.plot("confusion"), "confusion-matrix")
     _publish_plot(layout.plot("calibration"), "calibration")

@@ -23,7 +23,9 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
     """
     console = console or Console(highlight=False, soft_wrap=True)
     console.print()
-    console.print(score_table(read_json(layout.metrics)))
+    metrics = read_json(layout.metrics)
+    console.print(score_table(metrics))
+    console.print(f"Selected     {metrics['selected']}", markup=False)
     console.print()
     console.print(stage_table(read_json(layout.timings) if layout.timings.exists() else {}, ran))
     console.print()
@@ -36,12 +38,11 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
 
 
 def score_table(metrics: dict[str, Any]) -> Table:
-    """Return accuracy, that of the labels alone, and the gain, with intervals, in percent."""
+    """Return accuracy, that of the labels alone, and the gain, with their intervals."""
     table = Table.grid(padding=(0, 2))
     accuracy, alone = metrics["test"]["accuracy"], metrics["labels_only"]["accuracy"]
     gain = metrics["gain"]["accuracy"]
-    rows = f"{metrics['n_test']} test rows"
-    table.add_row("Accuracy", percent(accuracy), f"{rows}, {metrics['selected']}", style="bold")
+    table.add_row("Accuracy", percent(accuracy), f"{metrics['n_test']} test rows", style="bold")
     table.add_row("Labels only", percent(alone), f"{metrics['n_labeled']} labeled rows")
     table.add_row("Gain", percent(gain, "points", sign="+"), f"p = {gain['p_value']:.2g}")
     return table

@@ -164,7 +164,7 @@ def test_command_prints_the_score_and_keeps_its_server_in_the_project(project: P
     environment = {k: v for k, v in project.environment.items() if k != "PREFECT_HOME"}
     done = flow_command(project, environment)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Accuracy +90.0 % \[80.0, 100.0\] +360 test rows, mlp", done.stdout)
+    assert re.search(r"Accuracy +90.0 % \[80.0, 100.0\] +360 test rows", done.stdout)
     assert re.search(r"Gain +\+90.0 points \[.*\] +p = 0.01", done.stdout)
     assert re.search(r"sample +\d\.\d s", done.stdout)
     assert "reports/report.html" in done.stdout
