@@ -21,7 +21,7 @@ from semigen.sources import write_csv
 
 def run(params: Params, layout: Layout) -> None:
     """Write the selected classifier, the labels-only one, and the evidence for the choice."""
-    n_threads = limit_threads(params.compute)
+    limit_threads(params.compute)
     encoder = TableEncoder.load(layout.encoder)
     generator = load_generator(layout.generator)
     labeled, unlabeled, synthetic = (
@@ -34,9 +34,7 @@ def run(params: Params, layout: Layout) -> None:
     )
     rows = TrainingRows.of(labeled, unlabeled, generator, params.augment, params.seed, synthetic)
     learners = make_learners(params.train)
-    selection = select(
-        learners, rows, params.train, n_threads, lambda name: print(f"train: trying {name}")
-    )
+    selection = select(learners, rows, params.train, lambda name: print(f"train: trying {name}"))
     members = fit_members((selection.selected, selection.labels_only), rows)
     scores = quantiles_of(generator.score(np.concatenate([labeled.x, unlabeled.x])))
     Classifier(encoder, members[1]).save(layout.labels_only)

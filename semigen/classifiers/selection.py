@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.optimize import minimize_scalar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import RepeatedStratifiedKFold
-from threadpoolctl import threadpool_limits
 
 from semigen.classifiers.learners import Learner
 from semigen.classifiers.rows import TrainingRows
@@ -124,7 +122,6 @@ def select(
     learners: Sequence[Learner],
     rows: TrainingRows,
     params: TrainParams,
-    n_threads: int = 1,
     on_learner: Callable[[str], None] = lambda _name: None,
 ) -> Selection:
     """Compare learners by repeated stratified cross-validation on the labeled rows.
@@ -137,7 +134,6 @@ def select(
         learners: Candidates; at least one must use nothing but labeled rows.
         rows: Labeled rows with at least two of each class, and unlabeled ones.
         params: Folds and repeats.
-        n_threads: Folds that are fitted at the same time; the result does not depend on it.
         on_learner: Called with each learner's name before it is tried.
     """
     smallest_class = int(np.unique(rows.y, return_counts=True)[1].min())
@@ -150,7 +146,7 @@ def select(
     candidates = []
     for learner in learners:
         on_learner(learner.name)
-        candidates.append(_evaluate(learner, rows, parts, held_out, n_threads))
+        candidates.append(_evaluate(learner, rows, parts, held_out))
     return _choose(candidates, np.searchsorted(np.unique(rows.y), rows.y), len(splits))
 
 
@@ -174,20 +170,12 @@ def _evaluate(
     rows: TrainingRows,
     parts: Sequence[TrainingRows],
     held_out: Sequence[np.ndarray],
-    n_threads: int,
 ) -> Candidate:
     classes, x = np.unique(rows.y), rows.labeled(learner.space)
-    if "synthetic" in learner.uses:
-        for part in parts:  # drawn here, since torch's generator is shared by all threads
-            _ = part.synthetic
-
-    def predict(part: TrainingRows, fold: np.ndarray) -> np.ndarray:
+    predicted = []
+    for part, fold in zip(parts, held_out, strict=True):
         model = fit_quietly(learner, part)
-        return align(model.predict_proba(x[fold]), model.classes_, classes)
-
-    jobs = (delayed(predict)(part, fold) for part, fold in zip(parts, held_out, strict=True))
-    with threadpool_limits(1):  # folds share the cores already
-        predicted = Parallel(n_jobs=n_threads, prefer="threads")(jobs)
+        predicted.append(align(model.predict_proba(x[fold]), model.classes_, classes))
     probabilities, index = np.concatenate(predicted), np.concatenate(held_out)
     truth = np.searchsorted(classes, rows.y[index])
     temperature = fit_temperature(probabilities, truth)

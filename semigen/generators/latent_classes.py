@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from semigen.artifacts import atomic_path
@@ -67,9 +66,10 @@ class LatentClasses:
         """Return the classes' posterior probabilities ``(n, n_classes)`` of codes."""
         columns = []
         for log_prior, mean, factor in zip(self.log_priors, self.means, self.factors, strict=True):
-            standardized = solve_triangular(factor, (codes - mean).T, lower=True)
+            # Factors are small and well conditioned, codes many: invert once.
+            standardized = (codes - mean) @ np.linalg.inv(factor).T
             log_determinant = np.log(np.diag(factor)).sum()
-            columns.append(log_prior - log_determinant - 0.5 * (standardized**2).sum(axis=0))
+            columns.append(log_prior - log_determinant - 0.5 * (standardized**2).sum(axis=1))
         joint = np.stack(columns, axis=1)
         return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
 
