@@ -5,7 +5,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Uncompiled bytecode makes every start two to four times slower.
+# Python compiles what it imports the first time; without that every start is two to four times
+# slower. Compiling all at installation would take a minute for what is mostly never imported.
 unexport PYTHONDONTWRITEBYTECODE
 # Nobody is told what runs here.
 export DO_NOT_TRACK := 1
@@ -77,12 +78,13 @@ $(BIN)/python:
 	echo "error: no Python 3.11 or newer found (python3 is $$(python3 --version 2>&1));" \
 		"install one, or name it: make run PYTHON=/path/to/python" >&2; exit 1
 
-# With uv where there is one, else with pip; both compile the bytecode.
+# With uv where there is one, else with pip.
 define install
 	if command -v uv >/dev/null; then \
-		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '$(1)'; \
+		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)'; \
 	else \
 		echo "Installing (about a minute the first time)"; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(1)'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+			-c constraints.txt -e '$(1)'; \
 	fi
 endef

@@ -84,6 +84,7 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
         "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # imports would stay slow for good
     process = subprocess.Popen(
         command,
         cwd=root,
