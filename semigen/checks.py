@@ -143,34 +143,25 @@ def column_set_checks(part: Part, labeled: Part, schema: TableSchema) -> Iterato
 
 
 def type_checks(part: Part, column: ColumnSchema) -> Iterator[Check]:
-    """Ask for numbers in a numeric column and for the two known values in a boolean one.
+    """Ask for numbers in a numeric column.
 
-    Nothing is asked about columns that were read as numbers: they hold nothing else.
+    Nothing is asked about columns that were read as numbers: they hold nothing else. A boolean
+    column's third value is no error either: it counts as missing, and ``shift_checks`` warns of it.
     """
     values = part.frame[column.name]
-    remedy = f"correct or empty these cells, or {in_kinds(column.name, 'category')}"
+    if column.kind != "numeric" or values.dtype != object:
+        return
     about = f"{part.file}: column {column.name!r}"
-    if column.kind == "numeric" and values.dtype == object:
-        is_text = values.map(lambda value: isinstance(value, str))
-        row = f", first in row {int(np.argmax(is_text)) + 1}" if part.has_row_numbers else ""
-        yield Check(
-            "type",
-            column.name,
-            "ExpectColumnValuesToBeInTypeList",
-            {"column": column.name, "type_list": ["float"]},
-            lambda found: f"{about}: {found} values are not numbers{found.examples}{row}; {remedy}",
-        )
-    elif column.kind == "boolean":
-        no, yes = column.categories
-        yield Check(
-            "type",
-            column.name,
-            "ExpectColumnValuesToBeInSet",
-            {"column": column.name, "value_set": [no, yes]},
-            lambda found: (
-                f"{about}: {found} values are neither {no!r} nor {yes!r}{found.examples}; {remedy}"
-            ),
-        )
+    remedy = f"correct or empty these cells, or {in_kinds(column.name, 'category')}"
+    is_text = values.map(lambda value: isinstance(value, str))
+    row = f", first in row {int(np.argmax(is_text)) + 1}" if part.has_row_numbers else ""
+    yield Check(
+        "type",
+        column.name,
+        "ExpectColumnValuesToBeInTypeList",
+        {"column": column.name, "type_list": ["float"]},
+        lambda found: f"{about}: {found} values are not numbers{found.examples}{row}; {remedy}",
+    )
 
 
 def missing_checks(
@@ -209,8 +200,6 @@ def shift_checks(
     is_number = column.kind == "numeric"
     if usual.empty or values.empty or (is_number and object in (values.dtype, usual.dtype)):
         return  # nothing to compare, or an error of type already
-    if column.kind == "boolean" and usual.nunique() == len(column.categories):
-        return  # the rule about types asks the same
     if is_number:
         low, high = float(usual.min()), float(usual.max())
         n_allowed = allowed_outside_range(len(values), len(usual), n_columns)

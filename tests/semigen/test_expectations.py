@@ -95,11 +95,11 @@ def test_infinity_is_no_number(tables):
     assert (result.rule, result.n_failed, result.sample_values) == ("type", 1, ("inf",))
 
 
-def test_third_value_of_a_boolean_column(tables):
-    test = edited(tables.test, "member", {0: "perhaps", 1: None})
+def test_third_value_of_a_boolean_column_is_a_warning_since_predictions_take_it_as_missing(tables):
+    test = edited(tables.test, "member", {0: "perhaps", 1: None, 2: "perhaps", 5: "perhaps"})
     result = only(validated(replaced(tables, test=test)))
-    assert (result.rule, result.severity) == ("type", "error")
-    assert (result.n_checked, result.n_failed) == (59, 1)
+    assert (result.rule, result.severity) == ("within_unlabeled", "warning")
+    assert (result.n_checked, result.n_failed) == (59, 3)
     assert result.sample_values == ("perhaps",)
 
 
