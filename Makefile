@@ -78,7 +78,8 @@ $(BIN)/python:
 	echo "error: no Python 3.11 or newer found (python3 is $$(python3 --version 2>&1));" \
 		"install one, or name it: make run PYTHON=/path/to/python" >&2; exit 1
 
-# With uv where there is one, else with pip.
+# With uv where there is one, else with pip. All cores compile the bytecode afterwards, which is faster
+# than pip's one; uncompiled, the first run of the pipeline would have to do it.
 define install
 	if command -v uv >/dev/null; then \
 		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)'; \
@@ -87,4 +88,5 @@ define install
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 			-c constraints.txt -e '$(1)'; \
 	fi
+	$(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null || true
 endef

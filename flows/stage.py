@@ -38,7 +38,7 @@ def reproduce(
         stage: Which one; those that it depends on must be up to date.
         root: The project's root.
         force: Run it even if nothing changed.
-        debug: Pass on DVC's own messages too.
+        debug: Pass on DVC's own messages and the stage's tracebacks too.
         log: Takes each line of output.
 
     Returns:
@@ -49,7 +49,7 @@ def reproduce(
     """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage.name]
     lines = []
-    with _child(command + ["--force"] * force, root) as process:
+    with _child(command + ["--force"] * force, root, debug=debug) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.rstrip())
@@ -76,7 +76,7 @@ def failure(lines: list[str], stage: Stage, status: int) -> str:
 
 
 @contextlib.contextmanager
-def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
+def _child(command: list[str], root: Path, *, debug: bool) -> Iterator[subprocess.Popen[str]]:
     """Start a process in a group of its own, which ends when the block does."""
     here = str(Path(sys.executable).parent)  # where the stages' `python` is
     environment = {
@@ -84,6 +84,8 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
         "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
     }
+    if debug:
+        environment["SEMIGEN_DEBUG"] = "1"
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # imports would stay slow for good
     process = subprocess.Popen(
         command,

@@ -119,7 +119,7 @@ class PretrainParams(Section):
     """Weight of the KL term; 1 is the ELBO."""
     warmup_epochs: int = Field(10, ge=0)
     """Epochs over which ``beta`` rises from 0."""
-    epochs: int = Field(120, ge=1)
+    epochs: int = Field(60, ge=1)
     """Most passes over the unlabeled rows."""
     max_steps: int = Field(10_000, ge=1)
     """Most steps; a large table is passed over less often."""
@@ -129,7 +129,7 @@ class PretrainParams(Section):
     """Adam's step size at the start; it falls to zero along a half cosine."""
     validation_size: Fraction = 0.1
     """Share of the rows held out for early stopping."""
-    patience: int = Field(30, ge=1)
+    patience: int = Field(20, ge=1)
     """Epochs without a better held-out loss after which training stops."""
 
 

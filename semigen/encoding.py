@@ -204,7 +204,7 @@ class TableEncoder:
     def _names(self, block: str) -> Sequence[str]:
         return next((list(names) for name, _, names in self._blocks() if name == block), [])
 
-    def _blocks(self) -> list[tuple[str, object, Sequence[str]]]:
+    def _blocks(self) -> list[tuple[BlockKind, object, Sequence[str]]]:
         return [block for block in self.transformer_.transformers_ if block[0] != "remainder"]
 
     def _find_spans(self) -> tuple[Span, ...]:

@@ -69,7 +69,7 @@ def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> Any:
         return [_renumber(item, numbers, files) for item in node]
     if not isinstance(node, dict):
         return node
-    renumbered = {}
+    renumbered: dict[str, Any] = {}
     for key, value in node.items():
         if key == "__id__":
             renumbered[key] = numbers.setdefault(value, len(numbers))

@@ -1,11 +1,16 @@
-"""Run one stage, or label new rows: ``python -m tasks STAGE`` and ``python -m tasks predict``."""
+"""Run one stage, or label new rows: ``python -m tasks STAGE`` and ``python -m tasks predict``.
+
+``--debug``, or ``SEMIGEN_DEBUG=1`` in the environment, shows tracebacks of mistakes.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             run_stage(arguments.command, Params.load(arguments.params), Layout())
     except UserError as error:
-        if arguments.debug:
-            raise
+        if arguments.debug or os.environ.get("SEMIGEN_DEBUG"):
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

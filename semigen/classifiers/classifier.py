@@ -20,6 +20,8 @@ from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
 from semigen.schema import TableSchema
 
+FORMAT = 1
+"""Version of the files that ``save`` writes."""
 N_QUANTILES = 1001
 
 
@@ -121,6 +123,7 @@ class Classifier:
                 self.generator.save(temporary / "generator")
             quantiles = [] if self.score_quantiles is None else self.score_quantiles.tolist()
             facts = {
+                "format": FORMAT,
                 "members": [
                     {"name": m.name, "space": m.space, "temperature": m.temperature}
                     for m in self.members
@@ -139,6 +142,11 @@ class Classifier:
         if not (folder / "classifier.json").exists():
             raise UserError(f"{folder}: no classifier here; train one with `make run`")
         content = read_json(folder / "classifier.json")
+        if content.get("format") != FORMAT:
+            raise UserError(
+                f"{folder}: written by another version of semigen (format "
+                f"{content.get('format')}, here {FORMAT}); train it again"
+            )
         has_generator = (folder / "generator").exists()
         return cls(
             encoder=TableEncoder.load(folder / "encoder"),

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from semigen.generators.latent_classes import LatentClasses
 
 
-class LatentMixtureClassifier(ClassifierMixin, BaseEstimator):
+class LatentMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Semi-supervised Gaussian mixture, one component a class (see ``LatentClasses``).
 
     Attributes:

@@ -16,8 +16,8 @@ from semigen.classifiers.latent_mixture import LatentMixtureClassifier
 from semigen.classifiers.rows import Space, TrainingRows
 from semigen.config import TrainParams
 
-N_TREES = 150
-N_TREES_OF_STUDENT = 60
+N_TREES = 100
+N_TREES_OF_STUDENT = 50
 """Fewer than for labeled rows alone: a student sees thousands of rows, whose trees agree sooner."""
 
 Use = Literal["unlabeled", "synthetic"]

@@ -29,6 +29,11 @@ class RowLikelihood(nn.Module):
             a nearly constant column weighs as much as the most telling one.
     """
 
+    numeric: Tensor
+    binary: Tensor
+    hot: Tensor
+    owner: Tensor
+
     def __init__(self, spans: Sequence[Span], *, shared_scale: bool) -> None:
         super().__init__()
         numeric = [s.start for s in spans if s.kind == "numeric"]

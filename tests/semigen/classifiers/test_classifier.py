@@ -82,3 +82,11 @@ def test_missing_column_is_named_and_labels_only_knows_no_novelty(classifier):
 def test_folder_without_a_classifier_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no classifier here"):
         semigen.load(tmp_path)
+
+
+def test_folder_of_another_version_is_an_error(classifier, tmp_path):
+    classifier.save(tmp_path / "model")
+    facts = tmp_path / "model" / "classifier.json"
+    facts.write_text(facts.read_text().replace('"format": 1', '"format": 0'))
+    with pytest.raises(UserError, match="another version"):
+        semigen.load(tmp_path / "model")
