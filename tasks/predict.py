@@ -24,7 +24,7 @@ def predict_table(
     """Write predictions for every row of a table, in its order.
 
     Columns written: ``prediction``, ``probability_<class>`` for every class, and ``novelty`` (the
-    share of training rows that look more typical).
+    share of held-out rows that look more typical).
 
     Args:
         source: CSV or Parquet table with the classifier's feature columns, in any order.

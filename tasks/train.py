@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, write_json
-from semigen.classifiers.classifier import Classifier, Member, quantiles_of
+from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.learners import Learner, make_learners
 from semigen.classifiers.rows import TrainingRows
 from semigen.classifiers.selection import Committee, fit_quietly, select
@@ -36,9 +36,8 @@ def run(params: Params, layout: Layout) -> None:
     learners = make_learners(params.train)
     selection = select(learners, rows, params.train, lambda name: print(f"train: trying {name}"))
     members = fit_members((selection.selected, selection.labels_only), rows)
-    scores = quantiles_of(generator.score(np.concatenate([labeled.x, unlabeled.x])))
     Classifier(encoder, members[1]).save(layout.labels_only)
-    Classifier(encoder, members[0], generator, scores).save(layout.classifier)
+    Classifier(encoder, members[0], generator).save(layout.classifier)
     write_json(layout.selection, selection.to_json_dict())
     with atomic_path(layout.plot("train")) as temporary:
         write_csv(learning_curve(learners, rows), temporary)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from semigen.schema import TableSchema
 
 FORMAT = 1
 """Version of the files that ``save`` writes."""
-N_QUANTILES = 1001
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,11 @@ class Classifier:
         encoder: Encodes the table's rows.
         members: Fitted models.
         generator: Gives generative features and novelty; None for a labels-only classifier.
-        score_quantiles: Quantiles of the generator's scores of the training rows, shape
-            ``(1001,)``.
     """
 
     encoder: TableEncoder
     members: tuple[Member, ...]
     generator: GenerativeModel | None = None
-    score_quantiles: np.ndarray | None = None
 
     @property
     def schema(self) -> TableSchema:
@@ -99,19 +94,17 @@ class Classifier:
         return self.classes_[self.predict_proba(frame).argmax(axis=1)]
 
     def novelty(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return the share of training rows that look more typical than each row, shape ``(n,)``.
+        """Return how unusual rows are, shape ``(n_rows,)``: 0 is typical, 1 was never seen.
 
-        The generator's score decides. Near 1 a row is unlike anything in training, and its
-        prediction is a guess.
+        It is the share of rows held out of the generator's training that look more typical. Near 1,
+        a prediction is a guess.
 
         Raises:
             UserError: If the classifier was saved without a generator.
         """
-        if self.generator is None or self.score_quantiles is None:
+        if self.generator is None:
             raise UserError("this classifier was trained on labels alone and knows no novelty")
-        scores = self.generator.score(self.encoder.transform(frame))
-        shares = np.linspace(0.0, 1.0, len(self.score_quantiles))
-        return 1.0 - np.interp(scores, self.score_quantiles, shares)
+        return self.generator.novelty(self.encoder.transform(frame))
 
     def save(self, folder: Path) -> None:
         """Write all parts into a folder, which is complete or absent."""
@@ -121,14 +114,12 @@ class Classifier:
                 save_estimator(member.estimator, temporary / f"{member.name}.skops")
             if self.generator is not None:
                 self.generator.save(temporary / "generator")
-            quantiles = [] if self.score_quantiles is None else self.score_quantiles.tolist()
             facts = {
                 "format": FORMAT,
                 "members": [
                     {"name": m.name, "space": m.space, "temperature": m.temperature}
                     for m in self.members
                 ],
-                "score_quantiles": quantiles,
             }
             write_json(temporary / "classifier.json", facts)
 
@@ -155,10 +146,4 @@ class Classifier:
                 for facts in content["members"]
             ),
             generator=load_generator(folder / "generator") if has_generator else None,
-            score_quantiles=np.array(content["score_quantiles"]) if has_generator else None,
         )
-
-
-def quantiles_of(scores: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return the quantiles of training scores that ``Classifier.novelty`` ranks against."""
-    return np.quantile(np.asarray(scores, dtype=np.float64), np.linspace(0.0, 1.0, N_QUANTILES))

@@ -40,6 +40,9 @@ class GenerativeModel(Protocol):
     def score(self, x: np.ndarray) -> np.ndarray:
         """Return how well the model explains each row, shape ``(n,)``; higher is more typical."""
 
+    def novelty(self, x: np.ndarray) -> np.ndarray:
+        """Return the share of held-out rows more typical than each row, shape ``(n,)``."""
+
     def save(self, folder: Path) -> None:
         """Write the model into a folder: safetensors and JSON, no training row."""
 

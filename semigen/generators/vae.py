@@ -25,6 +25,7 @@ from semigen.training import History, TrainingPlan, load_weights, save_module, t
 CHUNK_ROWS = 8192
 MIN_SCALE = 1e-3
 SCORE_DRAWS = 16
+N_QUANTILES = 201
 
 
 def negative_elbo(
@@ -94,6 +95,7 @@ class VAE:
         with seeded(seed):
             self.network = VAENetwork(self.spans, params)
         self.classes: LatentClasses | None = None
+        self.held_out_scores: np.ndarray | None = None
 
     @property
     def classes_(self) -> np.ndarray:
@@ -130,6 +132,8 @@ class VAE:
             checkpoint=checkpoint,
             progress=progress,
         )
+        shares = np.linspace(0.0, 1.0, N_QUANTILES)
+        self.held_out_scores = np.quantile(self.score(rows.x[order[:n_held_out]]), shares)
         if (rows.y >= 0).any():
             self.classes = LatentClasses.fit(self.features(rows.x), rows.y)
         return history
@@ -159,13 +163,29 @@ class VAE:
         with seeded(self.seed):
             return self._map_chunks(self._importance_bound, x)
 
+    def novelty(self, x: np.ndarray) -> np.ndarray:
+        """Return the share of held-out rows that look more typical than each row, shape ``(n,)``.
+
+        Ranks among rows that the network was not trained on are honest: a new row of the same kind
+        has any novelty with equal chance (split conformal prediction; Vovk et al. 2005).
+
+        Raises:
+            ValueError: If the model was not trained.
+        """
+        if self.held_out_scores is None:
+            raise ValueError("the model is not trained: nothing is known of typical scores")
+        shares = np.linspace(0.0, 1.0, N_QUANTILES)
+        return 1.0 - np.interp(self.score(x), self.held_out_scores, shares)
+
     def save(self, folder: Path) -> None:
         """Write weights, settings and classes into a folder."""
+        scores = self.held_out_scores
         config = {
             "family": "vae",
             "spans": [asdict(span) for span in self.spans],
             "params": self.params.model_dump(mode="json"),
             "seed": self.seed,
+            "held_out_scores": None if scores is None else scores.tolist(),
         }
         save_module(self.network, config, folder)
         if self.classes is not None:
@@ -178,6 +198,8 @@ class VAE:
         spans = [Span(**span) for span in config["spans"]]
         model = cls(spans, PretrainParams(**config["params"]), seed=config["seed"])
         load_weights(model.network, folder)
+        if config["held_out_scores"] is not None:
+            model.held_out_scores = np.array(config["held_out_scores"])
         if (folder / "classes.safetensors").exists():
             model.classes = LatentClasses.load(folder / "classes.safetensors")
         return model

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semigen.classifiers.classifier import Classifier, Member, quantiles_of
+from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.learners import make_learners
 from semigen.classifiers.rows import TrainingRows
 from semigen.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
@@ -26,7 +26,7 @@ def model(tmp_path_factory):
     learner = make_learners(TrainParams())[0]
     member = Member(learner.name, learner.fit(training), learner.space, 1.0)
     folder = tmp_path_factory.mktemp("models") / "classifier"
-    Classifier(encoder, (member,), generator, quantiles_of(generator.score(rows.x))).save(folder)
+    Classifier(encoder, (member,), generator).save(folder)
     return folder
 
 

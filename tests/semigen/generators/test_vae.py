@@ -100,6 +100,21 @@ def test_scores_rank_real_rows_above_scrambled_ones(trained):
     assert np.median(model.score(rows.x)) > np.median(model.score(scrambled)) + 1.0
 
 
+def test_novelty_of_new_rows_of_the_same_kind_is_uniform(trained):
+    model, _, _, encoder = trained
+    novelty = model.novelty(encoder.transform(mixed_table(2000, seed=7, missing=0.1)))
+    # 40 held-out rows: the share of new rows below their q-th quantile is off by up to 0.08
+    # (standard error), which four times covers.
+    for share in (0.25, 0.5, 0.75):
+        assert abs((novelty < share).mean() - share) < 4 * (share * (1 - share) / 40) ** 0.5
+
+
+def test_untrained_model_knows_no_novelty():
+    encoder, rows = encoded(mixed_table(30), n_labeled=0)
+    with pytest.raises(ValueError, match="not trained"):
+        VAE(encoder.spans_, SMALL).novelty(rows.x)
+
+
 def test_rows_of_a_class_resemble_the_class(trained):
     model, _, _, encoder = trained
     ill, well = 0, 1
@@ -122,6 +137,7 @@ def test_same_seed_same_rows_and_saving_changes_nothing(trained, tmp_path):
         np.testing.assert_array_equal(other.sample(y, 5), model.sample(y, 5))
         np.testing.assert_array_equal(other.features(rows.x), model.features(rows.x))
         np.testing.assert_array_equal(other.score(rows.x), model.score(rows.x))
+        np.testing.assert_array_equal(other.novelty(rows.x), model.novelty(rows.x))
     assert not np.array_equal(model.sample(y, 5), model.sample(y, 6))
 
 
