@@ -33,6 +33,7 @@ repro: $(VENV)/.core ## the same with DVC alone
 ui: $(VENV)/.core ## a Prefect server with the UI, on this machine only (PORT=4200)
 	@echo "In other terminals: export PREFECT_API_URL=http://127.0.0.1:$(or $(PORT),4200)/api"
 	@PREFECT_HOME=$${PREFECT_HOME:-$(CURDIR)/.prefect} \
+		PREFECT_SERVER_UI_API_URL=http://127.0.0.1:$(or $(PORT),4200)/api \
 		prefect server start --host 127.0.0.1 --port $(or $(PORT),4200)
 
 .PHONY: test
