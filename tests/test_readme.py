@@ -47,7 +47,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(script: str, root: Path, interpreter: tuple[str, ...] = ("bash", "-euc")) -> str:
-    outside = ("PREFECT_", "DVC_", "PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+    outside = ("ARGS", "PREFECT_", "DVC_", "PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(outside)}
     done = subprocess.run(
         [*interpreter, script],
