@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from semigen.artifacts import write_text
+from semigen.artifacts import Layout, check_files, write_text
 from semigen.config import Params, explain
 from semigen.errors import UserError
 
@@ -42,8 +42,8 @@ def apply_overrides(overrides: Sequence[str], path: Path) -> list[Change]:
         What changed, in the file's order.
 
     Raises:
-        UserError: If an override cannot be read, or ``Params`` refuses its name or value; the file
-            is then untouched.
+        UserError: If an override cannot be read, ``Params`` refuses its name or value, or it names
+            a table that is not there; the file is then untouched.
     """
     if not overrides:
         return []
@@ -72,12 +72,24 @@ def overridden(overrides: Sequence[str], path: Path) -> str:
     _round_trip().dump(content, buffer)
     result = buffer.getvalue()
     try:
-        Params.model_validate(yaml.safe_load(result) or {})
+        params = Params.model_validate(yaml.safe_load(result) or {})
     except ValidationError as error:
         raise UserError(
             f"{path.name} with {', '.join(overrides)}: {explain(error, Params)}"
         ) from error
+    check_files(params.data, Layout(path.parent))
     return result
+
+
+def load_params(layout: Layout) -> Params:
+    """Read the parameters, and check that the tables that they name are there.
+
+    Raises:
+        UserError: If a parameter is refused or a table is absent.
+    """
+    params = Params.load(layout.params)
+    check_files(params.data, layout)
+    return params
 
 
 def _parse(text: str) -> Any:

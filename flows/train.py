@@ -17,12 +17,11 @@ from prefect.states import Completed, Failed
 
 from flows.command import add_debug, run_flow
 from flows.dvc_graph import Stage, is_changed, plan, settle_scm
-from flows.overrides import apply_overrides, overridden
+from flows.overrides import apply_overrides, load_params, overridden
 from flows.publish import publish
 from flows.stage import reproduce
 from flows.summary import print_summary
 from semigen.artifacts import Layout
-from semigen.config import Params
 from semigen.errors import UserError
 
 CACHED = "Cached"
@@ -47,7 +46,7 @@ def train(
     try:
         for change in apply_overrides(overrides, layout.params):
             get_run_logger().info("params.yaml  %s", change)
-        Params.load(layout.params)
+        load_params(layout)
         settle_scm(layout.root)
         stages = plan(layout.root)
     except UserError as error:
@@ -124,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.overrides:
             overridden(arguments.overrides, layout.params)
         else:
-            Params.load(layout.params)
+            load_params(layout)
 
     return run_flow(
         lambda: train(arguments.overrides, arguments.force, arguments.debug, return_state=True),

@@ -1,4 +1,4 @@
-"""Every path of the project, once, and atomic writes."""
+"""Every path of the project, once, whether the user's tables are there, and atomic writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semigen.config import DataParams, is_sample
 from semigen.errors import UserError
 
 
@@ -119,6 +120,24 @@ class Layout:
     def timings(self) -> Path:
         """Seconds of each stage's latest run; not tracked by DVC."""
         return self._at("reports", "timings.json")
+
+
+def check_files(data: DataParams, layout: Layout) -> None:
+    """Check that the user's own tables are there, before anything is started.
+
+    Embedded tables are made by the ``sample`` stage, and one with a ``.dvc`` file beside it may
+    still be pulled.
+
+    Raises:
+        UserError: If a table is absent.
+    """
+    named = {"labeled": data.labeled, "unlabeled": data.unlabeled, "test": data.test_table}
+    for part, path in named.items():
+        if path is None or is_sample(path):
+            continue
+        source = layout.source(path)
+        if not source.exists() and not source.with_name(f"{source.name}.dvc").exists():
+            raise UserError(f"{path}: no such file; check data.{part} in params.yaml")
 
 
 @contextlib.contextmanager

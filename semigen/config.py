@@ -23,7 +23,8 @@ ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _is_sample(path: str) -> bool:
+def is_sample(path: str) -> bool:
+    """Return whether a table is one that the ``sample`` stage writes."""
     return Path(path).parts[:2] == Path(SAMPLES_DIR).parts
 
 
@@ -66,12 +67,12 @@ class DataParams(Section):
     @property
     def test_table(self) -> str | None:
         """Path of the test table, or None when test rows are split off the labeled table."""
-        is_left_over = _is_sample(self.test) and not _is_sample(self.labeled)
+        is_left_over = is_sample(self.test) and not is_sample(self.labeled)
         return None if is_left_over or self.test == self.labeled else self.test
 
     @model_validator(mode="after")
     def _names_own_unlabeled_table(self) -> DataParams:
-        if _is_sample(self.unlabeled) and not _is_sample(self.labeled):
+        if is_sample(self.unlabeled) and not is_sample(self.labeled):
             raise ValueError(
                 f"labeled is your own table ({self.labeled}) while unlabeled still names the "
                 f"embedded sample ({self.unlabeled}); set data.unlabeled too"
@@ -234,7 +235,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             is_section = isinstance(item["input"], BaseModel | dict)
             given = "" if is_section else f", not {item['input']!r}"
-            message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
             lines.append(f"{name}: {message}{given}" if name else message)
     return "; ".join(lines)
 

@@ -37,6 +37,9 @@ def test_sets_one_line_and_keeps_its_comment(params: Path) -> None:
 
 def test_several_overrides_are_applied_together(params: Path) -> None:
     overrides = ["data.labeled=my own/a.csv", "data.unlabeled=../b.csv", "data.target='class'"]
+    (params.parent / "my own").mkdir()
+    for name in ("my own/a.csv", "../b.csv"):
+        (params.parent / name).touch()
     apply_overrides(overrides, params)
     data = Params.load(params).data
     assert (data.labeled, data.unlabeled, data.target) == ("my own/a.csv", "../b.csv", "class")
@@ -79,10 +82,11 @@ def test_same_value_leaves_the_file_alone(params: Path) -> None:
         (["train.epoch=3"], "unknown parameter 'train.epoch'; did you mean 'epochs'?"),
         (["trian.epochs=3"], "unknown parameter 'trian'; did you mean 'train'?"),
         (["+train.epoch=3"], "did you mean 'epochs'?"),
-        (["train.epochs=0"], "train.epochs: greater than or equal to 1, not 0"),
-        (["seed=7", "augment.filter=all"], "augment.filter: 'agreement' or 'none', not 'all'"),
+        (["train.epochs=0"], "train.epochs: must be greater than or equal to 1, not 0"),
+        (["seed=7", "augment.filter=all"], "augment.filter: must be 'agreement' or 'none', not"),
         (["seed.deep=1"], "seed: "),
         (["data.labeled=mine.csv"], "set data.unlabeled too"),
+        (["data.labeled=a.csv", "data.unlabeled=b.csv"], "a.csv: no such file; check data.labeled"),
         (["seed=1,2"], "one value at a time"),
         (["seed"], "cannot be read as KEY=VALUE"),
         (["~train.epoch"], "no such parameter"),

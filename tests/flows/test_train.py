@@ -134,6 +134,8 @@ def test_refused_parameter_fails_the_flow_before_any_stage(here: Project) -> Non
     here.edit("params.yaml", "epochs: 50", "epochs: 0")
     assert "greater than or equal to 1, not 0" in run().message
     here.edit("params.yaml", "epochs: 0", "epochs: 50")
+    absent = ["+data.labeled=mine.csv", "+data.unlabeled=theirs.csv"]
+    assert run(overrides=absent).message.startswith("mine.csv: no such file; check data.labeled")
     assert (here.root / "params.yaml").read_bytes() == before
     assert here.ran() == []
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from semigen.artifacts import Layout, atomic_path, read_json, write_json
+from semigen.artifacts import Layout, atomic_path, check_files, read_json, write_json
+from semigen.config import DataParams
 from semigen.errors import UserError
 
 
@@ -39,3 +40,16 @@ def test_users_paths_count_from_the_root_unless_absolute(tmp_path):
     layout = Layout(tmp_path)
     assert layout.source("data/x.csv") == tmp_path / "data" / "x.csv"
     assert layout.source(str(tmp_path / "y.csv")) == tmp_path / "y.csv"
+
+
+def test_absent_tables_of_the_users_own_are_named_by_parameter(tmp_path):
+    layout = Layout(tmp_path)
+    check_files(DataParams(), layout)  # the sample stage is yet to make them
+    own = DataParams(labeled="l.csv", unlabeled="u.csv")
+    (tmp_path / "l.csv").touch()
+    with pytest.raises(UserError, match=r"u\.csv: no such file; check data\.unlabeled"):
+        check_files(own, layout)
+    (tmp_path / "u.csv.dvc").touch()  # under DVC, yet to be pulled
+    check_files(own, layout)
+    with pytest.raises(UserError, match=r"data\.test"):
+        check_files(own.model_copy(update={"test": "t.csv"}), layout)

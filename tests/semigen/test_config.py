@@ -58,9 +58,12 @@ def test_every_parameter_is_documented(section: type[BaseModel]):
         ("data: {test_size: 1.5}", ["data.test_size: ", "less than 1, not 1.5"]),
         (
             "sample: {dataset: iris}",
-            ["sample.dataset: 'digits', 'breast_cancer' or 'wine'", "iris"],
+            ["sample.dataset: must be 'digits', 'breast_cancer' or 'wine'", "iris"],
         ),
-        ("data: {kinds: {zip: text}}", ["data.kinds.zip: 'numeric', 'category'", "not 'text'"]),
+        (
+            "data: {kinds: {zip: text}}",
+            ["data.kinds.zip: must be 'numeric', 'category'", "not 'text'"],
+        ),
         ("data: {labeled: a.csv}", ["data.unlabeled", "data/samples/unlabeled.csv"]),
         ("[1, 2]", ["valid dictionary"]),
         ("a: [", ["not valid YAML"]),
