@@ -53,6 +53,10 @@ lint: $(VENV)/.dev ## ruff and mypy
 	@ruff format --check .
 	@mypy
 
+.PHONY: bench
+bench: $(VENV)/.core ## what the unlabeled rows are worth on the embedded data (ARGS="--draws 3")
+	@python -m benchmarks.embedded $(ARGS)
+
 .PHONY: clean
 clean: ## remove what the pipeline generated and the test caches (.venv and DVC's cache stay)
 	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json models \

@@ -17,6 +17,7 @@ from prefect.states import Failed
 
 from flows.command import add_debug, run_flow
 from semigen.errors import UserError
+from tasks.__main__ import add_predict_arguments
 
 
 @flow(name="predict")
@@ -70,17 +71,7 @@ def summarize(predictions: Any) -> list[dict[str, Any]]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flows.predict", description=__doc__)
-    parser.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
-    parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
-    parser.add_argument("--model", default="models/classifier", help="folder of the classifier")
-    parser.add_argument(
-        "--keep-columns", action="store_true", help="also write the input's own columns"
-    )
-    parser.add_argument(
-        "--impute-missing-columns",
-        action="store_true",
-        help="treat feature columns that the input lacks as missing values",
-    )
+    add_predict_arguments(parser)
     add_debug(parser)
     return parser
 

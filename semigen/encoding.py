@@ -131,10 +131,7 @@ class TableEncoder:
         Args:
             x: Shape ``(n, n_features)``; need not be an exact encoding.
         """
-        columns: dict[str, np.ndarray] = {}
-        for kind in ("numeric", "boolean", "category"):
-            if self._names(kind):
-                columns |= getattr(self, f"_decode_{kind}")(x)
+        columns = self._decode_numeric(x) | self._decode_boolean(x) | self._decode_category(x)
         for span in self._spans_of("missing"):
             columns[span.column] = np.where(x[:, span.start] > 0.5, np.nan, columns[span.column])
         table = pd.DataFrame({c.name: columns[c.name] for c in self.schema.features})
@@ -201,9 +198,6 @@ class TableEncoder:
             dtype=np.float32,
         )
 
-    def _names(self, block: str) -> Sequence[str]:
-        return next((list(names) for name, _, names in self._blocks() if name == block), [])
-
     def _blocks(self) -> list[tuple[BlockKind, object, Sequence[str]]]:
         return [block for block in self.transformer_.transformers_ if block[0] != "remainder"]
 
@@ -230,6 +224,8 @@ class TableEncoder:
 
     def _decode_numeric(self, x: np.ndarray) -> dict[str, np.ndarray]:
         spans = self._spans_of("numeric")
+        if not spans:
+            return {}
         scaler = self.transformer_.named_transformers_["numeric"][-1]
         values = scaler.inverse_transform(x[:, [span.start for span in spans]].astype(np.float64))
         return {
@@ -241,9 +237,9 @@ class TableEncoder:
         return {s.column: (x[:, s.start] > 0.5).astype(float) for s in self._spans_of("boolean")}
 
     def _decode_category(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        one_hot = self.transformer_.named_transformers_["category"]
         columns = {}
         for i, span in enumerate(self._spans_of("category")):
+            one_hot = self.transformer_.named_transformers_["category"]
             rare = one_hot.infrequent_categories_[i]
             frequent = one_hot.categories_[i]
             if rare is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -294,7 +293,7 @@ def save_module(module: nn.Module, config: dict[str, Any], folder: Path) -> None
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in module.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + os.linesep)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load_weights(module: nn.Module, folder: Path) -> None:

@@ -29,19 +29,24 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--params", default="params.yaml", help="parameter file")
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     predict = commands.add_parser("predict", help="label new rows with the trained classifier")
-    predict.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
-    predict.add_argument("--output", required=True, help="CSV or Parquet table to write")
-    predict.add_argument("--model", default="models/classifier", help="folder of the classifier")
-    predict.add_argument(
+    add_predict_arguments(predict)
+    predict.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``tasks.predict.predict_table``, which the flow takes too."""
+    parser.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
+    parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
+    parser.add_argument("--model", default="models/classifier", help="folder of the classifier")
+    parser.add_argument(
         "--keep-columns", action="store_true", help="also write the input's own columns"
     )
-    predict.add_argument(
+    parser.add_argument(
         "--impute-missing-columns",
         action="store_true",
         help="treat feature columns that the input lacks as missing values",
     )
-    predict.add_argument("--debug", action="store_true", help="show tracebacks")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
