@@ -61,7 +61,7 @@ bench: $(VENV)/.core ## what the unlabeled rows are worth on the embedded data (
 clean: ## remove what the pipeline generated and the test caches (.venv and DVC's cache stay)
 	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json models \
 		.semigen .pytest_cache .hypothesis .mypy_cache .ruff_cache
-	find reports -type f ! -name metrics.json ! -name model_card.md -delete 2>/dev/null || true
+	find reports -type f ! -name metrics.json -delete 2>/dev/null || true
 
 # Set-up: stamps, so that it costs nothing the second time.
 

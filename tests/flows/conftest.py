@@ -40,7 +40,7 @@ stages:
   report:
     cmd: python toy.py report
     deps: [reports/metrics.json]
-    outs: [reports/model_card.md: {cache: false, persist: true}]
+    outs: [reports/model_card.md: {persist: true}]
   unrelated:
     cmd: python toy.py unrelated
     deps: [labeled.csv]
