@@ -56,12 +56,10 @@ def uses_bf16(compute: ComputeParams, device: torch.device, *, width: int, batch
     return device.type == "cpu" and _cpu_has_bf16()
 
 
-def limit_threads(compute: ComputeParams) -> int:
+def limit_threads(compute: ComputeParams) -> None:
     """Cap torch's threads at ``compute.threads``, or at the cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = compute.threads or cores or 1
-    torch.set_num_threads(threads)
-    return threads
+    torch.set_num_threads(compute.threads or cores or 1)
 
 
 @contextlib.contextmanager

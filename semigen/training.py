@@ -45,7 +45,8 @@ class TrainingPlan:
         learning_rate: Adam's step size at the start; it falls to zero along a half cosine.
         seed: Seed of the order of rows and of all noise.
         patience: Epochs without a better held-out loss before training stops.
-        weight_decay: Decoupled weight decay (AdamW; Loshchilov & Hutter 2019).
+        objective: Settings of the loss, in any spelling. A checkpoint of another objective, like
+            one of another plan, is not resumed.
     """
 
     epochs: int
@@ -53,7 +54,7 @@ class TrainingPlan:
     learning_rate: float
     seed: int
     patience: int | None = None
-    weight_decay: float = 0.0
+    objective: str = ""
 
 
 @dataclass
@@ -243,11 +244,7 @@ class _Run:
         self.optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.module.parameters(),
-            lr=self.plan.learning_rate,
-            weight_decay=self.plan.weight_decay,
-        )
+        return torch.optim.Adam(self.module.parameters(), lr=self.plan.learning_rate)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.module.state_dict().items()}

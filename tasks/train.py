@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,15 @@ from semigen.artifacts import Layout, atomic_path, write_json
 from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.learners import Learner, make_learners
 from semigen.classifiers.rows import TrainingRows
-from semigen.classifiers.selection import Committee, fit_quietly, select
+from semigen.classifiers.selection import Committee, Selection, fit_quietly, select
 from semigen.compute import limit_threads
 from semigen.config import Params
 from semigen.encoding import Encoded, TableEncoder
 from semigen.generators import load_generator
 from semigen.sources import write_csv
+
+CURVE = "mlp_synthetic"
+"""Learner whose training is plotted: the founding article's network."""
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -35,28 +39,33 @@ def run(params: Params, layout: Layout) -> None:
     rows = TrainingRows.of(labeled, unlabeled, generator, params.augment, params.seed, synthetic)
     learners = make_learners(params.train)
     selection = select(learners, rows, params.train, lambda name: print(f"train: trying {name}"))
-    members = fit_members((selection.selected, selection.labels_only), rows)
-    Classifier(encoder, members[1]).save(layout.labels_only)
-    Classifier(encoder, members[0], generator).save(layout.classifier)
+    network = next(learner for learner in learners if learner.name == CURVE)
+    fitted = fit_learners(selection, network, rows)
+    baseline = members(selection.labels_only, fitted)
+    Classifier(encoder, baseline).save(layout.labels_only)
+    Classifier(encoder, members(selection.selected, fitted), generator).save(layout.classifier)
     write_json(layout.selection, selection.to_json_dict())
     with atomic_path(layout.plot("train")) as temporary:
-        write_csv(learning_curve(learners, rows), temporary)
+        write_csv(learning_curve(fitted[CURVE].loss_curve_), temporary)
     print(f"train: {selection.selected.name} selected; {selection.reason}")
 
 
-def fit_members(committees: Sequence[Committee], rows: TrainingRows) -> list[tuple[Member, ...]]:
-    """Fit the learners of each committee on all labeled rows, one that both have only once."""
-    fitted: dict[str, Member] = {}
-    for candidate in (c for committee in committees for c in committee.members):
-        learner = candidate.learner
-        if learner.name not in fitted:
-            model = fit_quietly(learner, rows)
-            fitted[learner.name] = Member(learner.name, model, learner.space, candidate.temperature)
-    return [tuple(fitted[c.learner.name] for c in committee.members) for committee in committees]
+def fit_learners(selection: Selection, network: Learner, rows: TrainingRows) -> dict[str, Any]:
+    """Fit on all labeled rows, once each, what was selected, the fallback, and a network."""
+    committees = (selection.selected, selection.labels_only)
+    chosen = [member.learner for committee in committees for member in committee.members]
+    learners = {learner.name: learner for learner in (*chosen, network)}
+    return {name: fit_quietly(learner, rows) for name, learner in learners.items()}
 
 
-def learning_curve(learners: Sequence[Learner], rows: TrainingRows) -> pd.DataFrame:
-    """Return the neural classifier's training loss by epoch, on labeled and synthetic rows."""
-    network = next(learner for learner in learners if learner.name == "mlp_synthetic")
-    losses = fit_quietly(network, rows).loss_curve_
+def members(committee: Committee, fitted: Mapping[str, Any]) -> tuple[Member, ...]:
+    """Return a committee's fitted models with what calibrates them."""
+    return tuple(
+        Member(c.learner.name, fitted[c.learner.name], c.learner.space, c.temperature)
+        for c in committee.members
+    )
+
+
+def learning_curve(losses: Sequence[float]) -> pd.DataFrame:
+    """Return a network's training losses by epoch, with the digits that are worth reading."""
     return pd.DataFrame({"epoch": np.arange(1, len(losses) + 1), "loss": losses}).round(6)

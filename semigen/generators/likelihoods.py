@@ -83,14 +83,6 @@ class RowDistribution:
             - torch.empty_like(self.outputs[:, self.of.hot]).exponential_().log(),
         )
 
-    def mode(self) -> Tensor:
-        """Return the most probable row of each distribution, shape ``(n, n_features)``."""
-        return self._rows(
-            self.outputs[:, self.of.numeric],
-            (self.outputs[:, self.of.binary] > 0).float(),
-            self.outputs[:, self.of.hot],
-        )
-
     def _gaussian(self) -> torch.distributions.Normal:
         scale = self.of.log_scale.clamp(min=MIN_LOG_SCALE).exp()
         mean = self.outputs[:, self.of.numeric]

@@ -125,6 +125,7 @@ class VAE:
                 learning_rate=self.params.learning_rate,
                 seed=self.seed,
                 patience=self.params.patience,
+                objective=self.params.model_dump_json(),
             ),
             held_out=[x[order[:n_held_out]]],
             compute=self.compute,

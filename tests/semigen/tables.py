@@ -30,6 +30,19 @@ def mixed_table(n_rows: int, seed: int = 0, missing: float = 0.0) -> pd.DataFram
     return table
 
 
+def people(n_rows: int, seed: int) -> pd.DataFrame:
+    """Return rows without a label: a whole number, a number, a category, yes/no."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, n_rows),
+            "income": rng.normal(50, 10, n_rows),
+            "city": rng.choice(["Bonn", "Cork", "Lyon"], n_rows),
+            "member": rng.choice(["no", "yes"], n_rows),
+        }
+    )
+
+
 def schema_of(table: pd.DataFrame) -> TableSchema:
     """Return the schema of a table whose rows are all labeled."""
     return TableSchema.infer(table, table.drop(columns=TARGET), TARGET)

@@ -14,21 +14,13 @@ from semigen.schema import TableSchema
 from semigen.splits import Tables
 from semigen.table_facts import allowed_outside_range, allowed_unseen, view_parts
 from semigen.validation import RULES, ValidationReport, ValidationResult
+from tests.semigen.tables import people
 
 FILES = {"labeled": "l.csv", "unlabeled": "u.csv", "test": "t.csv"}
 
 
 def rows(n_rows: int, seed: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "age": rng.integers(18, 90, n_rows),
-            "income": rng.normal(50, 10, n_rows),
-            "city": rng.choice(["Bonn", "Cork", "Lyon"], n_rows),
-            "member": rng.choice(["no", "yes"], n_rows),
-            "label": np.where(np.arange(n_rows) % 2, "a", "b"),
-        }
-    )
+    return people(n_rows, seed).assign(label=np.where(np.arange(n_rows) % 2, "a", "b"))
 
 
 def clean() -> Tables:

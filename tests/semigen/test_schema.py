@@ -8,21 +8,13 @@ from hypothesis import strategies as st
 
 from semigen.errors import UserError
 from semigen.schema import TableSchema, as_text, coerce_column, infer_column
+from tests.semigen.tables import people
 
 N_ROWS = 200
 
 
 def table(n_rows: int = N_ROWS, seed: int = 0) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "age": rng.integers(18, 90, n_rows),
-            "income": rng.normal(50, 10, n_rows),
-            "city": rng.choice(["Bonn", "Cork", "Lyon"], n_rows),
-            "member": rng.choice(["no", "yes"], n_rows),
-            "label": rng.choice(["a", "b"], n_rows),
-        }
-    )
+    return people(n_rows, seed).assign(label=np.where(np.arange(n_rows) % 3, "a", "b"))
 
 
 def inferred(**kinds: str) -> TableSchema:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,13 +107,24 @@ def test_resumed_training_ends_in_the_same_bits(n_epochs_done, tmp_path):
     assert not checkpoint.exists()
 
 
-def test_checkpoint_of_another_plan_is_not_resumed(tmp_path):
+@pytest.mark.parametrize(
+    ("other", "factor"),
+    [(replace(PLAN, learning_rate=0.01), 1.0), (replace(PLAN, objective="times 3"), 3.0)],
+)
+def test_checkpoint_of_another_plan_or_objective_is_not_resumed(other, factor, tmp_path):
+    def run_other(module, **options):
+        def loss(batch, epoch):
+            return factor * loss_of(module)((batch[0], factor * batch[1]), epoch)
+
+        x, y = regression_data()
+        return train(module, loss, (x[:80], y[:80]), other, held_out=(x[80:], y[80:]), **options)
+
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(Killed):
         run(network(), compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAfter(1))
-    other = TrainingPlan(epochs=2, batch_size=16, learning_rate=0.01, seed=3)
+    assert (checkpoint / "state.json").exists()
     resumed, fresh = network(), network()
-    assert run(resumed, other, checkpoint=checkpoint) == run(fresh, other)
+    assert run_other(resumed, checkpoint=checkpoint) == run_other(fresh)
     assert torch.equal(weights(resumed), weights(fresh))
 
 
