@@ -9,29 +9,34 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from semigen.errors import UserError
+from semigen.generator_params import (
+    AutoregressiveParams,
+    DiffusionParams,
+    Family,
+    GANParams,
+    NetworkParams,
+    SSGANParams,
+    SSVAEParams,
+    VAEParams,
+    Width,
+)
+from semigen.section import Fraction, Section
 
 SAMPLES_DIR = "data/samples"
 """Where the ``sample`` stage writes; tables elsewhere are the user's own."""
 
 ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 def is_sample(path: str) -> bool:
     """Return whether a table is one that the ``sample`` stage writes."""
     return Path(path).parts[:2] == Path(SAMPLES_DIR).parts
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class SampleParams(Section):
@@ -105,33 +110,23 @@ class PreprocessParams(Section):
 
 
 class PretrainParams(Section):
-    """The generative model and how it is trained on the unlabeled rows."""
+    """The generative model that is trained on the unlabeled rows; a section for each family."""
 
-    generator: Literal["vae"] = "vae"
-    """Model family: ``vae`` is M1 of Kingma et al. (2014) with a likelihood per column."""
-    latent_dim: int = Field(16, ge=1, le=1024)
-    """Dimensions of the latent code."""
-    hidden_dims: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (512, 256)
-    """Widths of the encoder's hidden layers; the decoder mirrors them."""
-    noise_scale: Literal["auto", "column", "shared"] = "auto"
-    """Whether every numeric column has a noise scale of its own, or all share one. ``auto`` shares
-    it where the columns share a unit."""
-    beta: float = Field(1.0, ge=0)
-    """Weight of the KL term; 1 is the ELBO."""
-    warmup_epochs: int = Field(10, ge=0)
-    """Epochs over which ``beta`` rises from 0."""
-    epochs: int = Field(60, ge=1)
-    """Most passes over the unlabeled rows."""
-    max_steps: int = Field(10_000, ge=1)
-    """Most steps; a large table is passed over less often."""
-    batch_size: int = Field(64, ge=2)
-    """Rows of one step."""
-    learning_rate: float = Field(3e-3, gt=0, le=1)
-    """Adam's step size at the start; it falls to zero along a half cosine."""
-    validation_size: Fraction = 0.1
-    """Share of the rows held out for early stopping."""
-    patience: int = Field(20, ge=1)
-    """Epochs without a better held-out loss after which training stops."""
+    generator: Family = "vae"
+    """Model family; its parameters are in the section of its name."""
+    vae: VAEParams = VAEParams()
+    ssvae: SSVAEParams = SSVAEParams()
+    gan: GANParams = GANParams()
+    ssgan: SSGANParams = SSGANParams()
+    diffusion: DiffusionParams = DiffusionParams()
+    autoregressive: AutoregressiveParams = AutoregressiveParams()
+
+    @property
+    def chosen(self) -> NetworkParams:
+        """Parameters of the chosen family."""
+        section = getattr(self, self.generator)
+        assert isinstance(section, NetworkParams)
+        return section
 
 
 class AugmentParams(Section):
@@ -151,7 +146,7 @@ class TrainParams(Section):
     """Cross-validation folds on the labeled rows, fewer where the smallest class has fewer."""
     repeats: int = Field(2, ge=1, le=50)
     """How often the folds are drawn anew."""
-    hidden_dims: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (128, 64)
+    hidden_dims: tuple[Width, ...] = (128, 64)
     """Hidden layers of the neural classifier."""
     epochs: int = Field(50, ge=1)
     """Passes over the training rows of the neural classifier."""

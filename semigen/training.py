@@ -7,14 +7,15 @@ checkpoint therefore ends in the same bits as one that was not, without storing 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -32,7 +33,27 @@ is asked for with the last epoch, so that schedules such as KL warm-up do not mo
 
 MAX_RETRIES = 3
 RETRY_RATE = 0.3
-"""Factor on the learning rate after a loss that is not finite."""
+"""Factor on the learning rate after a loss that is not finite or a failed health check."""
+MAX_GRADIENT_NORM = 10.0
+
+
+HealthCheck = Callable[[], str | None]
+"""Returns what is wrong with a network though its loss is finite, such as mode collapse."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """One of several networks that are trained against each other, a step each in turn.
+
+    Attributes:
+        module: The network whose parameters the step moves; a part of the trained module.
+        loss: What it minimizes. Gradients of other networks' parameters are not kept.
+        rate: Factor on the plan's learning rate.
+    """
+
+    module: nn.Module
+    loss: LossFunction
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,11 +63,17 @@ class TrainingPlan:
     Attributes:
         epochs: Most passes over the rows.
         batch_size: Rows of one step.
-        learning_rate: Adam's step size at the start; it falls to zero along a half cosine.
+        learning_rate: Adam's largest step size.
         seed: Seed of the order of rows and of all noise.
         patience: Epochs without a better held-out loss before training stops.
         objective: Settings of the loss, in any spelling. A checkpoint of another objective, like
             one of another plan, is not resumed.
+        schedule: How the step size falls to zero: along a half ``cosine`` from the first step, or
+            ``late``: constant for the first half, then along a line.
+        betas: Adam's decay rates.
+        weight_decay: Decoupled weight decay (AdamW).
+        averaging: Decay rate, per step, of an exponential moving average of the weights that takes
+            their place at the end, and for held-out losses and health checks; 0 for none.
     """
 
     epochs: int
@@ -55,6 +82,10 @@ class TrainingPlan:
     seed: int
     patience: int | None = None
     objective: str = ""
+    schedule: Literal["cosine", "late"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    averaging: float = 0.0
 
 
 @dataclass
@@ -77,16 +108,17 @@ class History:
 
 
 class TrainingDiverged(UserError):
-    """The loss was not finite, at ever lower learning rates."""
+    """The loss was not finite, or a health check failed, at ever lower learning rates."""
 
 
 def train(
     module: nn.Module,
-    loss: LossFunction,
+    loss: LossFunction | Sequence[Player],
     data: Sequence[Tensor],
     plan: TrainingPlan,
     *,
     held_out: Sequence[Tensor] | None = None,
+    check: HealthCheck | None = None,
     compute: ComputeParams | None = None,
     width: int = 0,
     checkpoint: Path | None = None,
@@ -96,10 +128,14 @@ def train(
 
     Args:
         module: Network; moved to the device for training and back to the CPU after it.
-        loss: Mean loss of a batch.
+        loss: Mean loss of a batch; or the players of a game, whose networks are parts of
+            ``module``. The first player's loss is the one that the history shows.
         data: Tensors with equal first dimensions ``n``; a batch holds the same rows of each.
         plan: Epochs, batch size and step size.
         held_out: Like ``data``; decides which epoch's weights are kept, and early stopping.
+        check: Called after every epoch, without gradients and on the training device. If it finds
+            something wrong, training goes back to the last healthy weights and on at a lower rate,
+            as it does after a loss that is not finite.
         compute: Device and precision.
         width: Widest layer, which decides whether bf16 and threads pay.
         checkpoint: Folder for checkpoints. If it holds one of the same plan, network and data,
@@ -107,9 +143,11 @@ def train(
         progress: Receives every epoch's losses.
 
     Raises:
-        TrainingDiverged: If the loss stays infinite or NaN after rollbacks at lower rates.
+        TrainingDiverged: If the loss stays infinite or NaN, or the check unsatisfied, after
+            rollbacks at lower rates.
     """
-    run = _Run(module, loss, data, plan, held_out, compute or ComputeParams(), width, checkpoint)
+    players = [Player(module, loss)] if callable(loss) else list(loss)
+    run = _Run(module, players, data, plan, held_out, check, compute, width, checkpoint)
     run.resume()
     threads = threads_for(width=width, batch_size=plan.batch_size)
     with threads, progress or Progress.silent() as shown:
@@ -125,25 +163,29 @@ class _Run:
     def __init__(
         self,
         module: nn.Module,
-        loss: LossFunction,
+        players: Sequence[Player],
         data: Sequence[Tensor],
         plan: TrainingPlan,
         held_out: Sequence[Tensor] | None,
-        compute: ComputeParams,
+        check: HealthCheck | None,
+        compute: ComputeParams | None,
         width: int,
         checkpoint: Path | None,
     ) -> None:
+        compute = compute or ComputeParams()
         self.device = resolve_device(compute)
         self.bf16 = uses_bf16(compute, self.device, width=width, batch_size=plan.batch_size)
         self.module = module.to(self.device).train()
-        self.loss, self.plan, self.checkpoint = loss, plan, checkpoint
+        self.players, self.plan, self.checkpoint = players, plan, checkpoint
+        self.check = check or (lambda: None)
         self.data = [tensor.to(self.device) for tensor in data]
         self.held_out = [tensor.to(self.device) for tensor in held_out or ()]
         self.seconds_between = compute.checkpoint_seconds
         self.saved_at = time.monotonic()
         self.history = History()
+        self.average = self._weights() if plan.averaging else {}
         self.best = self._weights()
-        self.optimizer = self._new_optimizer()
+        self.optimizers = self._new_optimizers()
 
     @property
     def is_done(self) -> bool:
@@ -154,17 +196,21 @@ class _Run:
         epoch = len(self.history.train)
         with seeded(self.plan.seed, epoch, self.history.n_retries):
             mean_loss = self._steps(epoch)
-        held_out_loss = self._held_out_loss() if self.held_out else mean_loss
-        if not (math.isfinite(mean_loss) and math.isfinite(held_out_loss)):
-            self._roll_back()
-            return
-        self._note(epoch, mean_loss, held_out_loss)
-        if self.checkpoint and time.monotonic() - self.saved_at >= self.seconds_between:
+        with self._evaluated():
+            held_out_loss = self._held_out_loss() if self.held_out else mean_loss
+            if not (math.isfinite(mean_loss) and math.isfinite(held_out_loss)):
+                problem: str | None = "the loss is not finite"
+            else:
+                problem = self._health_problem()
+            if problem is None:
+                self._note(epoch, mean_loss, held_out_loss)
+        if problem is not None:
+            self._roll_back(problem)
+        elif self.checkpoint and time.monotonic() - self.saved_at >= self.seconds_between:
             self._save()
 
     def finish(self) -> History:
-        if self.held_out:
-            self.module.load_state_dict(self.best)
+        self.module.load_state_dict(self.best)
         self.module.to("cpu").eval()
         if self.checkpoint:
             remove(self.checkpoint)
@@ -183,40 +229,88 @@ class _Run:
         tensors = load_file(self.checkpoint / "tensors.safetensors", device=str(self.device))
         self.history = History(**state)
         self.module.load_state_dict(_with_prefix(tensors, "module."))
+        self.average = _with_prefix(tensors, "average.")
         self.best = _with_prefix(tensors, "best.")
-        self._load_optimizer(_with_prefix(tensors, "optimizer."))
+        for number, optimizer in enumerate(self.optimizers):
+            _load_optimizer(optimizer, _with_prefix(tensors, f"optimizer{number}."))
 
     def _steps(self, epoch: int) -> float:
-        n_rows, size = len(self.data[0]), self.plan.batch_size
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(epoch)
+        n_rows = len(self.data[0])
         total = torch.zeros((), device=self.device)
         order = torch.randperm(n_rows).to(self.device)
-        for rows in order.split(size):
+        batches = order.split(self.plan.batch_size)
+        for number, rows in enumerate(batches):
             if len(rows) == 1 and n_rows > 1:
                 continue  # batch statistics of a single row are undefined
-            self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                loss = self.loss([tensor[rows] for tensor in self.data], epoch)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.module.parameters(), 10.0)
-            self.optimizer.step()
-            total += loss.detach().float() * len(rows)
+            batch = [tensor[rows] for tensor in self.data]
+            rate = self._learning_rate(epoch + number / len(batches))
+            losses = [
+                self._step(player, optimizer, batch, epoch, rate * player.rate)
+                for player, optimizer in zip(self.players, self.optimizers, strict=True)
+            ]
+            self._average_weights()
+            total += losses[0] * len(rows)
         return float(total) / n_rows
 
-    @torch.no_grad()
-    def _held_out_loss(self) -> float:
+    def _step(
+        self,
+        player: Player,
+        optimizer: torch.optim.Optimizer,
+        batch: Sequence[Tensor],
+        epoch: int,
+        rate: float,
+    ) -> Tensor:
+        parameters = [p for p in player.module.parameters() if p.requires_grad]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = player.loss(batch, epoch)
+        loss.backward(inputs=parameters)
+        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+        optimizer.step()
+        return loss.detach().float()
+
+    def _average_weights(self) -> None:
+        if not self.plan.averaging:
+            return
+        with torch.no_grad():
+            for name, value in self.module.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - self.plan.averaging)
+                else:
+                    self.average[name].copy_(value)
+
+    @contextlib.contextmanager
+    def _evaluated(self) -> Iterator[None]:
+        """Show the network as it would be kept: averaged weights, evaluation mode, no gradients."""
+        current = self._weights() if self.plan.averaging else None
+        if current is not None:
+            self.module.load_state_dict(self.average)
         self.module.eval()
+        with torch.no_grad():
+            yield
+        if current is not None:
+            self.module.load_state_dict(current)
+        self.module.train()
+
+    def _held_out_loss(self) -> float:
         with (
             seeded(self.plan.seed, self.plan.epochs),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16),
         ):
-            loss = float(self.loss(self.held_out, self.plan.epochs - 1))
-        self.module.train()
-        return loss
+            return float(self.players[0].loss(self.held_out, self.plan.epochs - 1))
 
-    def _learning_rate(self, epoch: int) -> float:
-        decay = 0.5 * (1 + math.cos(math.pi * epoch / self.plan.epochs))
+    def _health_problem(self) -> str | None:
+        with seeded(self.plan.seed, self.plan.epochs):
+            return self.check()
+
+    def _learning_rate(self, epoch: float) -> float:
+        passed = epoch / self.plan.epochs
+        if self.plan.schedule == "cosine":
+            decay = 0.5 * (1 + math.cos(math.pi * passed))
+        else:
+            decay = min(1.0, 2 * (1 - passed))
         return self.plan.learning_rate * decay * RETRY_RATE**self.history.n_retries
 
     def _note(self, epoch: int, train_loss: float, held_out_loss: float) -> None:
@@ -232,31 +326,38 @@ class _Run:
         if is_better:
             self.best, history.best_epoch = self._weights(), epoch
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, problem: str) -> None:
         self.history.n_retries += 1
         if self.history.n_retries > MAX_RETRIES:
             raise TrainingDiverged(
-                f"training diverged in epoch {len(self.history.train) + 1}: the loss is not finite "
+                f"training diverged in epoch {len(self.history.train) + 1}: {problem} "
                 f"even at a learning rate of {self._learning_rate(0):.2g}; lower learning_rate, or "
                 "look for extreme values in the numeric columns"
             )
         self.module.load_state_dict(self.best)
-        self.optimizer = self._new_optimizer()
+        self.average = self._weights() if self.plan.averaging else {}
+        self.optimizers = self._new_optimizers()
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.module.parameters(), lr=self.plan.learning_rate)
+    def _new_optimizers(self) -> list[torch.optim.Optimizer]:
+        plan = self.plan
+        return [
+            torch.optim.AdamW(
+                [p for p in player.module.parameters() if p.requires_grad],
+                lr=plan.learning_rate * player.rate,
+                betas=plan.betas,
+                weight_decay=plan.weight_decay,
+            )
+            for player in self.players
+        ]
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.module.state_dict().items()}
 
     def _save(self) -> None:
         assert self.checkpoint is not None
-        state = {
-            f"{i}.{name}": value
-            for i, entry in self.optimizer.state_dict()["state"].items()
-            for name, value in entry.items()
-        }
-        groups = {"module.": self._weights(), "best.": self.best, "optimizer.": state}
+        groups = {"module.": self._weights(), "average.": self.average, "best.": self.best}
+        for number, optimizer in enumerate(self.optimizers):
+            groups[f"optimizer{number}."] = _optimizer_tensors(optimizer)
         tensors = {f"{p}{name}": v.contiguous() for p, g in groups.items() for name, v in g.items()}
         with atomic_path(self.checkpoint) as folder:
             folder.mkdir()
@@ -265,20 +366,26 @@ class _Run:
             (folder / "state.json").write_text(json.dumps(meta), encoding="utf-8")
         self.saved_at = time.monotonic()
 
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
     def _fingerprint(self) -> str:
         """Return a hash of all that decides how training goes on."""
         digest = hashlib.sha256(repr((self.plan, str(self.module), self.bf16)).encode())
         for tensor in (*self.data, *self.held_out, *self.module.state_dict().values()):
             digest.update(tensor.detach().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

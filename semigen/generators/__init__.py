@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from semigen.artifacts import read_json
 from semigen.config import ComputeParams, PretrainParams
 from semigen.encoding import TableEncoder, share_unit
 from semigen.errors import UserError
 from semigen.generators.base import GenerativeModel
+from semigen.generators.network_model import NetworkModel
 from semigen.generators.vae import VAE
 
-FAMILIES = {"vae": VAE}
+FAMILIES: dict[str, type[NetworkModel[Any]]] = {"vae": VAE}
 
 
 def make_generator(
     encoder: TableEncoder, params: PretrainParams, compute: ComputeParams, seed: int
-) -> VAE:
+) -> GenerativeModel:
     """Return an untrained model for rows of an encoder; settings left to ``auto`` are resolved."""
-    if params.noise_scale == "auto":
+    chosen = params.chosen
+    if getattr(chosen, "noise_scale", None) == "auto":
         scale = "shared" if share_unit(encoder.schema) else "column"
-        params = params.model_copy(update={"noise_scale": scale})
-    return FAMILIES[params.generator](encoder.spans_, params, compute, seed)
+        chosen = chosen.model_copy(update={"noise_scale": scale})
+    return FAMILIES[params.generator](encoder.spans_, chosen, compute, seed)
 
 
 def load_generator(folder: Path) -> GenerativeModel:

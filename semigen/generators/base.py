@@ -8,6 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from semigen.encoding import Encoded
+from semigen.progress import Progress
 from semigen.training import History
 
 
@@ -22,8 +23,13 @@ class GenerativeModel(Protocol):
     def n_features(self) -> int:
         """Width of an encoded row."""
 
-    def fit(self, rows: Encoded, *, checkpoint: Path | None = None) -> History:
+    def fit(
+        self, rows: Encoded, *, checkpoint: Path | None = None, progress: Progress | None = None
+    ) -> History:
         """Train on the rows of an encoded table, most of them unlabeled, and learn the classes."""
+
+    def held_out(self, y: np.ndarray) -> np.ndarray:
+        """Return the indices of the rows that ``fit`` keeps out of training, given all labels."""
 
     def with_classes(self, rows: Encoded) -> Self:
         """Return the trained model with its classes learned anew from other labels.

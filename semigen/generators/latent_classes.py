@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 from scipy.special import logsumexp
-
-from semigen.artifacts import atomic_path
 
 MAX_UNLABELED = 10_000
 """Unlabeled codes that the fit looks at, evenly spaced; more would only cost time."""
@@ -86,16 +82,6 @@ class LatentClasses:
         noise = rng.standard_normal((len(y), self.means.shape[1]))
         codes = self.means[position] + np.einsum("nij,nj->ni", self.factors[position], noise)
         return codes.astype(np.float32)
-
-    def save(self, path: Path) -> None:
-        """Write the arrays to a safetensors file."""
-        with atomic_path(path) as temporary:
-            save_file({name: np.ascontiguousarray(a) for name, a in vars(self).items()}, temporary)
-
-    @classmethod
-    def load(cls, path: Path) -> LatentClasses:
-        """Read what ``save`` wrote."""
-        return cls(**load_file(path))
 
 
 def _moments(codes: np.ndarray, shares: np.ndarray, spread: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from semigen.classifiers.learners import make_learners
 from semigen.classifiers.rows import TrainingRows
 from semigen.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
 from semigen.encoding import Encoded
+from semigen.generator_params import VAEParams
 from semigen.generators import make_generator
 from tasks.__main__ import main
 from tests.semigen.tables import encoded, mixed_table
@@ -18,7 +19,7 @@ from tests.semigen.tables import encoded, mixed_table
 def model(tmp_path_factory):
     """A folder with a classifier of ``mixed_table``."""
     encoder, rows = encoded(mixed_table(200), n_labeled=30)
-    params = PretrainParams(latent_dim=2, hidden_dims=(16,), epochs=5, batch_size=32)
+    params = PretrainParams(vae=VAEParams(latent_dim=2, hidden_dims=(16,), epochs=5, batch_size=32))
     generator = make_generator(encoder, params, ComputeParams(), seed=0)
     generator.fit(rows)
     labeled, hidden = (Encoded(rows.x[part], rows.y[part]) for part in (rows.y >= 0, rows.y < 0))

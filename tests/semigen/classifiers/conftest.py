@@ -5,6 +5,7 @@ import pytest
 from semigen.classifiers.rows import TrainingRows
 from semigen.config import AugmentParams, ComputeParams, PretrainParams
 from semigen.encoding import Encoded
+from semigen.generator_params import VAEParams
 from semigen.generators import make_generator
 from tests.semigen.tables import encoded, mixed_table
 
@@ -13,7 +14,9 @@ from tests.semigen.tables import encoded, mixed_table
 def problem():
     """Encoder, generator and rows of a table of 300 rows, the first 24 of them labeled."""
     encoder, rows = encoded(mixed_table(300), n_labeled=24)
-    params = PretrainParams(latent_dim=3, hidden_dims=(32,), epochs=15, batch_size=32)
+    params = PretrainParams(
+        vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=15, batch_size=32)
+    )
     generator = make_generator(encoder, params, ComputeParams(), seed=0)
     generator.fit(rows)
     labeled, unlabeled = (Encoded(rows.x[part], rows.y[part]) for part in (rows.y >= 0, rows.y < 0))

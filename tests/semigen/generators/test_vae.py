@@ -8,18 +8,19 @@ from torch.distributions import Normal
 from semigen.compute import seeded
 from semigen.config import ComputeParams, PretrainParams
 from semigen.encoding import Span
+from semigen.generator_params import VAEParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.likelihoods import RowLikelihood
 from semigen.generators.vae import VAE, VAENetwork, negative_elbo
 from tests.semigen.tables import encoded, encoder_of, mixed_table
 
-SMALL = PretrainParams(latent_dim=3, hidden_dims=(32,), epochs=40, batch_size=32, patience=40)
+SMALL = VAEParams(latent_dim=3, hidden_dims=(32,), epochs=40, batch_size=32, patience=40)
 
 
 @pytest.fixture(scope="module")
 def trained():
     encoder, rows = encoded(mixed_table(400, missing=0.1), n_labeled=20)
-    model = make_generator(encoder, SMALL, ComputeParams(), seed=1)
+    model = make_generator(encoder, PretrainParams(vae=SMALL), ComputeParams(), seed=1)
     history = model.fit(rows)
     return model, rows, history, encoder
 
@@ -128,7 +129,7 @@ def test_rows_of_a_class_resemble_the_class(trained):
 
 def test_same_seed_same_rows_and_saving_changes_nothing(trained, tmp_path):
     model, rows, _, encoder = trained
-    again = make_generator(encoder, SMALL, ComputeParams(), seed=1)
+    again = make_generator(encoder, PretrainParams(vae=SMALL), ComputeParams(), seed=1)
     again.fit(rows)
     model.save(tmp_path / "model")
     reloaded = load_generator(tmp_path / "model")
