@@ -15,6 +15,7 @@ from semigen.errors import UserError
 TRUSTED_TYPES = (
     "numpy.dtype",
     "semigen.classifiers.latent_mixture.LatentMixtureClassifier",
+    "semigen.classifiers.posterior.PosteriorClassifier",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
 )

@@ -37,7 +37,7 @@ def run(params: Params, layout: Layout) -> None:
         )
     )
     rows = TrainingRows.of(labeled, unlabeled, generator, params.augment, params.seed, synthetic)
-    learners = make_learners(params.train)
+    learners = make_learners(params.train, generator)
     selection = select(learners, rows, params.train, lambda name: print(f"train: trying {name}"))
     network = next(learner for learner in learners if learner.name == CURVE)
     fitted = fit_learners(selection, network, rows)

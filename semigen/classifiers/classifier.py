@@ -39,9 +39,11 @@ class Member:
     space: Space
     temperature: float
 
-    def predict_proba(self, x: np.ndarray, z: np.ndarray, n_classes: int) -> np.ndarray:
+    def predict_proba(
+        self, x: np.ndarray, z: np.ndarray, generator: GenerativeModel | None, n_classes: int
+    ) -> np.ndarray:
         """Return calibrated probabilities ``(n, n_classes)`` of encoded rows and features."""
-        predicted = self.estimator.predict_proba(in_space(self.space, x, z))
+        predicted = self.estimator.predict_proba(in_space(self.space, x, z, generator))
         aligned = align(predicted, self.estimator.classes_, np.arange(n_classes))
         return calibrate(aligned, self.temperature)
 
@@ -87,7 +89,8 @@ class Classifier:
         x = self.encoder.transform(frame)
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
         n_classes = len(self.schema.classes)
-        return np.mean([member.predict_proba(x, z, n_classes) for member in self.members], axis=0)
+        predicted = [m.predict_proba(x, z, self.generator, n_classes) for m in self.members]
+        return np.mean(predicted, axis=0)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return labels of rows, shape ``(n_rows,)``."""

@@ -13,8 +13,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.semi_supervised import LabelSpreading
 
 from semigen.classifiers.latent_mixture import LatentMixtureClassifier
+from semigen.classifiers.posterior import PosteriorClassifier
 from semigen.classifiers.rows import Space, TrainingRows
 from semigen.config import TrainParams
+from semigen.generators.base import ClassifyingModel, GenerativeModel
 
 N_TREES = 100
 N_TREES_OF_STUDENT = 50
@@ -47,8 +49,10 @@ class Learner:
         return self.fit_rows(rows, self.space)
 
 
-def make_learners(params: TrainParams) -> tuple[Learner, ...]:
-    """Return all learners, labels-only ones first."""
+def make_learners(
+    params: TrainParams, generator: GenerativeModel | None = None
+) -> tuple[Learner, ...]:
+    """Return all learners that the generator allows, labels-only ones first."""
 
     def mlp(seed: int, n_rows: int) -> MLPClassifier:
         return MLPClassifier(
@@ -63,6 +67,8 @@ def make_learners(params: TrainParams) -> tuple[Learner, ...]:
     def spread(rows: TrainingRows, space: Space) -> Any:
         return _fit_spread(rows, space, params)
 
+    classifying = isinstance(generator, ClassifyingModel)
+    own = Learner("generator", ("unlabeled",), "posterior", _keep_posterior)
     return (
         Learner("logistic_regression", (), "encoded", _labeled(_logistic)),
         Learner("extra_trees", (), "encoded", _labeled(_extra_trees)),
@@ -77,6 +83,7 @@ def make_learners(params: TrainParams) -> tuple[Learner, ...]:
             "encoded",
             _with_synthetic(_extra_trees),
         ),
+        *([own] if classifying else []),
     )
 
 
@@ -104,6 +111,10 @@ def _with_synthetic(make: Make) -> Fit:
         return make(rows.seed, len(y)).fit(x, y)
 
     return fit
+
+
+def _keep_posterior(rows: TrainingRows, _space: Space) -> PosteriorClassifier:
+    return PosteriorClassifier().fit(None, rows.generator.classes_)
 
 
 def _fit_mixture(rows: TrainingRows, space: Space) -> Any:

@@ -12,10 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from semigen.augmentation import synthesize
 from semigen.config import AugmentParams
 from semigen.encoding import Encoded
-from semigen.generators.base import GenerativeModel
+from semigen.generators.base import ClassifyingModel, GenerativeModel
 
-Space = Literal["encoded", "latent", "both"]
-"""Coordinates of a learner: encoded columns, generative features, or the two side by side."""
+Space = Literal["encoded", "latent", "both", "posterior"]
+"""Coordinates of a learner: encoded columns, generative features, the two side by side, or the
+class probabilities that a generator which classifies gives itself."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class TrainingRows:
         x_unlabeled: Encoded unlabeled rows, shape ``(n_unlabeled, n_features)``.
         z: Generative features of ``x``, shape ``(n_labeled, latent_dim)``.
         z_unlabeled: Generative features of ``x_unlabeled``.
-        generator: The pretrained generator; the classes it knows are not used.
+        generator: The pretrained generator. One that classifies knows no label but those in ``y``;
+            of others, the classes that it knows are not used.
         augment: How many synthetic rows, and how they are filtered.
         seed: Seed of everything random in learning.
         given: Synthetic rows made before; None to make them when they are asked for.
@@ -63,32 +65,54 @@ class TrainingRows:
     def subset(self, rows: np.ndarray) -> TrainingRows:
         """Return the problem with these labeled rows only; the others are gone, not unlabeled.
 
-        Synthetic rows are made anew: those at hand may know labels that the subset lacks.
+        Synthetic rows are made anew: those at hand may know labels that the subset lacks. So does
+        a generator that learned from labels, which is therefore trained anew on those left.
         """
-        return replace(self, x=self.x[rows], y=self.y[rows], z=self.z[rows], given=None)
+        part = replace(self, x=self.x[rows], y=self.y[rows], z=self.z[rows], given=None)
+        if not isinstance(self.generator, ClassifyingModel):
+            return part
+        generator = self.generator.with_classes(part._all_rows())
+        z, z_unlabeled = generator.features(part.x), generator.features(part.x_unlabeled)
+        return replace(part, generator=generator, z=z, z_unlabeled=z_unlabeled)
 
     def labeled(self, space: Space) -> np.ndarray:
         """Return the labeled rows in a space, shape ``(n_labeled, n)``."""
-        return in_space(space, self.x, self.z)
+        return in_space(space, self.x, self.z, self.generator)
 
     def unlabeled(self, space: Space) -> np.ndarray:
         """Return the unlabeled rows in a space, shape ``(n_unlabeled, n)``."""
-        return in_space(space, self.x_unlabeled, self.z_unlabeled)
+        return in_space(space, self.x_unlabeled, self.z_unlabeled, self.generator)
+
+    def held_out(self, space: Space, whole: TrainingRows, rows: np.ndarray) -> np.ndarray:
+        """Return labeled rows of the whole problem as this subset's learners must see them."""
+        if self.generator is whole.generator:
+            return whole.labeled(space)[rows]
+        x = whole.x[rows]
+        return in_space(space, x, self.generator.features(x), self.generator)
 
     @cached_property
     def synthetic(self) -> Encoded:
         """Synthetic rows that know no label but those in ``y``."""
         if self.given is not None:
             return self.given
-        y = np.concatenate([self.y, np.full(len(self.x_unlabeled), -1)])
-        rows = Encoded(np.concatenate([self.x, self.x_unlabeled]), y)
-        generator = self.generator.with_classes(rows)
+        generator = self.generator
+        if not isinstance(generator, ClassifyingModel):
+            generator = generator.with_classes(self._all_rows())
         judge = fit_judge(self.x, self.y, self.seed)
         return synthesize(generator, self.y, self.augment, self.seed, judge).rows
 
+    def _all_rows(self) -> Encoded:
+        y = np.concatenate([self.y, np.full(len(self.x_unlabeled), -1)])
+        return Encoded(np.concatenate([self.x, self.x_unlabeled]), y)
 
-def in_space(space: Space, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+
+def in_space(
+    space: Space, x: np.ndarray, z: np.ndarray, generator: GenerativeModel | None = None
+) -> np.ndarray:
     """Return rows in a space, from their encoded columns ``x`` and generative features ``z``."""
+    if space == "posterior":
+        assert isinstance(generator, ClassifyingModel)
+        return generator.predict_proba(x)
     if space == "both":
         return np.concatenate([x, z], axis=1)
     return x if space == "encoded" else z

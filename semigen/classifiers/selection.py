@@ -127,8 +127,8 @@ def select(
     """Compare learners by repeated stratified cross-validation on the labeled rows.
 
     A fold's learners see neither its labels nor, through synthetic rows or class-conditional
-    codes, anything learned from them. The generator's weights are shared by all folds: they were
-    trained without labels.
+    codes, anything learned from them. The generator's weights are shared by all folds if they were
+    trained without labels; one that classifies is trained anew for every fold.
 
     Args:
         learners: Candidates; at least one must use nothing but labeled rows.
@@ -171,11 +171,12 @@ def _evaluate(
     parts: Sequence[TrainingRows],
     held_out: Sequence[np.ndarray],
 ) -> Candidate:
-    classes, x = np.unique(rows.y), rows.labeled(learner.space)
+    classes = np.unique(rows.y)
     predicted = []
     for part, fold in zip(parts, held_out, strict=True):
         model = fit_quietly(learner, part)
-        predicted.append(align(model.predict_proba(x[fold]), model.classes_, classes))
+        x = part.held_out(learner.space, rows, fold)
+        predicted.append(align(model.predict_proba(x), model.classes_, classes))
     probabilities, index = np.concatenate(predicted), np.concatenate(held_out)
     truth = np.searchsorted(classes, rows.y[index])
     temperature = fit_temperature(probabilities, truth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -55,3 +55,14 @@ class GenerativeModel(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote."""
+
+
+@runtime_checkable
+class ClassifyingModel(GenerativeModel, Protocol):
+    """A generative model whose training uses the labels, and which therefore classifies.
+
+    Its features know the labels too: in cross-validation every fold needs ``with_classes``.
+    """
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Return the probabilities ``(n, n_classes)`` of ``classes_`` for rows ``x``."""
