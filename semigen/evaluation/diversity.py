@@ -52,7 +52,7 @@ def diversity(synthetic: np.ndarray, real: np.ndarray, *, k: int = N_NEIGHBORS) 
         synthetic: Rows in a ``DistanceSpace``, shape ``(n_synthetic, n_features)``.
         real: Rows in the same space, shape ``(n_real, n_features)``; about as many, or recall and
             precision are not comparable with one another.
-        k: Which neighbor's distance is a radius, 5 as in Naeem et al.; with fewer rows the farthest.
+        k: Neighbor whose distance is a radius, 5 as in Naeem et al.; with fewer rows the farthest.
 
     Raises:
         ValueError: If either sample has fewer than two rows: none then has a neighbor.

@@ -20,8 +20,8 @@ MAX_CHUNK_ROWS = 1024
 N_SPARE = 4
 """Candidates beyond ``k``: what rounding could push out of the first ``k`` places."""
 ROUNDING = 1e-12
-"""Bound on the error of a squared distance by products, relative to the squared norms of the centered
-rows; some thousand columns stay below it."""
+"""Bound on the error of a squared distance by products, relative to the squared norms of the rows
+from their mean; a thousand columns stay below it."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""Oracles: copies of the training rows, independent rows, pairs counted one by one, coverage."""
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from semigen.evaluation.privacy import closest_record, membership_attacks, privacy, roc_auc
+
+
+def normal(n_rows, seed, n_features=6):
+    return np.random.default_rng(seed).normal(size=(n_rows, n_features))
+
+
+def test_a_copy_of_the_training_rows_gives_everything_away():
+    training, held_out = normal(300, 0), normal(300, 1)
+    found = privacy(training, training, held_out)
+    closest = found.closest_record
+    assert closest.median_to_training == 0
+    assert closest.median_to_held_out > 0.5
+    assert (closest.copies_share, closest.held_out_copies_share) == (1, 0)
+    assert closest.closer_share.value == closest.closer_share.high == 1
+    assert closest.closer_share.low > 0.98
+    for attack in found.attacks.values():
+        assert attack.value > 0.999
+        assert 0.97 < attack.low <= attack.high == 1
+
+
+def test_independent_rows_give_nothing_away():
+    found = privacy(normal(1500, 2), normal(1000, 3), normal(1000, 4))
+    share = found.closest_record.closer_share
+    # Its standard error is about 0.5 / sqrt(1500) times the crowding of closest records, below 2.
+    assert abs(share.value - 0.5) < 0.07
+    assert share.low <= 0.5 <= share.high
+    assert found.closest_record.copies_share == 0
+    for attack in found.attacks.values():
+        assert attack.low <= 0.5 <= attack.high
+
+
+def test_half_copied_is_half_closer():
+    training, held_out = normal(400, 5), normal(400, 6)
+    found = closest_record(np.concatenate([training[:100], held_out[:100]]), training, held_out)
+    assert found.closer_share.value == found.copies_share == found.held_out_copies_share == 0.5
+    assert found.median_to_training > 0
+
+
+def test_coincidental_copies_are_no_leak():
+    """In a table of few values every row has a copy everywhere: ties count half."""
+    rows = [
+        np.random.default_rng(seed).integers(2, size=(500, 3)).astype(float) for seed in (0, 1, 2)
+    ]
+    found = privacy(*rows)
+    closest = found.closest_record
+    assert closest.copies_share == closest.held_out_copies_share == 1
+    assert closest.closer_share.value == 0.5
+    for attack in found.attacks.values():
+        assert attack.value == pytest.approx(0.5)
+
+
+def test_the_density_ratio_finds_what_distances_miss():
+    """Members are noisy copies in a sparse region; distances there are large for everybody."""
+    rng = np.random.default_rng(7)
+    scale = np.repeat([0.01, 5.0], 300)[:, None]
+    members, non_members, others = (rng.normal(size=(600, 6)) * scale for _ in range(3))
+    synthetic = np.where(scale > 1, members + 0.5 * rng.normal(size=(600, 6)), others)
+    shuffle = rng.permutation(600)
+    attacks = membership_attacks(synthetic, members[shuffle], non_members[shuffle])
+    assert attacks["density_ratio"].low > attacks["closest_record"].high
+
+
+def test_the_strongest_attack_is_named():
+    found = privacy(normal(100, 8), normal(90, 9), normal(80, 10))
+    best = max(attack.value for attack in found.attacks.values())
+    assert found.attacks[found.strongest].value == best
+
+
+def test_intervals_hold_for_both_attacks_at_once():
+    """400 trials without a leak: both intervals hold 0.5 in 95 % of them or more, +- 0.011."""
+    n_trials, n_covered, n_share = 400, 0, 0
+    for trial in range(n_trials):
+        rng = np.random.default_rng(trial)
+        found = privacy(*(rng.normal(size=(60, 3)) for _ in range(3)), seed=trial)
+        n_covered += all(a.low <= 0.5 <= a.high for a in found.attacks.values())
+        share = found.closest_record.closer_share
+        n_share += share.low <= 0.5 <= share.high
+    assert n_covered / n_trials > 0.95 - 3 * 0.011
+    assert abs(n_share / n_trials - 0.95) < 3 * 0.011 + 0.01
+
+
+@pytest.mark.parametrize("decimals", [10, 0], ids=["no ties", "ties"])
+def test_the_area_counts_pairs(decimals):
+    positive, negative = normal(40, 11)[:, 0] + 0.5, normal(55, 12)[:, 0]
+    positive, negative = positive.round(decimals), negative.round(decimals)
+    expected = roc_auc_score(np.repeat([1, 0], [40, 55]), np.concatenate([positive, negative]))
+    assert roc_auc(positive, negative).value == pytest.approx(expected, rel=1e-12)
+    assert roc_auc(negative, positive).value == pytest.approx(1 - expected, rel=1e-12)
+
+
+def test_the_interval_is_that_of_delong():
+    """The variance written down as in DeLong et al. (1988), eq. 2 to 5, over all pairs."""
+    positive, negative = normal(30, 13)[:, 0] + 1, normal(20, 14)[:, 0]
+    ordered = (positive[:, None] > negative).astype(float)
+    variance = ordered.mean(1).var(ddof=1) / 30 + ordered.mean(0).var(ddof=1) / 20
+    reach = norm.ppf(0.95) * np.sqrt(variance)
+    found = roc_auc(positive, negative, confidence=0.9)
+    assert_allclose(
+        astuple(found), [ordered.mean(), ordered.mean() - reach, ordered.mean() + reach]
+    )
+
+
+def test_the_interval_covers_the_truth():
+    """Normal scores one deviation apart have the area Phi(1 / sqrt(2)); 500 trials, +- 0.0097."""
+    truth, n_covered = norm.cdf(1 / np.sqrt(2)), 0
+    for trial in range(500):
+        rng = np.random.default_rng(trial)
+        found = roc_auc(rng.normal(size=80) + 1, rng.normal(size=60))
+        n_covered += found.low <= truth <= found.high
+    assert abs(n_covered / 500 - 0.95) < 3.5 * 0.0097
+
+
+def test_perfect_order_is_no_certainty():
+    found = roc_auc(np.arange(30.0) + 100, np.arange(50.0))
+    # Clopper & Pearson: 30 of 30 has the lower limit 0.025 ** (1 / 30) = 0.8843.
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.8843, abs=5e-5)
+    assert roc_auc(np.arange(50.0), np.arange(30.0) + 100).high == pytest.approx(
+        1 - 0.8843, abs=5e-5
+    )
+
+
+def test_rows_beyond_the_most_are_left_out():
+    rows = normal(300, 15), normal(200, 16), normal(40, 17)
+    found = privacy(*rows, max_rows=100, seed=1)
+    assert (found.n_synthetic, found.n_members, found.n_held_out) == (100, 100, 40)
+    assert privacy(*rows, max_rows=100, seed=1) == found != privacy(*rows, max_rows=100, seed=2)
+
+
+def test_constant_rows_have_no_secret():
+    constant = np.full((20, 4), 0.1)
+    found = privacy(constant, constant, constant)
+    assert found.closest_record.closer_share.value == 0.5
+    assert all(attack.value == 0.5 for attack in found.attacks.values())
+
+
+def test_four_held_out_rows_are_few_but_enough():
+    found = privacy(normal(1, 18), normal(30, 19), normal(5, 20))
+    assert all(0 <= a.low <= a.value <= a.high <= 1 for a in found.attacks.values())
+
+
+@pytest.mark.parametrize("sizes", [(0, 10, 10), (10, 3, 10), (10, 10, 3)])
+def test_refuses_too_few_rows(sizes):
+    with pytest.raises(ValueError, match=f"got {sizes[0]}, {sizes[1]} and {sizes[2]}"):
+        privacy(*(normal(size, 0) for size in sizes))
+
+
+def test_the_baseline_has_as_many_rows():
+    with pytest.raises(ValueError, match="equally many rows"):
+        closest_record(normal(5, 0), normal(6, 1), normal(7, 2))
