@@ -178,6 +178,8 @@ class ComputeParams(Section):
     """``auto`` takes bf16 for networks and batches that are wide enough to gain from it."""
     threads: int = Field(0, ge=0)
     """Threads of one process; 0 takes every core that the process may use."""
+    processes: int = Field(0, ge=0)
+    """Processes that share the training of a network; 0 starts one for each GPU."""
     checkpoint_seconds: float = Field(30.0, gt=0)
     """Least time between two checkpoints of a network in training."""
 

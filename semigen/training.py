@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from semigen import distributed
 from semigen.artifacts import atomic_path, read_json, remove
 from semigen.compute import resolve_device, seeded, threads_for, uses_bf16
 from semigen.config import ComputeParams
@@ -174,6 +175,7 @@ class _Run:
     ) -> None:
         compute = compute or ComputeParams()
         self.device = resolve_device(compute)
+        distributed.join(self.device)
         self.bf16 = uses_bf16(compute, self.device, width=width, batch_size=plan.batch_size)
         self.module = module.to(self.device).train()
         self.players, self.plan, self.checkpoint = players, plan, checkpoint
@@ -206,13 +208,19 @@ class _Run:
                 self._note(epoch, mean_loss, held_out_loss)
         if problem is not None:
             self._roll_back(problem)
-        elif self.checkpoint and time.monotonic() - self.saved_at >= self.seconds_between:
+        elif self._is_checkpoint_due():
             self._save()
+
+    def _is_checkpoint_due(self) -> bool:
+        if self.checkpoint is None or distributed.rank() != 0:
+            return False
+        return time.monotonic() - self.saved_at >= self.seconds_between
 
     def finish(self) -> History:
         self.module.load_state_dict(self.best)
         self.module.to("cpu").eval()
-        if self.checkpoint:
+        distributed.wait_for_all()
+        if self.checkpoint and distributed.rank() == 0:
             remove(self.checkpoint)
         return self.history
 
@@ -239,18 +247,21 @@ class _Run:
         total = torch.zeros((), device=self.device)
         order = torch.randperm(n_rows).to(self.device)
         batches = order.split(self.plan.batch_size)
+        if distributed.n_processes() > 1:  # the same order of rows, noise of its own
+            torch.manual_seed(torch.initial_seed() + distributed.rank())
         for number, rows in enumerate(batches):
-            if len(rows) == 1 and n_rows > 1:
+            if len(rows) < 2 * distributed.n_processes() and n_rows > 1:
                 continue  # batch statistics of a single row are undefined
-            batch = [tensor[rows] for tensor in self.data]
+            own = distributed.own_share(rows)
+            batch, share = [tensor[own] for tensor in self.data], len(own) / len(rows)
             rate = self._learning_rate(epoch + number / len(batches))
             losses = [
-                self._step(player, optimizer, batch, epoch, rate * player.rate)
+                self._step(player, optimizer, batch, epoch, rate * player.rate, share)
                 for player, optimizer in zip(self.players, self.optimizers, strict=True)
             ]
             self._average_weights()
-            total += losses[0] * len(rows)
-        return float(total) / n_rows
+            total += losses[0] * len(own)
+        return float(distributed.summed(total)) / n_rows
 
     def _step(
         self,
@@ -259,6 +270,7 @@ class _Run:
         batch: Sequence[Tensor],
         epoch: int,
         rate: float,
+        share: float,
     ) -> Tensor:
         parameters = [p for p in player.module.parameters() if p.requires_grad]
         for group in optimizer.param_groups:
@@ -267,6 +279,7 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = player.loss(batch, epoch)
         loss.backward(inputs=parameters)
+        distributed.average_gradients(parameters, share)
         nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         optimizer.step()
         return loss.detach().float()
@@ -299,11 +312,14 @@ class _Run:
             seeded(self.plan.seed, self.plan.epochs),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16),
         ):
-            return float(self.players[0].loss(self.held_out, self.plan.epochs - 1))
+            loss = float(self.players[0].loss(self.held_out, self.plan.epochs - 1))
+        return distributed.decided_by_first(loss, self.device)
 
     def _health_problem(self) -> str | None:
         with seeded(self.plan.seed, self.plan.epochs):
-            return self.check()
+            problem = self.check()
+        is_bad = distributed.decided_by_first(float(problem is not None), self.device)
+        return (problem or "the health check failed") if is_bad else None
 
     def _learning_rate(self, epoch: float) -> float:
         passed = epoch / self.plan.epochs

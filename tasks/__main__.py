@@ -68,6 +68,8 @@ def run_stage(stage: str, params: Params, layout: Layout) -> None:
     """Run a stage's function and note how long it took."""
     started = time.perf_counter()
     importlib.import_module(f"tasks.{stage}").run(params, layout)
+    if os.environ.get("RANK", "0") != "0":
+        return  # one of several processes of a stage; the first one keeps the books
     seconds = time.perf_counter() - started
     timings = read_json(layout.timings) if layout.timings.exists() else {}
     write_json(layout.timings, {**timings, stage: round(seconds, 2)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from semigen import distributed
 from semigen.artifacts import Layout, atomic_path
 from semigen.compute import limit_threads
 from semigen.config import Params
@@ -17,21 +18,29 @@ from semigen.training import History
 
 def run(params: Params, layout: Layout) -> None:
     """Train the generator on labeled and unlabeled rows; write it and its learning curve."""
+    n_processes = distributed.processes_wanted(params.compute)
+    if distributed.n_processes() == 1 and n_processes > 1:
+        distributed.launch("pretrain", params, layout.root, n_processes)
+        return
     limit_threads(params.compute)
     rows = read_training_rows(layout)
     encoder = TableEncoder.load(layout.encoder)
     generator = make_generator(encoder, params.pretrain, params.compute, params.seed)
+    is_first = distributed.rank() == 0
     history = generator.fit(
-        rows, checkpoint=layout.checkpoint("pretrain"), progress=Progress("pretrain")
+        rows,
+        checkpoint=layout.checkpoint("pretrain"),
+        progress=Progress("pretrain") if is_first else None,
     )
+    if not is_first:
+        return
     with atomic_path(layout.generator) as temporary:
         generator.save(temporary)
     with atomic_path(layout.plot("pretrain")) as temporary:
         write_csv(learning_curve(history), temporary)
     print(
         f"pretrain: {params.pretrain.generator} on {len(rows.x)} rows, kept epoch "
-        f"{history.best_epoch + 1} of {len(history.train)}, held-out loss "
-        f"{history.validation[history.best_epoch]:.4g} nats"
+        f"{history.best_epoch + 1} of {len(history.train)}{held_out_loss(history)}"
     )
 
 
@@ -47,5 +56,14 @@ def read_training_rows(layout: Layout) -> Encoded:
 def learning_curve(history: History) -> pd.DataFrame:
     """Return losses by epoch, with the digits that are worth reading."""
     epochs = np.arange(1, len(history.train) + 1)
-    curve = {"epoch": epochs, "train": history.train, "validation": history.validation}
+    # Families without a held-out loss leave the column empty.
+    held_out = history.validation or [np.nan] * len(epochs)
+    curve = {"epoch": epochs, "train": history.train, "validation": held_out}
     return pd.DataFrame(curve).round(5)
+
+
+def held_out_loss(history: History) -> str:
+    """Return what to say of the loss that chose the epoch; nothing if none did."""
+    if not history.validation:
+        return ""
+    return f", held-out loss {history.validation[history.best_epoch]:.4g} nats"
