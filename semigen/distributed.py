@@ -1,7 +1,8 @@
-"""One training in several processes, a GPU each, through ``torchrun`` and ``torch.distributed``.
+"""One training in several processes, a GPU each, through ``torch.distributed``.
 
-Every process holds the network and takes its share of each batch; gradients are averaged. All of it
-does nothing in a process that ``torchrun`` did not start.
+Every process holds the network and takes its share of each batch; gradients are averaged. Processes
+are started by ``launch``, or by ``torchrun -m tasks STAGE``, which also spans hosts. In any other
+process all of this does nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +22,14 @@ from torch import Tensor
 from semigen.config import ComputeParams, Params
 from semigen.errors import UserError
 
+MEETING_POINT = "SEMIGEN_PROCESS_GROUP_FILE"
+NETWORK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+"""Processes of one machine talk over the loopback interface."""
+SECONDS_BETWEEN_LOOKS = 0.1
+
 
 def n_processes() -> int:
-    """Return how many processes share this training; 1 outside ``torchrun``."""
+    """Return how many processes share this training; 1 if it is alone."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -37,7 +44,13 @@ def join(device: torch.device) -> None:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store = os.environ.get(MEETING_POINT)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=f"file://{store}" if store else "env://",
+        rank=rank(),
+        world_size=n_processes(),
+    )
 
 
 def own_share(rows: Tensor) -> Tensor:
@@ -94,16 +107,35 @@ def processes_wanted(compute: ComputeParams) -> int:
 def launch(stage: str, params: Params, root: Path, n: int) -> None:
     """Run a stage in ``n`` processes of this machine and wait for them.
 
+    They meet through a file: ``torchrun``'s own meeting point listens on every interface.
+
     Raises:
-        UserError: If one of them fails; the others are stopped by ``torchrun``.
+        UserError: If one of them fails; the others are stopped.
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "params.json"
         settings.write_text(params.model_dump_json(by_alias=True), encoding="utf-8")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={n}", "-m", "tasks", stage, "--params", str(settings)]
-        # Both libraries would otherwise look for an interface that other hosts can reach.
-        network = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-        done = subprocess.run(command, cwd=root, env=network | os.environ, check=False)
-    if done.returncode:
-        raise UserError(f"{stage}: one of {n} processes failed (see above)")
+        command = [sys.executable, "-m", "tasks", stage, "--params", str(settings)]
+        shared = os.environ | NETWORK | {"WORLD_SIZE": str(n), MEETING_POINT: f"{folder}/store"}
+        processes = [
+            subprocess.Popen(command, cwd=root, env=shared | {"RANK": str(i), "LOCAL_RANK": str(i)})
+            for i in range(n)
+        ]
+        try:
+            if not _all_succeed(processes):
+                raise UserError(f"{stage}: one of {n} processes failed (see above)")
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _all_succeed(processes: Sequence[subprocess.Popen[bytes]]) -> bool:
+    """Wait until all have ended well, or one has not."""
+    while True:
+        statuses = [process.poll() for process in processes]
+        if any(statuses):
+            return False
+        if None not in statuses:
+            return True
+        time.sleep(SECONDS_BETWEEN_LOOKS)
