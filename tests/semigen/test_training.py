@@ -12,7 +12,7 @@ from torch import nn
 from semigen.compute import seeded
 from semigen.config import ComputeParams
 from semigen.progress import Progress
-from semigen.training import TrainingDiverged, TrainingPlan, train
+from semigen.training import Player, TrainingDiverged, TrainingPlan, train
 
 PLAN = TrainingPlan(epochs=12, batch_size=16, learning_rate=0.05, seed=3)
 EVERY_EPOCH = ComputeParams(checkpoint_seconds=1e-9)
@@ -169,3 +169,135 @@ def test_progress_prints_lines_where_there_is_no_terminal(monkeypatch):
     lines = stream.getvalue().splitlines()
     assert len(lines) == PLAN.epochs
     assert lines[-1].startswith(f"fit: epoch {PLAN.epochs}/{PLAN.epochs}, loss ")
+
+
+class Duel(nn.Module):
+    """Two numbers of which each wants to be near the other plus its own offset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Linear(1, 1, bias=False)
+        self.right = nn.Linear(1, 1, bias=False)
+        for layer in (self.left, self.right):
+            nn.init.constant_(layer.weight, 5.0)
+
+    def players(self, rate=1.0):
+        def apart(batch, sign):
+            ones = torch.ones_like(batch[0])
+            gap = self.left(ones) - self.right(ones) * sign
+            return (gap**2).mean()
+
+        return [
+            Player(self.left, lambda batch, _: apart(batch, 0.5)),
+            Player(self.right, lambda batch, _: apart(batch, -1.0), rate),
+        ]
+
+
+DUEL = TrainingPlan(epochs=12, batch_size=10, learning_rate=0.1, seed=0)
+
+
+def duel(module, rate=1.0, plan=DUEL, **options):
+    return train(module, module.players(rate), [torch.zeros(50, 1)], plan, **options)
+
+
+def test_players_move_their_own_networks_only():
+    module = Duel()
+    duel(module, rate=0.0, plan=replace(DUEL, epochs=60))
+    assert float(module.right.weight.detach()) == 5.0
+    assert float(module.left.weight.detach()) == pytest.approx(2.5, abs=0.05)  # half of the right
+
+
+def test_players_reach_the_equilibrium_of_their_game():
+    module = Duel()
+    duel(module, plan=replace(DUEL, epochs=150))
+    assert weights(module).abs().max() < 0.01  # left = right / 2 and right = -left: both 0
+
+
+@pytest.mark.parametrize("n_epochs_done", [1, 7])
+def test_resumed_game_with_averages_ends_in_the_same_bits(n_epochs_done, tmp_path):
+    plan = replace(DUEL, averaging=0.9)
+    undisturbed = Duel()
+    expected = duel(undisturbed, plan=plan)
+    checkpoint = tmp_path / "checkpoint"
+    options = {"plan": plan, "compute": EVERY_EPOCH, "checkpoint": checkpoint}
+    with pytest.raises(Killed):
+        duel(Duel(), progress=KillAfter(n_epochs_done), **options)
+    resumed = Duel()
+    assert duel(resumed, **options) == expected
+    assert torch.equal(weights(resumed), weights(undisturbed))
+
+
+def test_averaged_weights_are_the_recursion_of_the_steps():
+    x, y = torch.ones(3, 1), torch.zeros(3, 1)
+    seen: list[float] = []
+
+    def fit(averaging):
+        module = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(module.weight, 1.0)
+
+        def loss(batch, _epoch):
+            if module.training and averaging == 0:
+                seen.append(float(module.weight.detach()))
+            return ((module(batch[0]) - batch[1]) ** 2).mean()
+
+        plan = TrainingPlan(3, batch_size=1, learning_rate=0.1, seed=0, averaging=averaging)
+        train(module, loss, (x, y), plan)
+        return float(module.weight.detach())
+
+    last = fit(0.0)
+    average = 1.0
+    for weight in [*seen[1:], last]:
+        average = 0.8 * average + 0.2 * weight
+    assert fit(0.8) == pytest.approx(average, abs=1e-6)
+
+
+def test_weights_in_training_are_not_the_averaged_ones():
+    module = network()
+    weighed = []
+
+    def loss(batch, _epoch):
+        if not module.training:
+            weighed.append(weights(module))
+        return ((module(batch[0]) - batch[1]) ** 2).mean()
+
+    x, y = regression_data()
+    plan = TrainingPlan(epochs=1, batch_size=16, learning_rate=0.05, seed=0, averaging=1 - 1e-9)
+    train(module, loss, (x[:80], y[:80]), plan, held_out=(x[80:], y[80:]))
+    torch.testing.assert_close(weighed[0], weights(network()))  # it hardly averaged anything in
+    torch.testing.assert_close(weights(module), weighed[0])
+
+
+def test_failed_health_check_rolls_back_and_lowers_the_rate():
+    module, calls = network(), []
+
+    def check():
+        calls.append(module.training)
+        return "nothing varies" if len(calls) == 3 else None
+
+    history = run(module, check=check)
+    assert not any(calls)
+    assert history.n_retries == 1
+    assert len(history.train) == PLAN.epochs
+    assert len(calls) == PLAN.epochs + 1
+
+
+def test_lasting_ill_health_is_named():
+    with pytest.raises(TrainingDiverged, match="epoch 1: nothing varies even at a learning rate"):
+        run(network(), check=lambda: "nothing varies")
+
+
+@pytest.mark.parametrize(("schedule", "half"), [("cosine", 0.5), ("late", 1.0)])
+def test_rate_falls_to_zero_as_scheduled(schedule, half):
+    module, rates = nn.Linear(1, 1), []
+
+    def loss(batch, _epoch):
+        rates.append(float(module.weight.detach()))
+        return module(batch[0]).mean() * 1000  # a constant gradient: Adam's steps equal the rate
+
+    plan = TrainingPlan(epochs=4, batch_size=10, learning_rate=0.1, seed=0, schedule=schedule)
+    train(module, loss, [torch.ones(100, 1)], plan)
+    steps = -np.diff(rates)
+    assert steps[0] == pytest.approx(0.1, rel=0.01)
+    assert steps[20] == pytest.approx(0.1 * half, rel=0.01)
+    assert steps[-1] < 0.02
+    assert (np.diff(steps) <= 1e-5).all()
