@@ -13,7 +13,7 @@ classifiers take 1.1 s here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,8 @@ class Evaluation:
 
     def to_json_dict(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return plain dictionaries, rounded so that JSON stays readable and stable."""
-        return {
-            name: {metric: _rounded(figure) for metric, figure in figures.items()}
-            for name, figures in (
-                ("test", self.test),
-                ("labels_only", self.labels_only),
-                ("gain", self.gain),
-            )
-        }
+        found: dict[str, dict[str, dict[str, float]]] = to_json(self)
+        return found
 
 
 def evaluate(
@@ -343,6 +337,11 @@ def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _rounded(figure: Estimate) -> dict[str, Any]:
+def to_json(figures: Any) -> Any:
+    """Return a dataclass of figures as nested dictionaries, with numbers rounded to six digits."""
+    if is_dataclass(figures) and not isinstance(figures, type):
+        figures = asdict(figures)
+    if isinstance(figures, Mapping):
+        return {name: to_json(value) for name, value in figures.items()}
     # Adding 0.0 turns a rounded -0.0 into 0.0.
-    return {name: round(value, DECIMALS) + 0.0 for name, value in asdict(figure).items()}
+    return round(figures, DECIMALS) + 0.0 if isinstance(figures, float) else figures

@@ -1,0 +1,355 @@
+"""Synthetic rows of Adult: our generators beside CTGAN and TVAE, fitted and judged in one run.
+
+    make bench-synthesis                                           # the default family, both peers
+    make bench-synthesis ARGS="--families vae gan --peer-seeds 0"  # families of choice, no peers
+    make bench-synthesis ARGS="--resume"                           # go on after an interruption
+
+On two cores a fit of CTGAN takes about 20 minutes, one of TVAE about 5. Every fit is a process of
+its own with the same number of threads, one after the other; no GPU is used. The peers live in an
+environment of their own, made by the first run. Each judged fit is kept at once in
+``synthesis.jsonl``; ``synthesis.md`` and ``synthesis.json`` hold the table.
+
+The judge, gradient boosting, learns from synthetic rows and is scored on Adult's test rows, which
+no generator sees. The same test rows are the non-members of the membership attacks, against as many
+training rows; rows that a generator of ours held out of training do not count as members.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.synthesis_report import Bar, Record, bars, markdown
+from semigen.artifacts import read_json, remove, write_json, write_text
+from semigen.encoding import TableEncoder
+from semigen.evaluation.diversity import diversity
+from semigen.evaluation.fidelity import fidelity
+from semigen.evaluation.metrics import to_json
+from semigen.evaluation.neighbors import nearest_neighbors
+from semigen.evaluation.privacy import privacy
+from semigen.evaluation.space import DistanceSpace
+from semigen.evaluation.utility import utility
+from semigen.generators import FAMILIES
+from semigen.schema import TableSchema
+
+ROOT = Path(__file__).resolve().parents[1]
+PINNED_PEERS = Path(__file__).with_name("peers.txt")
+TARGET = "income"
+PEERS = ("CTGAN", "TVAE")
+REAL = "real rows"
+"""The column of real rows in the place of synthetic ones: what a perfect generator would reach."""
+MAX_ROWS_DIVERSITY = 10_000
+SECONDS_BETWEEN_LINES = 60.0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(argv)
+    if not arguments.data.exists():
+        raise SystemExit(f"{arguments.data}: no such file; name the Adult table with --data")
+    torch.set_num_threads(arguments.threads)
+    bench = Bench(arguments)
+    bench.run()
+    print(bench.report())
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.synthesis",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    default = "autoregressive"
+    parser.add_argument("--families", nargs="+", default=[default], help=", ".join(FAMILIES))
+    parser.add_argument("--seeds", type=int, default=3, help="fits of each family")
+    parser.add_argument("--peer-seeds", type=int, help="fits of each peer; as many as --seeds")
+    parser.add_argument("--peer-epochs", type=int, default=300, help="300 is their default")
+    parser.add_argument("--peers-env", type=Path, default=Path(".venv-peers"))
+    parser.add_argument("--threads", type=int, default=cores, help="of each process; all cores")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/adult.parquet"))
+    parser.add_argument("--share", type=float, default=1.0, help="of Adult's rows, for a trial")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--resume", action="store_true", help="keep the fits of an earlier run")
+    arguments = parser.parse_args(argv)
+    unknown = sorted(set(arguments.families) - set(FAMILIES))
+    if unknown:
+        parser.error(f"--families: no family {unknown[0]!r}; there are {', '.join(FAMILIES)}")
+    if arguments.peer_seeds is None:
+        arguments.peer_seeds = arguments.seeds
+    return arguments
+
+
+def read_adult(path: Path, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return training and test rows, or a random share of them."""
+    table = pd.read_parquet(path)
+    is_test = table["split"] == "test"
+    train, test = (
+        part.drop(columns="split").sample(frac=share, random_state=0).reset_index(drop=True)
+        for part in (table[~is_test], table[is_test])
+    )
+    return train, test
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The real rows and what is needed to compare others with them.
+
+    Attributes:
+        train: Real training rows with labels.
+        test: Real test rows with labels.
+        encoder: Fitted on the training rows.
+        space: Fitted on the encoded training rows.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    encoder: TableEncoder
+    space: DistanceSpace
+
+    @classmethod
+    def of(cls, train: pd.DataFrame, test: pd.DataFrame) -> Judge:
+        """Fit encoder and space."""
+        schema = TableSchema.infer(train, train.drop(columns=TARGET), TARGET)
+        encoder = TableEncoder(schema).fit(train)
+        space = DistanceSpace.fit(encoder.transform(train), encoder.spans_)
+        return cls(train, test, encoder, space)
+
+    def figures(
+        self, synthetic: pd.DataFrame, held_out: Sequence[int], seed: int
+    ) -> dict[str, Any]:
+        """Judge synthetic rows.
+
+        Args:
+            synthetic: Rows with labels.
+            held_out: Places of the training rows that the generator did not learn from.
+            seed: Seed of the judge and of all draws of rows.
+        """
+        members = self.train.drop(index=list(held_out))
+        return {
+            **self._figures(synthetic, members, self.test, seed),
+            "utility": self._utility(synthetic, seed),
+        }
+
+    def real_figures(self, seed: int) -> dict[str, Any]:
+        """Judge real rows as if they were synthetic.
+
+        The utility is that of the training rows. Else, one half of the test rows stands for
+        synthetic rows, and the other half for the non-members.
+        """
+        shuffled = self.test.sample(frac=1, random_state=seed)
+        return {
+            **self._figures(shuffled[::2], self.train, shuffled[1::2], seed),
+            "utility": self._utility(self.train, seed),
+        }
+
+    def _utility(self, synthetic: pd.DataFrame, seed: int) -> dict[str, Any]:
+        schema = self.encoder.schema
+        found: dict[str, Any] = to_json(
+            utility(synthetic, self.train, self.test, schema, seed=seed)
+        )
+        return found
+
+    def _figures(
+        self, synthetic: pd.DataFrame, members: pd.DataFrame, others: pd.DataFrame, seed: int
+    ) -> dict[str, Any]:
+        members = members.sample(min(len(members), len(others)), random_state=seed)
+        n_compared = min(len(synthetic), len(self.train), MAX_ROWS_DIVERSITY)
+        few = [table.sample(n_compared, random_state=seed) for table in (synthetic, self.train)]
+        return {
+            "fidelity": fidelity(self.train, synthetic, self.encoder.schema),
+            "diversity": to_json(diversity(*map(self._locate, few))),
+            "privacy": to_json(
+                privacy(*map(self._locate, (synthetic, members, others)), seed=seed)
+            ),
+        }
+
+    def _locate(self, table: pd.DataFrame) -> np.ndarray:
+        return self.space(self.encoder.transform(table))
+
+
+class Bench:
+    """One run: what is to be fitted, what has been, and where it is kept.
+
+    Args:
+        arguments: As ``parse`` returns them.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.started = datetime.datetime.now().astimezone()
+        self.settings = {
+            name: getattr(arguments, name) for name in ("threads", "share", "peer_epochs")
+        }
+        self.kept = arguments.out / "synthesis.jsonl"
+        self.records = self._read_kept() if arguments.resume else []
+        self.neighbors_seconds = float("nan")
+
+    def run(self) -> None:
+        """Make the fits that are missing; judge, keep and tabulate each."""
+        if not self.records:
+            remove(self.kept)
+        print("timing nearest neighbors", flush=True)
+        self.neighbors_seconds = time_neighbors()
+        judge = Judge.of(*read_adult(self.arguments.data, self.arguments.share))
+        made = {(record["model"], record["seed"]) for record in self.records}
+        todo = [fit for fit in self.plan() if fit not in made]
+        for number, (model, seed) in enumerate(todo, start=1):
+            print(f"[{number} of {len(todo)}] {model}, seed {seed}", flush=True)
+            self._keep(self._measure(model, seed, judge))
+            self._publish()
+
+    def plan(self) -> list[tuple[str, int]]:
+        """Return models and seeds, interleaved: a busy hour must not fall on one model alone."""
+        n_fits = dict.fromkeys((REAL, *self.arguments.families), self.arguments.seeds)
+        n_fits |= dict.fromkeys(PEERS, self.arguments.peer_seeds)
+        most = max(n_fits.values())
+        return [(model, seed) for seed in range(most) for model, n in n_fits.items() if seed < n]
+
+    def bars(self) -> list[Bar]:
+        return bars(self.records, self.arguments.families, self.neighbors_seconds)
+
+    def report(self) -> str:
+        """Return the tables in Markdown."""
+        models = (REAL, *self.arguments.families, *PEERS)
+        return markdown(self.about(), models, self.records, self.bars())
+
+    def about(self) -> dict[str, Any]:
+        """Return date, machine, command and versions."""
+        names = ("torch", "scikit-learn", "numpy", "pandas")
+        versions = {"Python": platform.python_version()}
+        versions |= {name: importlib.metadata.version(name) for name in names}
+        for record in self.records:
+            versions |= record["facts"].get("versions", {})
+        return {
+            "date": f"{self.started:%Y-%m-%d %H:%M %Z}",
+            "cpu": cpu_model(),
+            "cores": os.cpu_count(),
+            "command": " ".join(["python -m benchmarks.synthesis", *sys.argv[1:]]),
+            "versions": versions,
+            **self.settings,
+        }
+
+    def _measure(self, model: str, seed: int, judge: Judge) -> Record:
+        facts: dict[str, Any] = {}
+        if model == REAL:
+            found = judge.real_figures(seed)
+        else:
+            synthetic, facts = self._fit(model, seed, judge)
+            print(f"  fitted in {facts['fit_seconds']:.1f} s, judging", flush=True)
+            found = judge.figures(synthetic, facts.pop("held_out", []), seed)
+        return {"model": model, "seed": seed, "settings": self.settings, "facts": facts, **found}
+
+    def _fit(self, model: str, seed: int, judge: Judge) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Fit in a process of its own; return its synthetic rows and facts."""
+        schema = judge.encoder.schema
+        if model in PEERS:
+            discrete = [c.name for c in schema.features if c.kind != "numeric"]
+            epochs = str(self.arguments.peer_epochs)
+            program = [str(peers_python(self.arguments.peers_env)), "benchmarks/peer_fit.py"]
+            program += ["--epochs", epochs, "--discrete", *discrete, TARGET]
+        else:
+            program = [sys.executable, "-m", "benchmarks.own_fit", "--target", TARGET]
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            judge.train.to_parquet(folder / "train.parquet", index=False)
+            program += ["--model", model, "--seed", str(seed), "--out", name]
+            program += ["--table", str(folder / "train.parquet")]
+            run_with_threads(program, self.arguments.threads)
+            return pd.read_parquet(folder / "synthetic.parquet"), read_json(folder / "facts.json")
+
+    def _read_kept(self) -> list[Record]:
+        """Return the fits of an earlier run with the same settings."""
+        lines = self.kept.read_text(encoding="utf-8").splitlines() if self.kept.exists() else []
+        records: list[Record] = [json.loads(line) for line in lines]
+        return [record for record in records if record["settings"] == self.settings]
+
+    def _keep(self, record: Record) -> None:
+        self.records.append(record)
+        write_text(self.kept, "".join(f"{json.dumps(record)}\n" for record in self.records))
+
+    def _publish(self) -> None:
+        content = {
+            "about": self.about(),
+            "neighbors_seconds": self.neighbors_seconds,
+            "bars": [
+                {"title": bar.title, "limit": bar.limit, "verdict": bar.verdict}
+                for bar in self.bars()
+            ],
+            "records": self.records,
+        }
+        write_json(self.arguments.out / "synthesis.json", content)
+        write_text(self.arguments.out / "synthesis.md", self.report())
+
+
+def time_neighbors(n_rows: int = 30_000, n_columns: int = 100) -> float:
+    """Return the seconds that the nearest of many rows to each of as many others take."""
+    rng = np.random.default_rng(0)
+    queries, rows = (rng.normal(size=(n_rows, n_columns)).astype(np.float32) for _ in range(2))
+    started = time.perf_counter()
+    nearest_neighbors(queries, rows)
+    return time.perf_counter() - started
+
+
+def peers_python(environment: Path) -> Path:
+    """Return the Python of the peers' environment, which is made if ``peers.txt`` has changed."""
+    python, stamp = environment.absolute() / "bin" / "python", environment / "peers.txt"
+    pinned = PINNED_PEERS.read_text(encoding="utf-8")
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != pinned:
+        print(f"  installing the peers into {environment}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--requirement", PINNED_PEERS]
+        subprocess.run(install, check=True)
+        write_text(stamp, pinned)
+    return python
+
+
+def run_with_threads(program: Sequence[str], n_threads: int) -> None:
+    """Run a program to its end, with a line every minute.
+
+    Raises:
+        SystemExit: If it fails.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+    environment = os.environ | dict.fromkeys(names, str(n_threads))
+    program = [*program, "--threads", str(n_threads)]
+    started = time.perf_counter()
+    with subprocess.Popen(program, cwd=ROOT, env=environment) as process:
+        try:
+            while process.poll() is None:
+                try:
+                    process.wait(SECONDS_BETWEEN_LINES)
+                except subprocess.TimeoutExpired:
+                    print(f"  {(time.perf_counter() - started) / 60:.0f} min", flush=True)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise SystemExit(f"a fit failed with status {process.returncode}: {' '.join(program)}")
+
+
+def cpu_model() -> str:
+    """Return the processor's name."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
