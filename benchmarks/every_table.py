@@ -1,0 +1,196 @@
+"""Every generator with its defaults on every table of ``../shared/data``: does it train to the end?
+
+``python -m benchmarks.every_table`` cuts 100 labels from each table, trains every family on all
+training rows, draws 2,000 rows of the classes' shares and checks that all is finite. Beside it
+stand how far the rows' columns are from the real ones, and the test accuracy of a forest taught by
+them, next to one taught by the labels. Texts become 50 numbers a row (TF-IDF, truncated SVD).
+Finished pairs are kept in ``benchmarks/results/every_table.jsonl``; ``--resume`` goes on after
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+
+from semigen.config import ComputeParams, PretrainParams
+from semigen.encoding import Encoded, TableEncoder
+from semigen.evaluation.fidelity import fidelity
+from semigen.generators import FAMILIES, make_generator
+from semigen.schema import TableSchema
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+RESULTS = Path("benchmarks/results/every_table.jsonl")
+TARGETS = {
+    "adult": "income",
+    "bank": "y",
+    "banking77": "label",
+    "covertype": "Cover_Type",
+    "dna": "Class",
+    "heart_disease": "label",
+    "letter": "letter",
+    "mnist": "label",
+    "optdigits": "label",
+    "phishing": "Result",
+    "segment": "label",
+    "sms_spam": "label",
+    "spambase": "spam",
+    "telco": "Churn",
+    "wine_quality": "label",
+}
+RESTATE_TARGET = {"heart_disease": ["num"], "wine_quality": ["quality"]}
+TEXTS = ("banking77", "sms_spam")
+N_LABELED, N_SYNTHETIC, N_TEXT_COLUMNS = 100, 2000, 50
+
+
+def read_table(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return training and test rows: the table's own split, else a quarter by seed 0."""
+    if name == "mnist":
+        return _read_mnist()
+    table = pd.read_parquet(DATA / f"{name}.parquet").drop(columns=RESTATE_TARGET.get(name, []))
+    target = TARGETS[name]
+    if "split" in table:
+        is_test = table["split"].astype(str).str.startswith("test").to_numpy()
+    else:
+        _, test = train_test_split(
+            np.arange(len(table)), test_size=0.25, random_state=0, stratify=table[target]
+        )
+        is_test = np.isin(np.arange(len(table)), test)
+    table = table.drop(columns="split", errors="ignore")
+    if name in TEXTS:
+        table = _numbers_of_text(table, target, ~is_test)
+    return table[~is_test].reset_index(drop=True), table[is_test].reset_index(drop=True)
+
+
+def _read_mnist() -> tuple[pd.DataFrame, pd.DataFrame]:
+    with np.load(DATA / "mnist.npz") as arrays:
+        parts = [(arrays[f"x_{p}"].reshape(-1, 784), arrays[f"y_{p}"]) for p in ("train", "test")]
+    names = [f"pixel_{i}" for i in range(784)]
+    train, test = (pd.DataFrame(x, columns=names).assign(label=y) for x, y in parts)
+    return train, test
+
+
+def _numbers_of_text(table: pd.DataFrame, target: str, is_train: np.ndarray) -> pd.DataFrame:
+    (column,) = table.columns.drop(target)
+    to_numbers = make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, min_df=2), TruncatedSVD(N_TEXT_COLUMNS, random_state=0)
+    ).fit(table.loc[is_train, column])
+    numbers = to_numbers.transform(table[column])
+    names = [f"topic_{i}" for i in range(N_TEXT_COLUMNS)]
+    return pd.DataFrame(numbers, columns=names).assign(**{target: table[target].to_numpy()})
+
+
+def hide_labels(y: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return class indices with all but 100 replaced by -1: in proportion, two of each at least."""
+    rng, hidden = np.random.default_rng(seed), np.full(len(y), -1)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        n = min(len(rows), max(2, round(N_LABELED * len(rows) / len(y))))
+        hidden[rng.choice(rows, n, replace=False)] = label
+    return hidden
+
+
+def measure(family: str, encoder: TableEncoder, rows: Encoded, test: Encoded) -> dict[str, Any]:
+    """Train a family and return what came of it."""
+    params = PretrainParams.model_validate({"generator": family})
+    generator = make_generator(encoder, params, ComputeParams(), seed=0)
+    started = time.perf_counter()
+    history = generator.fit(rows)
+    fit_seconds = time.perf_counter() - started
+    labeled = rows.y >= 0
+    y = np.random.default_rng(0).choice(rows.y[labeled], N_SYNTHETIC)
+    x = generator.sample(y, seed=0)
+    real, synthetic = (encoder.inverse_transform(part) for part in (test.x, x))
+    scores, features = generator.score(test.x[:1000]), generator.features(test.x[:1000])
+    return {
+        "fit_seconds": round(fit_seconds, 1),
+        "epochs": len(history.train),
+        "n_retries": history.n_retries,
+        "is_finite": all(bool(np.isfinite(a).all()) for a in (x, scores, features, history.train)),
+        "column_distance": fidelity(real, synthetic, encoder.schema)["mean_distance"],
+        "accuracy_synthetic": _forest_accuracy(x, y, test),
+        "accuracy_labels": _forest_accuracy(rows.x[labeled], rows.y[labeled], test),
+    }
+
+
+def _forest_accuracy(x: np.ndarray, y: np.ndarray, test: Encoded) -> float:
+    if not np.isfinite(x).all():
+        return float("nan")
+    forest = ExtraTreesClassifier(200, random_state=0).fit(x, y)
+    return round(float((forest.predict(test.x) == test.y).mean()), 4)
+
+
+def measure_all(
+    tables: Sequence[str], families: Sequence[str], is_done: Callable[[str, str], bool]
+) -> Iterator[dict[str, Any]]:
+    """Yield a record for each pair that is not done."""
+    for name in tables:
+        todo = [family for family in families if not is_done(name, family)]
+        if not todo:
+            continue
+        train, test = read_table(name)
+        target = TARGETS[name]
+        schema = TableSchema.infer(train, train.drop(columns=target), target)
+        encoder = TableEncoder(schema).fit(train)
+        y = schema.encode_labels(train[target])
+        rows = Encoded(encoder.transform(train), hide_labels(y))
+        held_out = Encoded(encoder.transform(test), schema.encode_labels(test[target]))
+        facts = {"n_rows": len(y), "n_features": encoder.n_features, "n_classes": len(np.unique(y))}
+        for family in todo:
+            yield {"table": name, "family": family, **facts} | measure(
+                family, encoder, rows, held_out
+            )
+
+
+def as_markdown(records: Sequence[dict[str, Any]]) -> str:
+    """Return a line for each table and family."""
+    columns = list(records[0])
+    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    lines += [f"| {' | '.join(str(r[c]) for c in columns)} |" for r in records]
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.every_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--tables", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--resume", action="store_true", help="keep pairs measured before")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON lines; Markdown beside it")
+    arguments = parser.parse_args(argv)
+    if not DATA.exists():
+        sys.exit(f"error: {DATA} is absent: this benchmark needs the shared tables")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not arguments.resume:
+        arguments.out.unlink(missing_ok=True)
+    kept = arguments.out.read_text().splitlines() if arguments.out.exists() else []
+    records = [json.loads(line) for line in kept]
+    done = {(record["table"], record["family"]) for record in records}
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
+    for record in measure_all(arguments.tables, arguments.families, lambda *pair: pair in done):
+        records.append(record)
+        with arguments.out.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        print(", ".join(f"{key} {value}" for key, value in record.items()), flush=True)
+        arguments.out.with_suffix(".md").write_text(as_markdown(records))
+
+
+if __name__ == "__main__":
+    main()
