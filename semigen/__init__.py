@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semigen.classifiers.classifier import Classifier
+    from semigen.synthesizer import Synthesizer
 
+__all__ = ["Synthesizer", "load"]
 __version__ = "0.1.0"
 
 
@@ -20,3 +22,12 @@ def load(folder: str | Path) -> Classifier:
     from semigen.classifiers.classifier import Classifier
 
     return Classifier.load(Path(folder))
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: torch and scikit-learn take seconds.
+    if name == "Synthesizer":
+        from semigen.synthesizer import Synthesizer
+
+        return Synthesizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

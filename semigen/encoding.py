@@ -131,6 +131,8 @@ class TableEncoder:
         Args:
             x: Shape ``(n, n_features)``; need not be an exact encoding.
         """
+        if not len(x):  # scikit-learn's scalers want a row
+            return self.inverse_transform(np.zeros((1, self.n_features), np.float32))[:0]
         columns = self._decode_numeric(x) | self._decode_boolean(x) | self._decode_category(x)
         for span in self._spans_of("missing"):
             columns[span.column] = np.where(x[:, span.start] > 0.5, np.nan, columns[span.column])

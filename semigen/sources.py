@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from semigen.artifacts import atomic_path
 from semigen.errors import UserError
 
 DELIMITERS = ",;\t|"
@@ -52,6 +53,15 @@ def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, the same bytes for the same content."""
     frame.to_csv(path, index=False, lineterminator="\n")
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, whole or not at all, in the format of its file's ending."""
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            frame.to_parquet(temporary, index=False)
+        else:
+            write_csv(frame, temporary)
 
 
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Run one stage, or label new rows: ``python -m tasks STAGE`` and ``python -m tasks predict``.
+"""Run one stage, label new rows, or draw rows: ``python -m tasks STAGE | predict | synthesize``.
 
 ``--debug``, or ``SEMIGEN_DEBUG=1`` in the environment, shows tracebacks of mistakes.
 """
@@ -13,11 +13,12 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from semigen.artifacts import Layout, read_json, write_json
 from semigen.config import Params
 from semigen.errors import UserError
+from semigen.generator_params import Family
 from tasks import STAGES
 
 
@@ -30,7 +31,10 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     predict = commands.add_parser("predict", help="label new rows with the trained classifier")
     add_predict_arguments(predict)
-    predict.add_argument("--debug", action="store_true", help="show tracebacks")
+    synthesize = commands.add_parser("synthesize", help="draw new rows like those of a table")
+    add_synthesize_arguments(synthesize)
+    for command in (predict, synthesize):
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
 
@@ -49,11 +53,28 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, help="CSV or Parquet table of real rows")
+    parser.add_argument("--target", required=True, help="its label column; empty where unlabeled")
+    parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
+    parser.add_argument("--rows", type=int, help="how many to draw; as many as real ones if absent")
+    parser.add_argument(
+        "--generator",
+        choices=get_args(Family),
+        default="autoregressive",
+        help="model family (default: autoregressive)",
+    )
+    parser.add_argument("--model", help="folder in which to keep the trained model")
+    parser.add_argument("--seed", type=int, default=0, help="of training and draws (default: 0)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         if arguments.command == "predict":
             run_predict(arguments)
+        elif arguments.command == "synthesize":
+            run_synthesize(arguments)
         else:
             run_stage(arguments.command, Params.load(arguments.params), Layout())
     except UserError as error:
@@ -86,6 +107,20 @@ def run_predict(arguments: argparse.Namespace) -> None:
         impute_missing_columns=arguments.impute_missing_columns,
     )
     print(f"{arguments.output}: {n_rows} rows labeled")
+
+
+def run_synthesize(arguments: argparse.Namespace) -> None:
+    from tasks.synthesize import synthesize_table
+
+    synthesize_table(
+        Path(arguments.input),
+        Path(arguments.output),
+        arguments.target,
+        generator=arguments.generator,
+        n_rows=arguments.rows,
+        model=Path(arguments.model) if arguments.model else None,
+        seed=arguments.seed,
+    )
 
 
 def leave(status: int) -> NoReturn:

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 import semigen
-from semigen.artifacts import atomic_path
 from semigen.errors import UserError
-from semigen.sources import PARQUET_SUFFIXES, read_table, write_csv
+from semigen.sources import read_table, write_table
 
 
 def predict_table(
@@ -62,9 +61,5 @@ def predict_table(
         }
     )
     result = pd.concat([frame, predictions], axis=1) if keep_columns else predictions
-    with atomic_path(destination) as temporary:
-        if destination.suffix in PARQUET_SUFFIXES:
-            result.to_parquet(temporary, index=False)
-        else:
-            write_csv(result, temporary)
+    write_table(result, destination)
     return len(result)

@@ -1,0 +1,57 @@
+"""``synthesize``: learn a table and draw new rows, apart from the pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from semigen.compute import limit_threads
+from semigen.config import ComputeParams
+from semigen.errors import UserError
+from semigen.generator_params import Family
+from semigen.progress import Progress
+from semigen.sources import read_table, write_table
+from semigen.synthesizer import Synthesizer
+
+
+def synthesize_table(
+    source: Path,
+    destination: Path,
+    target: str,
+    *,
+    generator: Family = "autoregressive",
+    n_rows: int | None = None,
+    model: Path | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Write synthetic rows of a table with their labels, in the shares of the real labels.
+
+    Args:
+        source: CSV or Parquet table of real rows.
+        destination: CSV or Parquet table to write.
+        target: Name of its label column; empty cells are unlabeled rows.
+        generator: Model family.
+        n_rows: How many to draw; None draws as many as there are real ones.
+        model: Folder to keep the trained model in; None throws it away.
+        seed: Seed of training and draws.
+
+    Raises:
+        UserError: If a file cannot be read or written, or the table cannot be learned.
+    """
+    table = read_table(source)
+    if n_rows is not None and n_rows < 0:
+        raise UserError(f"--rows must not be negative, not {n_rows}")
+    compute = ComputeParams()
+    limit_threads(compute)
+    synthesizer = Synthesizer(generator, compute=compute, seed=seed)
+    try:
+        synthesizer.fit(table, target, progress=Progress("synthesize"))
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    rows = synthesizer.sample(len(table) if n_rows is None else n_rows, seed)
+    if model is not None:
+        synthesizer.save(model)
+    write_table(rows, destination)
+    print(f"{destination}: {len(rows)} synthetic rows of {len(table)} real ones ({generator})")
+    return rows

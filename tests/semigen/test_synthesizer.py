@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import semigen
+from semigen.config import PretrainParams
+from semigen.errors import UserError
+from semigen.generator_params import VAEParams
+from semigen.synthesizer import Synthesizer, apportion
+from tests.semigen.tables import TARGET, mixed_table
+
+PARAMS = PretrainParams(vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=40, batch_size=32))
+
+
+@pytest.fixture(scope="module")
+def table():
+    table = mixed_table(400, missing=0.1)
+    table.insert(1, TARGET, table.pop(TARGET))
+    table.loc[40:, TARGET] = None
+    return table
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    return Synthesizer("vae", params=PARAMS, seed=1).fit(table, TARGET)
+
+
+def test_rows_look_like_the_tables(fitted, table):
+    rows = fitted.sample(300)
+    assert list(rows.columns) == list(table.columns)
+    assert set(rows["ward"].dropna()) <= {"north", "south", "west"}
+    assert (rows["visits"].dropna() % 1 == 0).all()
+    assert 0.02 < rows["weight"].isna().mean() < 0.25  # a tenth of the real cells
+
+
+def test_classes_keep_their_shares_and_differ(fitted, table):
+    rows = fitted.sample(200)
+    share = (table[TARGET].dropna() == "ill").mean()
+    assert (rows[TARGET] == "ill").sum() == pytest.approx(200 * share, abs=1)
+    weights = rows.groupby(TARGET)["weight"].mean()
+    assert weights["ill"] > weights["well"] + 10  # 80 and 60 in truth
+
+
+def test_as_many_of_a_class_as_asked_for(fitted):
+    rows = fitted.sample({"well": 7, "ill": 0})
+    assert rows[TARGET].tolist() == ["well"] * 7
+    assert fitted.sample(0).empty
+
+
+def test_labels_that_are_numbers_are_asked_for_as_numbers(table):
+    numbers = table.assign(**{TARGET: table[TARGET].map({"ill": 1, "well": 0}).astype("Int64")})
+    brief = PARAMS.vae.model_copy(update={"epochs": 1})
+    model = Synthesizer("vae", params=PretrainParams(vae=brief)).fit(numbers, TARGET)
+    assert model.sample({1: 3})[TARGET].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"), [({"dead": 3}, "'dead'; known: ill, well"), ({"ill": -1}, "negative")]
+)
+def test_what_cannot_be_drawn_is_refused(fitted, rows, words):
+    with pytest.raises(UserError, match=words):
+        fitted.sample(rows)
+
+
+@pytest.mark.parametrize("n", [-5])
+def test_negative_number_is_refused(fitted, n):
+    with pytest.raises(UserError, match="negative"):
+        fitted.sample(n)
+
+
+def test_same_seed_same_rows_from_a_file_too(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = semigen.Synthesizer.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(loaded.sample(50, seed=3), fitted.sample(50, seed=3))
+    assert not loaded.sample(50, seed=4).equals(fitted.sample(50, seed=3))
+    rows = mixed_table(10, seed=9)
+    np.testing.assert_array_equal(loaded.score(rows), fitted.score(rows))
+    np.testing.assert_array_equal(loaded.features(rows), fitted.features(rows))
+
+
+def test_mistakes_are_named(table, tmp_path):
+    with pytest.raises(UserError, match="'diagnosis' is not in the table: weight, outcome"):
+        Synthesizer("vae").fit(table, "diagnosis")
+    with pytest.raises(UserError, match="every label is missing"):
+        Synthesizer("vae").fit(table.assign(**{TARGET: None}), TARGET)
+    with pytest.raises(UserError, match=r"synthesizer\.json"):
+        Synthesizer.load(tmp_path)
+
+
+@given(
+    n=st.integers(0, 10_000),
+    weights=st.lists(st.integers(0, 1000), min_size=1, max_size=8).filter(any),
+)
+def test_apportioned_rows_add_up_and_are_off_by_less_than_one(n, weights):
+    shares = np.array(weights) / sum(weights)
+    counts = apportion(n, shares)
+    assert counts.sum() == n
+    assert (np.abs(counts - n * shares) < 1 + 1e-6).all()
