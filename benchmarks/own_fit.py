@@ -127,7 +127,7 @@ class _MatmulTypes(TorchDispatchMode):
     """Counts the entries of matrix products by their type."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: collections.Counter[torch.dtype] = collections.Counter()
 
     def __torch_dispatch__(

@@ -209,6 +209,7 @@ class Bench:
         judge = Judge.of(*read_adult(self.arguments.data, self.arguments.share))
         made = {(record["model"], record["seed"]) for record in self.records}
         todo = [fit for fit in self.plan() if fit not in made]
+        self._publish()
         for number, (model, seed) in enumerate(todo, start=1):
             print(f"[{number} of {len(todo)}] {model}, seed {seed}", flush=True)
             self._keep(self._measure(model, seed, judge))
@@ -313,7 +314,7 @@ def peers_python(environment: Path) -> Path:
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != pinned:
         print(f"  installing the peers into {environment}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--requirement", PINNED_PEERS]
+        install = [str(python), "-m", "pip", "install", "-qq", "-r", str(PINNED_PEERS)]
         subprocess.run(install, check=True)
         write_text(stamp, pinned)
     return python
