@@ -64,6 +64,31 @@ class GANParams(NetworkParams):
 class SSGANParams(NetworkParams):
     """Semi-supervised GAN with feature matching (Salimans et al. 2016)."""
 
+    epochs: int = Field(100, ge=1)
+    """Most passes over the rows."""
+    max_steps: int = Field(2_000, ge=1)
+    """Most steps; a large table is passed over less often."""
+    batch_size: int = Field(128, ge=2)
+    """Rows of one step."""
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    """Adam's step size in the first half of the training; then it falls to zero along a line."""
+    generator_rate: float = Field(1.0, gt=0)
+    """Factor on the step size for the generator."""
+    latent_dim: int = Field(32, ge=1, le=1024)
+    """Dimensions of the generator's code."""
+    hidden_dims: tuple[Width, ...] = (256, 128, 128)
+    """Widths of the discriminator's hidden layers; the last one gives the features."""
+    generator_dims: tuple[Width, ...] = (128, 128)
+    """Widths of the generator's hidden layers."""
+    input_noise: float = Field(0.3, ge=0)
+    """Standard deviation of the noise on the discriminator's input in training."""
+    hidden_noise: float = Field(0.5, ge=0)
+    """Standard deviation of the noise on its hidden layers."""
+    consistency: float = Field(1.0, ge=0)
+    """Weight of predicting the same with noise as without; 0 gives the paper's loss."""
+    class_matching: float = Field(1.0, ge=0)
+    """Weight of matching each class's mean features beside those of all rows."""
+
 
 class DiffusionParams(NetworkParams):
     """Tabular diffusion model."""

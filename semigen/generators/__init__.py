@@ -11,9 +11,10 @@ from semigen.encoding import TableEncoder, share_unit
 from semigen.errors import UserError
 from semigen.generators.base import GenerativeModel
 from semigen.generators.network_model import NetworkModel
+from semigen.generators.ssgan import SSGAN
 from semigen.generators.vae import VAE
 
-FAMILIES: dict[str, type[NetworkModel[Any]]] = {"vae": VAE}
+FAMILIES: dict[str, type[NetworkModel[Any]]] = {"vae": VAE, "ssgan": SSGAN}
 
 
 def make_generator(
