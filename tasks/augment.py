@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, write_json
@@ -10,13 +13,22 @@ from semigen.classifiers.rows import fit_judge
 from semigen.compute import limit_threads
 from semigen.config import Params
 from semigen.encoding import Encoded, TableEncoder
+from semigen.evaluation.diversity import diversity
 from semigen.evaluation.fidelity import fidelity
+from semigen.evaluation.metrics import to_json
+from semigen.evaluation.privacy import MIN_HELD_OUT, privacy
+from semigen.evaluation.space import DistanceSpace
 from semigen.generators import load_generator
 from semigen.sources import write_csv
+from tasks.pretrain import read_training_rows
+
+MAX_ROWS_COMPARED = 10_000
+"""Rows of each kind whose distances are looked at, drawn by seed: seconds on a large table, and
+figures good to a hundredth."""
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Draw synthetic rows class by class; write them encoded, readable, and their fidelity."""
+    """Draw synthetic rows class by class; write them encoded, readable, and what they are like."""
     limit_threads(params.compute)
     encoder = TableEncoder.load(layout.encoder)
     labeled = Encoded.load(layout.encoded("labeled"))
@@ -37,7 +49,9 @@ def run(params: Params, layout: Layout) -> None:
         "n_drawn": made.n_drawn,
         "accepted_share": round(made.accepted_share, 6),
     }
-    write_json(layout.fidelity, facts | fidelity(read_real(layout), features, schema))
+    real = read_training_rows(layout)
+    nearness = compare(encoder, features, real.x, generator.held_out(real.y), params.seed)
+    write_json(layout.fidelity, facts | fidelity(read_real(layout), features, schema) | nearness)
     print(
         f"augment: {len(table)} synthetic rows, {made.accepted_share:.0%} of {made.n_drawn} drawn"
     )
@@ -47,3 +61,35 @@ def read_real(layout: Layout) -> pd.DataFrame:
     """Return the features of the labeled and unlabeled rows."""
     parts = [pd.read_parquet(layout.prepared(part)) for part in ("labeled", "unlabeled")]
     return pd.concat(parts, join="inner", ignore_index=True)
+
+
+def compare(
+    encoder: TableEncoder, features: pd.DataFrame, real: np.ndarray, held_out: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Return diversity and privacy of synthetic rows, each None where rows are too few for it.
+
+    What is judged is the readable table, with its rounded numbers: it is what others will see.
+
+    Args:
+        encoder: Encoder of all rows.
+        features: Synthetic rows, readable.
+        real: Encoded real rows, shape ``(n, n_features)``.
+        held_out: Indices of those that the generator was not trained on, the non-members.
+        seed: Seed of all draws of rows.
+    """
+    has_one_unit = encoder.scaling_ == "minmax"  # as inferred, or as somebody decided
+    space = DistanceSpace.fit(real, encoder.spans_, shared_unit=has_one_unit)
+    rng = np.random.default_rng(seed)
+    synthetic = (
+        space(encoder.transform(features)) if len(features) else np.empty((0, real.shape[1]))
+    )
+    n_compared = min(len(synthetic), len(real), MAX_ROWS_COMPARED)
+    can_attack = len(synthetic) > 0 and MIN_HELD_OUT <= len(held_out) <= len(real) - MIN_HELD_OUT
+    few = (rng.permutation(rows)[:n_compared] for rows in (synthetic, space(real)))
+    rows = (synthetic, space(np.delete(real, held_out, axis=0)), space(real[held_out]))
+    return {
+        "diversity": to_json(diversity(*few)) if n_compared > 1 else None,
+        "privacy": to_json(privacy(*rows, seed=seed, max_rows=MAX_ROWS_COMPARED))
+        if can_attack
+        else None,
+    }

@@ -33,10 +33,11 @@ class ClosestRecord:
     """Distances of synthetic rows to training rows, beside those to as many held-out rows.
 
     Attributes:
-        closer_share: Share of synthetic rows nearer to a training row than to any held-out row,
-            ties counting half. 0.5 where training rows have no more influence than others.
-        copies_share: Share of synthetic rows that equal a training row.
-        held_out_copies_share: Share that equal a held-out row: what coincidence explains.
+        closer_share: Share of synthetic rows nearer to a training row than to any of as many
+            held-out rows, ties counting half. 0.5 where training rows have no more influence.
+        copies_share: Share of synthetic rows that equal any training row.
+        held_out_copies_share: Share that equal any held-out row: by coincidence. Among more
+            training rows there is more of it.
         median_to_training: Median distance to the closest training row.
         median_to_held_out: Median distance to the closest held-out row.
     """
@@ -106,11 +107,8 @@ def privacy(
     synthetic, training, held_out = (
         rng.permutation(rows)[:max_rows] for rows in (synthetic, training, held_out)
     )
-    n_baseline = min(len(training), len(held_out))
     return Privacy(
-        closest_record=closest_record(
-            synthetic, training[:n_baseline], held_out[:n_baseline], confidence=confidence
-        ),
+        closest_record=closest_record(synthetic, training, held_out, confidence=confidence),
         attacks=membership_attacks(synthetic, training, held_out, confidence=confidence),
         n_synthetic=len(synthetic),
         n_members=len(training),
@@ -127,33 +125,28 @@ def closest_record(
 ) -> ClosestRecord:
     """Compare the distances to training rows with those to equally many held-out rows.
 
-    The interval of the share takes the real rows into account, not the synthetic ones alone: those
-    that share their closest record were not drawn towards one side independently, so that the
-    standard error is that of clusters, one a closest record (Liang & Zeger 1986).
+    Where there are more of one kind, the first ones count, but for copies. The interval of the
+    share takes the real rows into account, not the synthetic ones alone: those that share their
+    closest record were not drawn towards one side independently, so that the standard error is that
+    of clusters, one a closest record (Liang & Zeger 1986).
 
     Args:
         synthetic: Shape ``(n_synthetic, n_features)``, at least one row.
-        training: Shape ``(n, n_features)``.
-        held_out: Same shape as ``training``.
+        training: Rows that the generator learned from, in random order.
+        held_out: Rows that it never saw, in random order.
         confidence: Coverage of the interval.
-
-    Raises:
-        ValueError: If there are not as many held-out as training rows.
     """
-    if len(training) != len(held_out):
-        raise ValueError(f"expected equally many rows, got {len(training)=}, {len(held_out)=}")
-    found = [nearest_neighbors(synthetic, rows) for rows in (training, held_out)]
+    n_rows = min(len(training), len(held_out))
+    found = [nearest_neighbors(synthetic, rows[:n_rows]) for rows in (training, held_out)]
     to_training, to_held_out = (neighbors.distances[:, 0] for neighbors in found)
     is_closer = np.where(to_training == to_held_out, 0.5, to_training < to_held_out)
     clusters = np.where(
-        to_training <= to_held_out,
-        found[0].indices[:, 0],
-        len(training) + found[1].indices[:, 0],
+        to_training <= to_held_out, found[0].indices[:, 0], n_rows + found[1].indices[:, 0]
     )
     return ClosestRecord(
         closer_share=_clustered_mean(is_closer, clusters, confidence),
-        copies_share=float((to_training == 0).mean()),
-        held_out_copies_share=float((to_held_out == 0).mean()),
+        copies_share=_copies_share(synthetic, to_training, training[n_rows:]),
+        held_out_copies_share=_copies_share(synthetic, to_held_out, held_out[n_rows:]),
         median_to_training=float(np.median(to_training)),
         median_to_held_out=float(np.median(to_held_out)),
     )
@@ -223,6 +216,13 @@ def _to_other_half(rows: np.ndarray, non_members: np.ndarray) -> np.ndarray:
     parts = zip((rows[:cut], rows[cut:]), reversed(references), strict=True)
     k = min(N_REFERENCE_NEIGHBORS, half)
     return np.concatenate([nearest_neighbors(*part, k).distances[:, -1] for part in parts])
+
+
+def _copies_share(synthetic: np.ndarray, distances: np.ndarray, others: np.ndarray) -> float:
+    """Return the share of rows at distance 0 from rows looked at already, or from others."""
+    if len(others):
+        distances = np.minimum(distances, nearest_neighbors(synthetic, others).distances[:, 0])
+    return float((distances == 0).mean())
 
 
 def _clustered_mean(values: np.ndarray, clusters: np.ndarray, confidence: float) -> Estimate:

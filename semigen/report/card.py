@@ -16,11 +16,13 @@ from semigen.report.summary import (
     METRIC_TEXTS,
     candidates_of,
     class_figures,
+    diversity_text,
     estimate_text,
     gain_text,
     majority_text,
     no_error_note,
     p_value_text,
+    privacy_text,
     uses_of_selected,
     verdict,
     warnings_of,
@@ -58,7 +60,7 @@ def model_card(
         _figures(metrics, selection, confusion, confidence),
         _selection(selection),
         _synthetic(fidelity),
-        _limits(metrics, confusion, validation),
+        _limits(metrics, confusion, validation, fidelity),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -169,11 +171,16 @@ def _synthetic(fidelity: Mapping[str, Any]) -> str:
         f"Distance from {fidelity['n_real']} real rows by column (0 alike, 1 apart): mean "
         f"{fidelity['mean_distance']:.3f}, largest {fidelity['max_distance']:.3f}. Mean difference "
         f"of correlations: {fidelity['correlation_difference']:.3f}.",
+        *(["", diversity_text(fidelity["diversity"])] if fidelity.get("diversity") else []),
+        *(["", privacy_text(fidelity["privacy"])] if fidelity.get("privacy") else []),
     )
 
 
 def _limits(
-    metrics: Mapping[str, Any], confusion: pd.DataFrame, validation: Mapping[str, Any]
+    metrics: Mapping[str, Any],
+    confusion: pd.DataFrame,
+    validation: Mapping[str, Any],
+    fidelity: Mapping[str, Any],
 ) -> str:
     weakest = class_figures(confusion).dropna(subset="recall").iloc[0]
     warnings = [
@@ -188,12 +195,18 @@ def _limits(
         "groups. Compare groups before use.",
         "- Privacy: the model folders hold fitted parameters and statistics of columns (ranges, "
         "quantiles, category names), no table of training rows. What can be inferred from them "
-        "about single rows (membership inference) was not measured, nor whether synthetic rows "
-        "come close to real ones; treat synthetic rows as if they were real.",
+        f"about single rows (membership inference) was not measured{_attacked(fidelity)}; treat "
+        "synthetic rows as if they were real.",
         f"- The intervals cover the chance of drawing these {metrics['n_test']} test rows, not the "
         "chance of drawing the labeled ones, and not a change of the data after training.",
         *warnings,
     )
+
+
+def _attacked(fidelity: Mapping[str, Any]) -> str:
+    if fidelity.get("privacy"):
+        return ", only what two attacks infer from the synthetic rows; others may infer more"
+    return ", nor whether synthetic rows come close to real ones"
 
 
 def _lines(*lines: str) -> str:

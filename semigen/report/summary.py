@@ -219,6 +219,42 @@ def majority_text(metrics: Mapping[str, Any], confusion: pd.DataFrame) -> str:
     )
 
 
+def diversity_text(diversity: Mapping[str, Any]) -> str:
+    """Return what ``diversity`` of ``fidelity.json`` means, in one sentence."""
+    return (
+        f"{diversity['precision']:.0%} of the synthetic rows lie among real ones (precision), and "
+        f"{diversity['coverage']:.0%} of the real rows have a synthetic one no farther than their "
+        f"neighbor number {diversity['k']} (coverage; {1 - 2 ** -diversity['k']:.0%} is what other "
+        "real rows would reach)."
+    )
+
+
+def privacy_text(privacy: Mapping[str, Any]) -> str:
+    """Return what ``privacy`` of ``fidelity.json`` means, in a few sentences."""
+    attack = max(privacy["attacks"].values(), key=lambda attack: float(attack["value"]))
+    closest = privacy["closest_record"]
+    figures = f"AUC {attack['value']:.2f}, {attack['low']:.2f} to {attack['high']:.2f}"
+    if attack["low"] > 0.5:
+        leak = (
+            f"The synthetic rows give away training rows: an attack tells those from "
+            f"{privacy['n_held_out']} held-out rows better than guessing ({figures}; guessing has "
+            "0.5). Do not publish them."
+        )
+    else:
+        leak = (
+            "No leak was found: the stronger of two attacks tells training rows from "
+            f"{privacy['n_held_out']} held-out ones no better than guessing, as far as so many can "
+            f"show ({figures}; guessing has 0.5)."
+        )
+    share = closest["closer_share"]
+    return (
+        f"{leak} {share['value']:.0%} ({100 * share['low']:.0f} to {100 * share['high']:.0f}) of "
+        "the synthetic rows are closer to a training row than to any of as many held-out ones, 50% "
+        f"being chance; {closest['copies_share']:.1%} equal a training row, "
+        f"{closest['held_out_copies_share']:.1%} a held-out one."
+    )
+
+
 def warnings_of(validation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the validation results that failed, errors first."""
     failed = [result for result in validation["results"] if not result["success"]]

@@ -14,8 +14,10 @@ from sklearn.preprocessing import StandardScaler
 
 from semigen.artifacts import Layout, write_json
 from semigen.config import Params, SampleParams
+from semigen.evaluation.diversity import diversity
 from semigen.evaluation.fidelity import fidelity
-from semigen.evaluation.metrics import calibration_table, evaluate
+from semigen.evaluation.metrics import calibration_table, evaluate, to_json
+from semigen.evaluation.privacy import privacy
 from semigen.samples import cut_sample
 from semigen.schema import TableSchema
 from tasks import report
@@ -92,7 +94,15 @@ def write_synthetic(layout, schema, tables):
     layout.synthetic_table.parent.mkdir(parents=True)
     rows.assign(source="vae").to_csv(layout.synthetic_table, index=False)
     found = fidelity(tables["unlabeled"], rows, schema)
-    write_json(layout.fidelity, {**found, "n_drawn": 640, "accepted_share": 0.78125})
+    made, unlabeled, test = (
+        table[names].to_numpy() for table in (rows, tables["unlabeled"], tables["test"])
+    )
+    nearness = {
+        "diversity": to_json(diversity(made, unlabeled)),
+        "privacy": to_json(privacy(made, unlabeled, test)),
+    }
+    facts = {"n_drawn": 640, "accepted_share": 0.78125}
+    write_json(layout.fidelity, {**found, **facts, **nearness})
 
 
 def write_selection(layout):
@@ -164,6 +174,7 @@ def test_the_page_says_what_the_metrics_say(project):
         "50 labeled and 1387 unlabeled rows", "360 test rows", "Unlabeled rows helped",
         "lie outside the unlabeled range", "mlp_synthetic", "extra_trees", "augment.ratio",
         "pretrain 14.0", "scikit-learn", "78% of 640 drawn",
+        "of the synthetic rows lie among real ones", "training rows from 360 held-out ones",
     ):  # fmt: skip
         assert expected in page.words, expected
 

@@ -156,6 +156,14 @@ def test_refuses_too_few_rows(sizes):
         privacy(*(normal(size, 0) for size in sizes))
 
 
-def test_the_baseline_has_as_many_rows():
-    with pytest.raises(ValueError, match="equally many rows"):
-        closest_record(normal(5, 0), normal(6, 1), normal(7, 2))
+def test_copies_are_looked_for_among_all_rows_and_distances_among_equally_many():
+    training, held_out = normal(50, 21), normal(10, 22)
+    found = closest_record(np.concatenate([training[30:], held_out[:5]]), training, held_out)
+    assert found.copies_share == 20 / 25
+    assert found.held_out_copies_share == 5 / 25
+    assert found == closest_record(
+        np.concatenate([training[30:], held_out[:5]]),
+        np.concatenate([training[:10], training[:9:-1]]),
+        held_out,
+    )
+    assert found.median_to_training > 0

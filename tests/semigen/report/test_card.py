@@ -100,3 +100,21 @@ def test_lists_findings_of_validation():
     card = make_card(validation=validation)
     assert "- Data: 7 values of age are missing" in card
     assert "all well" not in card
+
+
+def test_says_what_attacks_found_where_they_were_made():
+    estimate = {"value": 0.7, "low": 0.6, "high": 0.8}
+    closest = {"closer_share": estimate, "copies_share": 0.0, "held_out_copies_share": 0.0}
+    fidelity = {
+        "n_real": 900, "n_synthetic": 300, "n_drawn": 400, "accepted_share": 0.75,
+        "mean_distance": 0.1, "max_distance": 0.3, "correlation_difference": 0.05,
+        "diversity": {"precision": 0.9, "coverage": 0.8, "k": 5},
+        "privacy": {
+            "n_held_out": 90, "attacks": {"density_ratio": estimate}, "closest_record": closest,
+        },
+    }  # fmt: skip
+    card = make_card(fidelity=fidelity)
+    assert "give away training rows" in card
+    assert "80% of the real rows" in card
+    assert "only what two attacks infer from the synthetic rows" in card
+    assert "nor whether synthetic rows come close" in make_card()

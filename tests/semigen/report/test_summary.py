@@ -130,3 +130,38 @@ def test_failed_checks_come_with_errors_first():
         {"success": False, "severity": "error", "n": 3},
     ]
     assert [r["n"] for r in summary.warnings_of({"results": results})] == [3, 1]
+
+
+def privacy_of(value, low, high):
+    attack = {"value": value, "low": low, "high": high}
+    return {
+        "n_held_out": 144,
+        "attacks": {"weak": dict.fromkeys(attack, 0.3), "strong": attack},
+        "closest_record": {
+            "closer_share": {"value": 0.52, "low": 0.44, "high": 0.6},
+            "copies_share": 0.021,
+            "held_out_copies_share": 0.004,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("auc", "says"),
+    [
+        ((0.62, 0.55, 0.69), "give away training rows"),
+        ((0.62, 0.55, 0.69), "AUC 0.62, 0.55 to 0.69"),
+        ((0.53, 0.46, 0.6), "No leak was found"),
+        ((0.53, 0.46, 0.6), "from 144 held-out ones no better than guessing"),
+        ((0.53, 0.46, 0.6), "52% (44 to 60) of the synthetic rows are closer to a training row"),
+        ((0.53, 0.46, 0.6), "2.1% equal a training row, 0.4% a held-out one"),
+    ],
+)
+def test_a_leak_is_said_by_the_strongest_attack_s_interval(auc, says):
+    assert says in summary.privacy_text(privacy_of(*auc))
+
+
+def test_diversity_comes_with_what_real_rows_would_reach():
+    said = summary.diversity_text({"precision": 0.9, "coverage": 0.85, "k": 5})
+    assert "90% of the synthetic rows lie among real ones" in said
+    assert "85% of the real rows" in said
+    assert "97% is what other real rows would reach" in said
