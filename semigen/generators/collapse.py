@@ -33,7 +33,9 @@ def collapse(real: Tensor, generated: Tensor) -> str | None:
         return None
     spread, real_spread = _spread(generated), _spread(real)
     if spread < LEAST_SPREAD * real_spread:
-        return f"mode collapse: generated rows spread {spread / real_spread:.1%} as far as real ones"
+        return (
+            f"mode collapse: generated rows spread {spread / real_spread:.1%} as far as real ones"
+        )
     nearest, real_nearest = _nearest(generated), _nearest(real)
     if nearest < LEAST_DISTANCE * real_nearest:
         share = nearest / real_nearest

@@ -1,9 +1,10 @@
-"""Semi-supervised GAN: a discriminator that classifies, against a generator that spoils its ease."""
+"""Semi-supervised GAN: its discriminator tells the classes, and real rows from generated ones."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -116,8 +117,7 @@ class Discriminator(nn.Module):
     def __init__(self, n_features: int, params: SSGANParams, n_classes: int) -> None:
         super().__init__()
         widths = (n_features, *params.hidden_dims)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.hidden = nn.ModuleList([_weight_normalized(n_in, n_out) for n_in, n_out in pairs])
+        self.hidden = nn.ModuleList(_weight_normalized(*pair) for pair in pairwise(widths))
         for layer in self.hidden:
             _scale(layer).requires_grad_(False)
         self.out = _weight_normalized(widths[-1], n_classes)
@@ -253,7 +253,7 @@ class SSGAN(NetworkModel[SSGANParams]):
     def _fit(
         self,
         training: Encoded,
-        held_out: Encoded,
+        held_out: Encoded,  # noqa: ARG002
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import torch
+
+from semigen.compute import seeded
+from semigen.generators.collapse import collapse
+
+
+def rows(n: int = 200, seed: int = 0) -> torch.Tensor:
+    """Rows in three clusters, with a column that never varies."""
+    with seeded(seed):
+        centers = torch.tensor([[0.0, 0.0, 1.0], [5.0, 0.0, 1.0], [0.0, 5.0, 1.0]])
+        noise = torch.randn(n, 3) * torch.tensor([1.0, 1.0, 0.0])
+        return centers[torch.arange(n) % 3] + noise
+
+
+def test_rows_of_the_same_kind_pass():
+    assert collapse(rows(), rows(seed=1)) is None
+
+
+def test_rows_of_one_cluster_alone_are_poor_but_pass():
+    assert collapse(rows(), rows(600, seed=1)[::3]) is None
+
+
+def test_a_single_row_over_and_over_is_caught():
+    one = rows()[:1] + 0.01 * rows(seed=1)
+    assert "spread" in collapse(rows(), one)
+    assert "spread" in collapse(rows(), rows()[:1].expand(200, 3))
+
+
+def test_few_rows_over_and_over_are_caught_however_far_apart_they_are():
+    assert "each other" in collapse(rows(), rows()[:6].repeat(33, 1))
+
+
+def test_rows_that_are_not_finite_are_caught():
+    broken = rows()
+    broken[7, 1] = torch.nan
+    assert "finite" in collapse(rows(), broken)
+
+
+def test_repeated_real_rows_may_be_repeated():
+    few = torch.eye(4).repeat(50, 1)
+    assert collapse(few, few) is None
