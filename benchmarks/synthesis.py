@@ -4,7 +4,7 @@
     make bench-synthesis ARGS="--families vae gan --peer-seeds 0"  # families of choice, no peers
     make bench-synthesis ARGS="--resume"                           # go on after an interruption
 
-On two cores a fit of CTGAN takes about 20 minutes, one of TVAE about 5. Every fit is a process of
+On two cores a fit of CTGAN takes about 20 minutes, one of TVAE about 4. Every fit is a process of
 its own with the same number of threads, one after the other; no GPU is used. The peers live in an
 environment of their own, made by the first run. Each judged fit is kept at once in
 ``synthesis.jsonl``; ``synthesis.md`` and ``synthesis.json`` hold the table.

@@ -223,9 +223,9 @@ def diversity_text(diversity: Mapping[str, Any]) -> str:
     """Return what ``diversity`` of ``fidelity.json`` means, in one sentence."""
     return (
         f"{diversity['precision']:.0%} of the synthetic rows lie among real ones (precision), and "
-        f"{diversity['coverage']:.0%} of the real rows have a synthetic one no farther than their "
-        f"neighbor number {diversity['k']} (coverage; {1 - 2 ** -diversity['k']:.0%} is what other "
-        "real rows would reach)."
+        f"{diversity['coverage']:.0%} of the real rows have a synthetic one as near as their "
+        f"{diversity['k']} nearest real ones (coverage; {1 - 2 ** -diversity['k']:.0%} is what "
+        "other real rows would reach)."
     )
 
 
