@@ -56,6 +56,52 @@ class VAEParams(NetworkParams):
 class SSVAEParams(NetworkParams):
     """Semi-supervised VAEs: M2 and M1+M2 (Kingma et al. 2014), SDGM (Maaløe et al. 2016)."""
 
+    epochs: int = Field(60, ge=1)
+    """Most passes over the rows of M2, or of the form in its place."""
+    pretrain_epochs: int = Field(60, ge=1)
+    """Most passes over the rows of M1, which knows no labels."""
+    form: Literal["m2", "m1m2", "sdgm", "adgm"] = "m2"
+    """Generative model: M2, M2 on M1's features, or M2 with an auxiliary variable, which the rows
+    depend on (skip-deep, SDGM) or not (ADGM)."""
+    latent_dim: int = Field(16, ge=1, le=1024)
+    """Dimensions of the latent code, of M1 and of M2."""
+    auxiliary_dim: int = Field(16, ge=1, le=1024)
+    """Dimensions of the auxiliary variable of SDGM and ADGM."""
+    hidden_dims: tuple[Width, ...] = Field((512, 256), min_length=1)
+    """Widths of the encoders' hidden layers; the decoders mirror them."""
+    classifier_dims: tuple[Width, ...] = Field((256, 256), min_length=1)
+    """Widths of the hidden layers of the classifier ``q(y | x)``."""
+    noise_scale: Literal["auto", "column", "shared", "intensity"] = "auto"
+    """Whether every numeric column has a noise scale of its own, or all share one, or they are
+    intensities in [0, 1] with most values near the ends. ``auto`` shares it where the columns share
+    a unit."""
+    beta: float = Field(1.0, ge=0)
+    """Weight of the KL term; 1 is the ELBO."""
+    warmup_epochs: int = Field(10, ge=0)
+    """Epochs over which ``beta`` rises from 0."""
+    patience: int = Field(20, ge=1)
+    """Epochs without a better held-out bound after which training stops."""
+    averaging: float = Field(0.99, ge=0, lt=1)
+    """Decay, per step, of the moving average of M2's weights that is kept; 0 keeps the last."""
+    max_classes: int = Field(4, ge=1)
+    """Classes that ``y`` is marginalized over where it is unknown: each row's most probable ones.
+    Time and memory of a step grow with it."""
+    alpha: float = Field(500.0, gt=0)
+    """Weight of the classification terms against the bound (Kingma et al. 2014, eq. 9)."""
+    n_neighbors: int = Field(10, ge=1)
+    """Neighbors of a row in the graph on M1's features that spreads the labels."""
+    confident_share: float = Field(0.9, ge=0, le=1)
+    """Share of the unlabeled rows, the surest, whose spread label is used."""
+    guided_epochs: int = Field(5, ge=0)
+    """First epochs, in which the classifier learns the spread labels; 0 spreads none."""
+    smoothness: float = Field(1.0, ge=0)
+    """Weight of the classifier's smoothness around every row (virtual adversarial training)."""
+    radius: float = Field(0.25, gt=0)
+    """Reach of that smoothness, as a share of a row's typical distance to its tenth neighbor."""
+    information: float = Field(0.1, ge=0)
+    """Weight of the information that the classifier gives: sure answers, classes as frequent as
+    among the labels."""
+
 
 class GANParams(NetworkParams):
     """Conditional tabular GAN."""
@@ -90,9 +136,41 @@ class SSGANParams(NetworkParams):
     """Weight of matching each class's mean features beside those of all rows."""
 
 
-class DiffusionParams(NetworkParams):
+class ClassConditionedParams(NetworkParams):
+    """Networks that learn without labels first and are then told the classes."""
+
+    batch_size: int = Field(512, ge=2)
+    """Most rows of one step; a table of few rows takes a tenth of them."""
+    patience: int = Field(10, ge=1)
+    """Epochs without a better held-out loss after which the training without labels stops."""
+    averaging: float = Field(0.99, ge=0, lt=1)
+    """Decay, per step, of the moving average of the weights that is kept; 0 keeps the last."""
+    class_epochs: int = Field(10, ge=1)
+    """Passes over the labeled rows in which the network is told the classes."""
+    class_steps: int = Field(200, ge=1)
+    """Least steps of that, on labeled and pseudo-labeled rows."""
+    confidence: float = Field(0.9, ge=0, le=1)
+    """Least probability of a pseudo-label from which classes are learned."""
+
+
+class DiffusionParams(ClassConditionedParams):
     """Tabular diffusion model."""
 
 
-class AutoregressiveParams(NetworkParams):
-    """Autoregressive network over discretised columns."""
+class AutoregressiveParams(ClassConditionedParams):
+    """Autoregressive network over discretised columns, after TabularARGN (Tiwald et al. 2025)."""
+
+    max_steps: int = Field(800, ge=1)
+    """Most steps without labels; a large table is passed over less often."""
+    learning_rate: float = Field(4e-3, gt=0, le=1)
+    """Adam's step size at the start; it falls to zero along a half cosine."""
+    bins: int = Field(100, ge=2, le=1000)
+    """Most bins of a numeric column; tables of many columns have fewer."""
+    embedding_dim: int = Field(16, ge=1, le=256)
+    """Width of a code's embedding; tables of many columns have less."""
+    hidden_dim: int = Field(64, ge=1, le=1024)
+    """Hidden units of a column; tables of many columns have fewer."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the units, and of the columns seen, that a training step leaves out."""
+    feature_dim: int = Field(32, ge=1, le=512)
+    """Number of features."""

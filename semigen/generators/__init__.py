@@ -12,9 +12,10 @@ from semigen.errors import UserError
 from semigen.generators.base import GenerativeModel
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.ssgan import SSGAN
+from semigen.generators.ssvae import SSVAE
 from semigen.generators.vae import VAE
 
-FAMILIES: dict[str, type[NetworkModel[Any]]] = {"vae": VAE, "ssgan": SSGAN}
+FAMILIES: dict[str, type[NetworkModel[Any]]] = {"vae": VAE, "ssgan": SSGAN, "ssvae": SSVAE}
 
 
 def make_generator(

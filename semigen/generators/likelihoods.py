@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 
 from semigen.encoding import Span
 
+FLAT_LOGIT = 1e-2
+"""Logit below which a continuous Bernoulli is taken by its series, for rounding's sake."""
 INITIAL_LOG_SCALE = -1.5
 MIN_LOG_SCALE = -3.0
 """Least log of a numeric column's scale, in units of its standard deviation. Without a floor, a
@@ -27,6 +30,9 @@ class RowLikelihood(nn.Module):
         spans: Layout of an encoded row.
         shared_scale: Whether all numeric columns share one scale, as pixels do. With a scale each,
             a nearly constant column weighs as much as the most telling one.
+        intensities: Whether numeric columns are intensities in [0, 1], most of them near the ends,
+            as of scanned pixels. They are continuous Bernoulli then (Loaiza-Ganem & Cunningham
+            2019), which needs no scale.
     """
 
     numeric: Tensor
@@ -34,7 +40,9 @@ class RowLikelihood(nn.Module):
     hot: Tensor
     owner: Tensor
 
-    def __init__(self, spans: Sequence[Span], *, shared_scale: bool) -> None:
+    def __init__(
+        self, spans: Sequence[Span], *, shared_scale: bool, intensities: bool = False
+    ) -> None:
         super().__init__()
         numeric = [s.start for s in spans if s.kind == "numeric"]
         binary = [s.start for s in spans if s.kind in ("missing", "boolean")]
@@ -47,12 +55,45 @@ class RowLikelihood(nn.Module):
         self.register_buffer("owner", torch.tensor(owner, dtype=torch.long), persistent=False)
         self.n_categorical = len(one_hot)
         self.n_features = spans[-1].stop
-        n_scales = 1 if shared_scale and numeric else len(numeric)
+        self.intensities = intensities
+        n_scales = 0 if intensities else 1 if shared_scale and numeric else len(numeric)
         self.log_scale = nn.Parameter(torch.full((n_scales,), INITIAL_LOG_SCALE))
 
     def forward(self, outputs: Tensor) -> RowDistribution:
         """Return the distribution given outputs of shape ``(n, n_features)``."""
         return RowDistribution(outputs.float(), self)
+
+
+class ContinuousBernoulli:
+    """Density ``exp(logits * x) * logits / (exp(logits) - 1)`` on [0, 1].
+
+    torch's own works with probabilities, which round to 1 at the logits of clear pixels.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities, shaped as the logits."""
+        # log((exp(l) - 1) / l) = softplus(l) - log(l / tanh(l / 2)); the last has no gradient at 0.
+        size = self.logits.abs()
+        is_flat = size < FLAT_LOGIT
+        safe = torch.where(is_flat, 1.0, size)
+        log_ratio = torch.where(
+            is_flat, math.log(2) + size.square() / 12, (safe / torch.tanh(0.5 * safe)).log()
+        )
+        return x * self.logits - F.softplus(self.logits) + log_ratio
+
+    def sample(self) -> Tensor:
+        """Return draws by the inverse of the distribution function."""
+        u = torch.rand_like(self.logits)
+        size = self.logits.abs()
+        is_flat = size < FLAT_LOGIT
+        safe = torch.where(is_flat, 1.0, size)
+        # With a negative slope, exp cannot overflow; the mirror image serves the positive ones.
+        fallen = -torch.log1p(u * torch.expm1(-safe)) / safe
+        draws = torch.where(is_flat, u, fallen.clamp(0.0, 1.0))
+        return torch.where(self.logits > 0, 1 - draws, draws)
 
 
 class RowDistribution:
@@ -63,7 +104,8 @@ class RowDistribution:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log density of rows ``(n, n_features)``, shape ``(n,)``, in nats."""
-        total = self._gaussian().log_prob(x[:, self.of.numeric]).sum(1)
+        numeric = self._intensities() if self.of.intensities else self._gaussian()
+        total = numeric.log_prob(x[:, self.of.numeric]).sum(1)
         binary = self.of.binary
         total = total - F.binary_cross_entropy_with_logits(
             self.outputs[:, binary], x[:, binary], reduction="none"
@@ -76,12 +118,16 @@ class RowDistribution:
 
     def sample(self) -> Tensor:
         """Return one row of each distribution, shape ``(n, n_features)``; categories one-hot."""
+        numeric = self._intensities() if self.of.intensities else self._gaussian()
         return self._rows(
-            self._gaussian().sample(),
+            numeric.sample(),
             torch.bernoulli(torch.sigmoid(self.outputs[:, self.of.binary])),
             self.outputs[:, self.of.hot]
             - torch.empty_like(self.outputs[:, self.of.hot]).exponential_().log(),
         )
+
+    def _intensities(self) -> ContinuousBernoulli:
+        return ContinuousBernoulli(self.outputs[:, self.of.numeric])
 
     def _gaussian(self) -> torch.distributions.Normal:
         scale = self.of.log_scale.clamp(min=MIN_LOG_SCALE).exp()
