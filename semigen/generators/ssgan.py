@@ -126,14 +126,20 @@ class Discriminator(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Set scales and biases so that rows ``x`` give outputs of mean 0 and variance 1."""
-        for layer in (*self.hidden, self.out):
+        """Set scales and biases so that rows ``x``, with noise, give outputs of variance 1.
+
+        Without the noise the scales would be larger, by layer more so, and the noise of the deeper
+        layers small beside their signals.
+        """
+        x = x + self.scales[0] * torch.randn_like(x)
+        for layer, scale in zip((*self.hidden, self.out), (*self.scales[1:], 0.0), strict=True):
             layer.bias.zero_()
             outputs = layer(x)
             spread = outputs.std(0).clamp_min(1e-2)
             _scale(layer).div_(spread[:, None])
             layer.bias.copy_(-outputs.mean(0) / spread)
-            x = F.relu(layer(x))
+            features = F.relu(layer(x))
+            x = features + scale * torch.randn_like(features)
 
     def forward(self, x: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
         """Return features ``(n, hidden_dims[-1])`` and class logits ``(n, n_classes)``."""
@@ -299,7 +305,8 @@ class SSGAN(NetworkModel[SSGANParams]):
             self.network.log_shares.copy_(torch.from_numpy(np.log(shares)))
         with seeded(self.seed):
             self.network.discriminator.initialize(x[torch.randperm(len(x))[:N_INITIAL]])
-        self.network.generator.head.learn_bounds(x)
+        generator = self.network.generator
+        generator.body[-1].bias.data.copy_(generator.head.learn_bounds(x))
 
     def _see(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.network.discriminator(x, noisy=False)

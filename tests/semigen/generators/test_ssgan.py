@@ -83,9 +83,10 @@ def test_divergence_is_that_of_torch_and_zero_without_noise():
 
 
 def test_discriminator_starts_with_standardized_outputs():
+    quiet = SMALL.model_copy(update={"input_noise": 0.0, "hidden_noise": 0.0})
     with seeded(0):
         x = 5 + 3 * torch.randn(500, 8)
-        network = SSGANNetwork([Span("x", 0, 8, "numeric")], SMALL, n_classes=3)
+        network = SSGANNetwork([Span("x", 0, 8, "numeric")], quiet, n_classes=3)
         network.discriminator.initialize(x)
         _, logits = network.discriminator(x, noisy=False)
     torch.testing.assert_close(logits.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
@@ -237,7 +238,11 @@ def test_relaxed_rows_are_near_rows_of_the_table_and_harden_into_them():
         Span("d", 6, 8, "category"),
     ]
     head = RowHead(spans)
-    head.learn_bounds(torch.tensor([[0.2, -3.0] + [0.0] * 6, [1.0, 2.0] + [0.0] * 6]))
+    rows = torch.zeros(2, 8)
+    rows[:, 0], rows[:, 1] = torch.tensor([0.2, 1.0]), torch.tensor([-3.0, 2.0])
+    rows[:, [3, 7]] = 1
+    outputs = head.learn_bounds(rows)
+    torch.testing.assert_close(outputs[:2], torch.tensor([np.log(0.6 / 0.4), -0.5]).float())
     with seeded(0):
         relaxed = head(4 * torch.randn(200, 8))
     assert relaxed[:, 0].min() > 0
