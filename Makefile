@@ -61,6 +61,10 @@ bench: $(VENV)/.core ## what the unlabeled rows are worth on the embedded data (
 bench-synthesis: $(VENV)/.core ## synthetic rows of Adult beside CTGAN and TVAE, 1.5 hours (ARGS="--resume")
 	@python -m benchmarks.synthesis $(ARGS)
 
+.PHONY: bench-mnist
+bench-mnist: $(VENV)/.core ## MNIST with 100 labels (ARGS="--model ssvae --draws 10")
+	@python -m benchmarks.mnist $(ARGS)
+
 .PHONY: clean
 clean: ## remove what the pipeline generated and the test caches (.venv and DVC's cache stay)
 	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json models \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +23,7 @@ from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes
 from semigen.generators.ssvae_network import SSVAENetwork
 from semigen.generators.vae import VAE
 from semigen.progress import Progress
-from semigen.training import History, train
+from semigen.training import History, TrainingPlan, train
 
 PREDICTION_DRAWS = 8
 SCORE_DRAWS = 8
@@ -142,8 +143,8 @@ class SSVAE(NetworkModel[SSVAEParams]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        parts = [Encoded(rows.x, np.full_like(rows.y, -1)) for rows in (training, held_out)]
-        history = self.m1._fit(*parts, checkpoint and checkpoint / "m1", progress)
+        unlabeled, others = (Encoded(r.x, np.full_like(r.y, -1)) for r in (training, held_out))
+        history = self.m1._fit(unlabeled, others, checkpoint and checkpoint / "m1", progress)
         if (training.y >= 0).any():
             return self._fit_m2(training, held_out, checkpoint and checkpoint / "m2", progress)
         return history
@@ -168,9 +169,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
             m2,
             SSVAELoss(m2, params, view, y),
             [torch.from_numpy(array) for array in data],
-            self._plan(
-                len(y), patience=params.patience, schedule="late", averaging=params.averaging
-            ),
+            self._m2_plan(len(y)),
             held_out=[
                 torch.from_numpy(array) for array in (self._view(held_out.x), y_held_out, no_guess)
             ],
@@ -179,6 +178,13 @@ class SSVAE(NetworkModel[SSVAEParams]):
             checkpoint=checkpoint,
             progress=progress,
         )
+
+    def _m2_plan(self, n_rows: int) -> TrainingPlan:
+        plan = self._plan(n_rows, patience=self.params.patience, schedule="late")
+        n_steps = plan.epochs * -(-n_rows // plan.batch_size)
+        # Where steps are few, the average is one of the last tenth, free of the first weights.
+        averaging = min(self.params.averaging, max(0.0, 1 - 10 / n_steps))
+        return replace(plan, averaging=averaging)
 
     def _guess(self, codes: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return spread labels of the surest rows, -1 elsewhere."""

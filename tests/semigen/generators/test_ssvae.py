@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+from semigen.compute import seeded
+from semigen.config import ComputeParams, PretrainParams
+from semigen.encoding import Encoded, Span
+from semigen.generator_params import SSVAEParams
+from semigen.generators import load_generator, make_generator
+from semigen.generators.base import ClassifyingModel
+from semigen.generators.ssvae import SSVAE
+from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes, marginal_bounds
+from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
+from semigen.generators.vae import MIN_SCALE
+from semigen.progress import Progress
+from tests.semigen.tables import encoded, mixed_table
+
+FORMS = ("m2", "m1m2", "sdgm", "adgm")
+SMALL = SSVAEParams(
+    latent_dim=3,
+    auxiliary_dim=2,
+    hidden_dims=(32,),
+    classifier_dims=(32,),
+    epochs=30,
+    pretrain_epochs=15,
+    batch_size=64,
+    warmup_epochs=2,
+    patience=30,
+    guided_epochs=3,
+)
+TINY = SMALL.model_copy(update={"epochs": 4, "pretrain_epochs": 2})
+
+
+def small(form: str, **changes: object) -> SSVAEParams:
+    return SMALL.model_copy(update={"form": form} | changes)
+
+
+def fitted(params: SSVAEParams, rows: Encoded, encoder, seed: int = 1) -> SSVAE:
+    pretrain = PretrainParams(generator="ssvae", ssvae=params)
+    model = make_generator(encoder, pretrain, ComputeParams(), seed=seed)
+    model.fit(rows)
+    assert isinstance(model, SSVAE)
+    return model
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def trained(request):
+    encoder, rows = encoded(mixed_table(400, missing=0.1), n_labeled=8)
+    # M2 of codes needs some time to find that the class explains what its latent code could too.
+    epochs = 150 if request.param == "m1m2" else 30
+    return (
+        fitted(small(request.param, epochs=epochs, patience=epochs), rows, encoder),
+        rows,
+        encoder,
+    )
+
+
+# The bound
+
+
+class TableOfBounds:
+    """Stands in for a network: the bound of row ``i`` with class ``k`` is ``table[i, k]``."""
+
+    def __init__(self, table: torch.Tensor) -> None:
+        self.table = table
+
+    def log_weights(self, _x, _a, rows, y, _beta):
+        return self.table[rows, y]
+
+
+def bounds_of(table, y, log_shares, max_classes):
+    x = torch.zeros(len(table), 1)
+    a = AuxiliaryDraw(x[:, :0], x[:, 0])
+    return marginal_bounds(TableOfBounds(table), x, a, y, log_shares, max_classes)
+
+
+@pytest.fixture
+def table_and_shares():
+    with seeded(0):
+        return 3 * torch.randn(6, 5), torch.randn(6, 5).log_softmax(1)
+
+
+def test_bound_with_enumerated_classes_is_the_brute_force_sum(table_and_shares):
+    table, log_shares = table_and_shares
+    y = torch.tensor([2, -1, 0, -1, -1, 4])
+    expected = [
+        table[i, y[i]]
+        if y[i] >= 0
+        else sum(log_shares[i, k].exp() * (table[i, k] - log_shares[i, k]) for k in range(5))
+        for i in range(6)
+    ]
+    actual = bounds_of(table, y, log_shares, max_classes=5)
+    torch.testing.assert_close(actual, torch.stack(expected))
+
+
+def test_bound_is_the_evidence_under_the_true_posterior(table_and_shares):
+    table, _ = table_and_shares
+    unlabeled = torch.full((6,), -1)
+    actual = bounds_of(table, unlabeled, table.log_softmax(1), max_classes=9)
+    torch.testing.assert_close(actual, table.logsumexp(1))
+
+
+def test_fewer_classes_give_a_lower_bound_that_rises_to_the_evidence(table_and_shares):
+    table, _ = table_and_shares
+    unlabeled, posterior = torch.full((6,), -1), table.log_softmax(1)
+    bounds = [bounds_of(table, unlabeled, posterior, n) for n in range(1, 6)]
+    assert all((low < high).all() for low, high in itertools.pairwise(bounds))
+    # The truncated posterior is the best one on its classes: it reaches their share.
+    best = table.topk(2, dim=1).values.logsumexp(1)
+    torch.testing.assert_close(bounds[1], best)
+
+
+def test_all_rows_labeled_leaves_the_supervised_bound(table_and_shares):
+    table, log_shares = table_and_shares
+    y = torch.tensor([0, 1, 2, 3, 4, 0])
+    actual = bounds_of(table, y, log_shares.requires_grad_(), max_classes=2)
+    assert torch.equal(actual, table[torch.arange(6), y])
+
+
+class LinearGaussian(nn.Module):
+    """A network part whose outputs are a linear map of its inputs, by class."""
+
+    def __init__(self, weight: float, shifts: torch.Tensor, scale: float | None = None) -> None:
+        super().__init__()
+        self.weight, self.shifts, self.scale = weight, shifts, scale
+
+    def forward(self, x, y=None, rows=None):
+        x = x if rows is None else x[rows]
+        shift = self.shifts[y][:, None] if y is not None else self.shifts[:1, None]
+        mean = self.weight * (x[:, :1] - shift) if self.scale else shift + self.weight * x[:, :1]
+        if self.scale is None:
+            return mean
+        raw = math.log(math.expm1(self.scale - MIN_SCALE))
+        return torch.cat([mean, torch.full_like(mean, raw)], dim=1)
+
+
+SLOPE, NOISE, SHIFTS = 1.7, 0.6, torch.tensor([-2.0, 0.5, 4.0])
+
+
+def linear_gaussian(form: str) -> SSVAENetwork:
+    """``z ~ N(0, 1)``, ``x | y, z ~ N(shift_y + SLOPE z, NOISE^2)``, with the exact posterior."""
+    params = small(form, latent_dim=1, auxiliary_dim=1, noise_scale="shared")
+    network = SSVAENetwork([Span("x", 0, 1, "numeric")], 3, params)
+    precision = 1 + SLOPE**2 / NOISE**2
+    network.encoder = LinearGaussian(SLOPE / NOISE**2 / precision, SHIFTS, precision**-0.5)
+    network.decoder = LinearGaussian(SLOPE, SHIFTS)
+    if network.auxiliary_dim:
+        network.auxiliary_encoder = LinearGaussian(0.0, torch.zeros(3), 0.8)
+        network.auxiliary_decoder = LinearGaussian(0.0, torch.zeros(3), 0.8)
+    with torch.no_grad():
+        network.likelihood.log_scale.fill_(math.log(NOISE))
+    return network.eval()
+
+
+def evidence(x: torch.Tensor) -> torch.Tensor:
+    """Return ``log p(x, y)`` of the linear-Gaussian model, shape ``(n, 3)``."""
+    spread = math.hypot(SLOPE, NOISE)
+    return Normal(SHIFTS, spread).log_prob(x) - math.log(3)
+
+
+@pytest.mark.parametrize("form", ["m2", "sdgm", "adgm"])
+def test_weights_are_the_evidence_whatever_the_draw_under_the_true_posterior(form):
+    network, x = linear_gaussian(form), torch.tensor([[0.8], [-3.0], [5.0]])
+    rows, y = torch.arange(3).repeat_interleave(3), torch.arange(3).repeat(3)
+    with seeded(0):
+        weights = network.log_weights(x, network.draw_auxiliary(x), rows, y)
+    torch.testing.assert_close(weights.view(3, 3), evidence(x), rtol=1e-4, atol=1e-4)
+
+
+def test_score_adds_up_the_classes():
+    model = SSVAE([Span("x", 0, 1, "numeric")], small("m2", latent_dim=1))
+    model.m2, model.known_classes = linear_gaussian("m2"), np.arange(3)
+    x = np.array([[0.8], [-3.0]], dtype=np.float32)
+    expected = evidence(torch.from_numpy(x)).logsumexp(1)
+    np.testing.assert_allclose(model.score(x), expected, rtol=1e-4)
+
+
+def test_sampled_rows_have_the_models_mean_and_variance():
+    with seeded(0):
+        x = linear_gaussian("m2").sample(torch.full((20_000,), 2)).detach()
+    spread = math.hypot(SLOPE, NOISE)
+    assert abs(x.mean() - SHIFTS[2]) < 5 * spread / 20_000**0.5
+    assert abs(x.std() / spread - 1) < 5 / (2 * 20_000) ** 0.5
+
+
+def test_candidate_classes_are_the_most_probable_ones():
+    log_shares = torch.tensor([[0.1, 0.6, 0.3]]).log()
+    cut, classes = candidate_classes(log_shares, 2)
+    assert classes.tolist() == [[1, 2]]
+    torch.testing.assert_close(cut.exp(), torch.tensor([[2 / 3, 1 / 3]]))
+
+
+@pytest.mark.parametrize("form", ["m2", "sdgm", "adgm"])
+@pytest.mark.parametrize("epoch", [0, 10])
+def test_every_parameter_gets_a_gradient(form, epoch):
+    encoder, rows = encoded(mixed_table(60, missing=0.2), n_labeled=12)
+    network = SSVAENetwork(encoder.spans_, 2, small(form, max_classes=2, noise_scale="column"))
+    loss = SSVAELoss(network, small(form), rows.x, rows.y)
+    guess = np.where(rows.y < 0, 0, -1)
+    loss([torch.from_numpy(a) for a in (rows.x, rows.y, guess)], epoch).backward()
+    without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+# The model
+
+
+def accuracy(model: SSVAE, encoder, n_rows: int = 600) -> float:
+    table = mixed_table(n_rows, seed=9, missing=0.1)
+    y = encoder.schema.encode_labels(table["outcome"])
+    probabilities = model.predict_proba(encoder.transform(table))
+    return float((model.classes_[probabilities.argmax(axis=1)] == y).mean())
+
+
+def test_few_labels_classify_new_rows_well(trained):
+    model, _, encoder = trained
+    # The classes overlap: a logistic regression on 2,000 labels reaches 0.97.
+    assert accuracy(model, encoder) > 0.9
+
+
+def test_probabilities_features_scores_and_samples_have_their_shapes(trained):
+    model, rows, encoder = trained
+    assert isinstance(model, ClassifyingModel)
+    probabilities = model.predict_proba(rows.x)
+    assert probabilities.shape == (400, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    assert model.features(rows.x).shape == (400, 3)
+    assert np.isfinite(model.score(rows.x)).all()
+    assert model.sample(np.array([0, 1, 1]), seed=0).shape == (3, encoder.n_features)
+    assert list(model.classes_) == [0, 1]
+
+
+def test_rows_of_a_class_resemble_the_class(trained):
+    model, _, encoder = trained
+    ill, well = (encoder.inverse_transform(model.sample(np.full(500, c), seed=2)) for c in (0, 1))
+    assert ill["weight"].mean() > well["weight"].mean() + 10
+    assert (ill["smoker"] == "yes").mean() > (well["smoker"] == "yes").mean() + 0.3
+
+
+def test_scores_rank_real_rows_above_scrambled_ones(trained):
+    model, rows, _ = trained
+    rng = np.random.default_rng(0)
+    scrambled = np.stack([rng.permutation(column) for column in rows.x.T], axis=1)
+    scrambled[:, 0] *= 4
+    assert np.median(model.score(rows.x)) > np.median(model.score(scrambled)) + 1.0
+
+
+def outputs(model: SSVAE, x: np.ndarray) -> list[np.ndarray]:
+    return [
+        model.predict_proba(x),
+        model.features(x),
+        model.score(x),
+        model.novelty(x),
+        model.sample(np.array([0, 1, 0]), seed=5),
+    ]
+
+
+def test_saving_changes_nothing_and_keeps_no_training_row(trained, tmp_path):
+    model, rows, _ = trained
+    model.save(tmp_path / "model")
+    for kept, again in zip(
+        outputs(model, rows.x), outputs(load_generator(tmp_path / "model"), rows.x), strict=True
+    ):
+        np.testing.assert_array_equal(kept, again)
+    content = b"".join(path.read_bytes() for path in (tmp_path / "model").iterdir())
+    assert all(row.tobytes() not in content for row in rows.x[:, :2].copy())
+    assert all(code.tobytes() not in content for code in model.features(rows.x))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_same_seed_same_model(form):
+    encoder, rows = encoded(mixed_table(120, missing=0.1), n_labeled=8)
+    params = TINY.model_copy(update={"form": form})
+    first, second = (fitted(params, rows, encoder) for _ in range(2))
+    for kept, again in zip(outputs(first, rows.x), outputs(second, rows.x), strict=True):
+        np.testing.assert_array_equal(kept, again)
+    other = fitted(params, rows, encoder, seed=2)
+    assert not np.array_equal(other.predict_proba(rows.x), first.predict_proba(rows.x))
+
+
+# Labels
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_classes_learned_anew_know_no_other_label(form):
+    encoder, rows = encoded(mixed_table(150), n_labeled=20)
+    swapped = Encoded(rows.x, np.where(rows.y >= 0, 1 - rows.y, -1))
+    params = TINY.model_copy(update={"form": form})
+    models = [fitted(params, table, encoder) for table in (rows, swapped)]
+    fold = np.arange(10, 150)
+    folds = [model.with_classes(Encoded(rows.x[fold], rows.y[fold])) for model in models]
+    for kept, again in zip(*(outputs(model, rows.x) for model in folds), strict=True):
+        np.testing.assert_array_equal(kept, again)
+    before = models[0].predict_proba(rows.x)
+    assert not np.array_equal(before, folds[0].predict_proba(rows.x))
+    np.testing.assert_array_equal(models[0].predict_proba(rows.x), before)
+
+
+def test_unlabeled_rows_alone_give_features_and_scores_but_no_classes(tmp_path):
+    encoder, rows = encoded(mixed_table(80), n_labeled=0)
+    fitted(TINY, rows, encoder).save(tmp_path / "model")
+    model = load_generator(tmp_path / "model")
+    assert np.isfinite(model.score(rows.x)).all()
+    assert model.features(rows.x).shape == (80, 3)
+    for ask in (lambda: model.sample(np.array([0]), 0), lambda: model.predict_proba(rows.x)):
+        with pytest.raises(ValueError, match="no classes"):
+            ask()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_label_a_class_is_enough(form):
+    encoder, rows = encoded(mixed_table(120), n_labeled=120)
+    y = np.full(120, -1)
+    for one in (0, 1):
+        y[np.flatnonzero(rows.y == one)[0]] = one
+    model = fitted(TINY.model_copy(update={"form": form}), Encoded(rows.x, y), encoder)
+    assert list(model.classes_) == [0, 1]
+    assert model.predict_proba(rows.x).shape == (120, 2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_rows_labeled_trains_a_classifier(form):
+    encoder, rows = encoded(mixed_table(200, missing=0.1), n_labeled=200)
+    model = fitted(small(form), rows, encoder)
+    assert accuracy(model, encoder) > 0.9
+
+
+def test_many_classes_keep_their_names_and_a_class_without_a_label_is_refused():
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 40
+    x = (rng.normal(size=(40, 6))[y] + 0.1 * rng.normal(size=(400, 6))).astype(np.float32)
+    labels = np.where(np.arange(400) < 80, 2 * y, -1)
+    spans = [Span(f"n{i}", i, i + 1, "numeric") for i in range(6)]
+    model = SSVAE(spans, TINY)
+    model.fit(Encoded(x, labels))
+    assert list(model.classes_) == list(range(0, 80, 2))
+    assert model.sample(np.array([78, 0]), seed=0).shape == (2, 6)
+    with pytest.raises(ValueError, match="no labeled row had class 3"):
+        model.sample(np.array([0, 3]), seed=0)
+
+
+def test_no_class_loses_all_its_labels_to_the_held_out_rows():
+    model = SSVAE([Span("x", 0, 1, "numeric")], SMALL.model_copy(update={"validation_size": 0.5}))
+    y = np.arange(30) // 2
+    held_out = model.held_out(y)
+    assert set(np.delete(y, held_out)) == set(y)
+    assert len(model.held_out(np.arange(3))) == 1
+
+
+class Killed(Exception):
+    """Stands in for kill -9."""
+
+
+class KillAfter(Progress):
+    """Kills in the given epoch of the second training, which is M2's."""
+
+    def __init__(self, n_epochs: int) -> None:
+        super().__init__("", stream=None)
+        self.n_epochs, self.n_trainings = n_epochs, 0
+
+    def epoch(self, train, _validation, _n_epochs) -> None:
+        self.n_trainings += len(train) == 1
+        if self.n_trainings == 2 and len(train) == self.n_epochs:
+            raise Killed
+
+
+@pytest.mark.parametrize("form", ["m2", "sdgm"])
+def test_resumed_training_ends_in_the_same_bits(form, tmp_path):
+    encoder, rows = encoded(mixed_table(120), n_labeled=8)
+    params = TINY.model_copy(update={"form": form, "noise_scale": "column"})
+    every_epoch = ComputeParams(checkpoint_seconds=1e-9)
+    whole = SSVAE(encoder.spans_, params, every_epoch, seed=1)
+    whole.fit(rows)
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        SSVAE(encoder.spans_, params, every_epoch, seed=1).fit(
+            rows, checkpoint=checkpoint, progress=KillAfter(3)
+        )
+    assert (checkpoint / "m2" / "state.json").exists()
+    resumed = SSVAE(encoder.spans_, params, every_epoch, seed=1)
+    history = resumed.fit(rows, checkpoint=checkpoint)
+    assert len(history.train) == 4
+    for kept, again in zip(outputs(whole, rows.x), outputs(resumed, rows.x), strict=True):
+        np.testing.assert_array_equal(kept, again)
+    assert not (checkpoint / "m2").exists()
