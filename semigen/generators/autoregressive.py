@@ -5,33 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from semigen.compute import seeded, uses_bf16
 from semigen.config import ComputeParams
 from semigen.generator_params import AutoregressiveParams
-from semigen.generators.bins import RowBins
 from semigen.generators.class_conditioning import ClassConditionedModel, ClassNetwork
 from semigen.generators.network_model import CHUNK_ROWS
 
 MAX_INPUT_WIDTH = 1024
 MAX_HIDDEN_WIDTH = 2048
-MAX_CODES = 8192
-"""Bounds on the sums of all columns' embedding widths, hidden units and bins, but for ``MIN_WIDTH``
-and ``MIN_BINS`` a column: a table of hundreds of columns trains within minutes."""
 MIN_WIDTH = 4
-MIN_BINS = 8
+"""Bounds on all columns' embedding widths and hidden units together, and on one column's: a table
+of hundreds of columns trains within minutes."""
 N_RANGES = 4
 PADDED = -1e4
-MAX_FEATURE_ROWS = 5000
 CLASS_GAIN = 8.0
 """Factor on the classes' shifts, and so on how fast they are learned. Without it ten passes over
 Adult left the classes too alike: a classifier of the rows had 91.8 ROC AUC in place of 92.2."""
+
+
+T = TypeVar("T")
 
 
 class AutoregressiveNetwork(ClassNetwork):
@@ -39,8 +38,9 @@ class AutoregressiveNetwork(ClassNetwork):
 
     Every column has an embedding of its codes, and a block of hidden units that sees the embeddings
     of the columns before it: one block-triangular matrix for all (MADE, Germain et al. 2015). A
-    residual layer and the logits follow within the block. Classes shift every layer by vectors of
-    their own.
+    residual layer and the logits follow within the block. Classes shift both layers by vectors of
+    their own. Columns with fewer codes come before those with more; nothing outside the network
+    sees that order.
 
     Args:
         n_codes: Codes of every column.
@@ -67,16 +67,14 @@ class AutoregressiveNetwork(ClassNetwork):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.n_codes, self.hidden_dim, self.embedding_dim = (
-            tuple(n_codes),
-            hidden_dim,
-            embedding_dim,
-        )
-        self.dropout, n_columns = dropout, len(n_codes)
+        self.order: list[int] = np.argsort(n_codes, kind="stable").tolist()
+        n_codes, is_ordered = _at(n_codes, self.order), _at(is_ordered, self.order)
+        self.n_codes, self.dropout, n_columns = tuple(n_codes), dropout, len(n_codes)
+        self.hidden_dim, self.embedding_dim = hidden_dim, embedding_dim
         # Nothing comes after the last column, so nothing sees its codes.
         seen = list(zip(n_codes, is_ordered, strict=True))[:-1]
-        self.offsets = [0, *np.cumsum(n_codes[:-1]).tolist()]
-        self.register_buffer("offset", torch.tensor(self.offsets[:-1]), persistent=False)
+        offset = torch.tensor([0, *n_codes[:-1]]).cumsum(0)[:-1]
+        self.register_buffer("offset", offset, persistent=False)
         tables = [_embeddings(n, embedding_dim, ordered=ordered) for n, ordered in seen]
         self.embedding = nn.Parameter(torch.cat([torch.empty(0, embedding_dim), *tables]))
         self.ranges = _ranges(n_columns)
@@ -102,12 +100,21 @@ class AutoregressiveNetwork(ClassNetwork):
             shape = (2, n_classes, n_columns * hidden_dim)
             self.class_shift = nn.Parameter(torch.zeros(shape))
 
-    def losses(self, batch: Sequence[Tensor], y: Tensor | None) -> Tensor:
-        return -self.log_prob(batch[0], y)
+    @property
+    def n_units(self) -> int:
+        """Hidden units of all columns."""
+        return self.first_bias.numel()
+
+    def losses(self, codes: Tensor, y: Tensor | None) -> Tensor:
+        return -self.log_prob(codes, y)
+
+    def units(self, codes: Tensor) -> Tensor:
+        return self._hidden(codes[:, self.order], None).transpose(0, 1).flatten(1)
 
     def log_prob(self, codes: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the log probability of every row of codes, shape ``(n,)``, in nats."""
-        hidden = self.hidden(codes, y)
+        codes = codes[:, self.order]
+        hidden = self._hidden(codes, y)
         total = torch.zeros(len(codes), device=codes.device)
         for number, columns in enumerate(self.buckets.values()):
             logits = self._logits(number, hidden[columns]).float()
@@ -117,15 +124,16 @@ class AutoregressiveNetwork(ClassNetwork):
         return total
 
     def logits(self, codes: Tensor, y: Tensor | None = None) -> list[Tensor]:
-        """Return every column's logits ``(n, n_codes)``, given the columns before it."""
-        hidden = self.hidden(codes, y)
+        """Return every column's logits ``(n, n_codes)``, given the columns before it in order."""
+        hidden = self._hidden(codes[:, self.order], y)
         found: dict[int, Tensor] = {}
         for number, columns in enumerate(self.buckets.values()):
             found |= zip(columns, self._logits(number, hidden[columns]), strict=True)
-        return [found[column][:, :n] for column, n in enumerate(self.n_codes)]
+        ordered = [found[column][:, :n] for column, n in enumerate(self.n_codes)]
+        return _at(ordered, np.argsort(self.order).tolist())
 
-    def hidden(self, codes: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the last hidden layer, shape ``(n_columns, n, hidden_dim)``."""
+    def _hidden(self, codes: Tensor, y: Tensor | None) -> Tensor:
+        """Return the last hidden layer ``(n_columns, n, hidden_dim)`` for codes in order."""
         x = F.embedding(codes[:, :-1] + self.offset, self.embedding)
         if self.training and self.dropout:
             is_kept = torch.rand(*x.shape[:2], 1, device=x.device) >= self.dropout
@@ -140,7 +148,7 @@ class AutoregressiveNetwork(ClassNetwork):
         return first + self._dropped(F.relu(second))
 
     def column_weights(self, column: int) -> tuple[Tensor, ...]:
-        """Return weight and bias of a column's three layers, the embeddings seen ones only."""
+        """Return weights and biases of the three layers of a column, counted in order."""
         number = next(i for i, (_, stop) in enumerate(self.ranges) if column < stop)
         start = (column - self.ranges[number][0]) * self.hidden_dim
         n_seen = column * self.embedding_dim
@@ -183,92 +191,42 @@ class Autoregressive(ClassConditionedModel[AutoregressiveParams, AutoregressiveN
     Columns are discretised (``RowBins``) and ordered by their number of codes, fewest first. The
     class comes before all columns, so that rows of a class need no rejection; how it is learned
     from few labels: ``ClassConditionedModel``. Sampling computes each column's block once, for all
-    rows.
+    rows; training all columns' blocks at once.
 
-    ``score`` is the exact log density: the log probability of the codes and the density of the
-    numeric values within their bins. ``features`` are the leading principal components of the last
-    hidden layer, which predicts every column from those before it.
+    ``score`` is the exact log density: the log probability of the codes, and the density of the
+    numeric values within their bins.
     """
 
     family = "autoregressive"
     params_type = AutoregressiveParams
-    bins: RowBins
-    order: np.ndarray
-
-    def features(self, x: np.ndarray) -> np.ndarray:
-        """Return principal components of hidden units, shape ``(n, feature_dim)``, float32."""
-        mean, axes = (torch.from_numpy(array) for array in self._axes)
-        return self._map_chunks(lambda codes: (self._units(codes) - mean) @ axes, self._codes(x))
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``."""
-        positions = self._positions(y).numpy()
         sampler = _Sampler(self._told, self.compute)
-        back = np.argsort(self.order)
-
-        def rows(y: Tensor) -> Tensor:
-            codes = sampler(y)
-            return self.bins.decode([codes[place] for place in back])
-
         with seeded(seed):
-            return self._map_chunks(rows, positions)
+            return self._map_chunks(
+                lambda chunk: self.bins.decode(sampler(chunk)), self._positions(y)
+            )
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """Return every row's exact log density, in nats, shape ``(n,)``."""
-        log_prob = self._map_chunks(self.network.free.log_prob, self._codes(x))
+        log_prob = self._map_chunks(self.network.free.log_prob, self.bins.encode(x))
         return log_prob + self.bins.log_density(x)
-
-    def _learn_form(self, x: np.ndarray) -> None:
-        most = max(MIN_BINS, MAX_CODES // len(self.spans))
-        self._set_bins(RowBins.fit(x, self.spans, min(self.params.bins, most)))
-
-    def _new_network(self, n_classes: int) -> AutoregressiveNetwork:
-        n_columns = len(self.spans)
-        return AutoregressiveNetwork(
-            [self.bins.n_codes[i] for i in self.order],
-            [self.spans[i].kind == "numeric" for i in self.order],
-            n_classes,
-            hidden_dim=min(self.params.hidden_dim, max(MIN_WIDTH, MAX_HIDDEN_WIDTH // n_columns)),
-            embedding_dim=min(
-                self.params.embedding_dim, max(MIN_WIDTH, MAX_INPUT_WIDTH // n_columns)
-            ),
-            dropout=self.params.dropout,
-        )
-
-    def _formed(self, x: np.ndarray) -> list[Tensor]:
-        return [torch.from_numpy(self._codes(x))]
-
-    def _learn_features(self, x: np.ndarray) -> None:
-        step = -(-len(x) // MAX_FEATURE_ROWS)
-        units = self._map_chunks(self._units, self._codes(x[::step]))
-        n_components = min(self.params.feature_dim, *units.shape)
-        pca = PCA(n_components, whiten=True, svd_solver="randomized", random_state=self.seed)
-        pca.fit(units)
-        scales = np.sqrt(np.maximum(pca.explained_variance_, 1e-6))
-        axes = (pca.components_ / scales[:, None]).T
-        self._axes = (pca.mean_.astype(np.float32), np.ascontiguousarray(axes, np.float32))
 
     @property
     def _width(self) -> int:
-        return self.network.free.first_bias.numel()
+        return self.network.free.n_units
 
-    def _codes(self, x: np.ndarray) -> np.ndarray:
-        return self.bins.encode(x)[:, self.order]
-
-    def _units(self, codes: Tensor) -> Tensor:
-        return self.network.free.hidden(codes).transpose(0, 1).flatten(1)
-
-    def _set_bins(self, bins: RowBins) -> None:
-        self.bins, self.order = bins, np.argsort(bins.n_codes, kind="stable")
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        mean, axes = self._axes
-        return super()._arrays() | self.bins.arrays() | {"feature_mean": mean, "feature_axes": axes}
-
-    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self._set_bins(RowBins.from_arrays(arrays, self.spans))
-        self._axes = (arrays["feature_mean"], arrays["feature_axes"])
-        super()._restore(arrays)
+    def _new_network(self, n_classes: int) -> AutoregressiveNetwork:
+        params, n_columns = self.params, len(self.spans)
+        return AutoregressiveNetwork(
+            self.bins.n_codes,
+            [span.kind == "numeric" for span in self.spans],
+            n_classes,
+            hidden_dim=min(params.hidden_dim, max(MIN_WIDTH, MAX_HIDDEN_WIDTH // n_columns)),
+            embedding_dim=min(params.embedding_dim, max(MIN_WIDTH, MAX_INPUT_WIDTH // n_columns)),
+            dropout=params.dropout,
+        )
 
 
 class _Sampler:
@@ -281,8 +239,7 @@ class _Sampler:
 
     def __init__(self, network: AutoregressiveNetwork, compute: ComputeParams) -> None:
         device = network.second.device
-        width = network.first_bias.numel()
-        bf16 = uses_bf16(compute, device, width=width, batch_size=CHUNK_ROWS)
+        bf16 = uses_bf16(compute, device, width=network.n_units, batch_size=CHUNK_ROWS)
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         with torch.no_grad():
             self.layers = [
@@ -293,9 +250,10 @@ class _Sampler:
             self.shifts = shifts.permute(2, 0, 1, 3).contiguous().to(self.dtype)
             tables = network.embedding.to(self.dtype).split(list(network.n_codes[:-1]))
         self.tables, self.embedding_dim = tables, network.embedding_dim
+        self.back = np.argsort(network.order).tolist()
 
     def __call__(self, y: Tensor) -> list[Tensor]:
-        """Return a tensor ``(n,)`` of codes a column, for rows of classes ``y``."""
+        """Return a tensor of codes ``(n,)`` a column, in the table's order, for classes ``y``."""
         width = self.embedding_dim
         x = torch.empty(len(y), width * len(self.tables), dtype=self.dtype)
         columns = []
@@ -307,7 +265,7 @@ class _Sampler:
             if column < len(self.tables):
                 x[:, len(first) : len(first) + width] = self.tables[column][code]
             columns.append(code)
-        return columns
+        return _at(columns, self.back)
 
 
 def _drawn(logits: Tensor) -> Tensor:
@@ -318,6 +276,10 @@ def _drawn(logits: Tensor) -> Tensor:
     place = torch.rand(len(sums), 1).mul_(sums[:, -1:])
     # Rounding may put a place at the very end.
     return torch.searchsorted(sums, place, right=True)[:, 0].clamp_(max=sums.shape[1] - 1)
+
+
+def _at(values: Sequence[T], places: Sequence[int]) -> list[T]:
+    return [values[place] for place in places]
 
 
 def _embeddings(n_codes: int, width: int, *, ordered: bool) -> Tensor:

@@ -1,20 +1,21 @@
-"""Families whose network learns without labels first and is then told the classes."""
+"""Families whose network learns codes of rows without labels first and is then told the classes."""
 
 from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from semigen.compute import seeded
 from semigen.encoding import Encoded
 from semigen.generator_params import ClassConditionedParams
+from semigen.generators.bins import RowBins
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.pseudo_labels import pseudo_label
 from semigen.progress import Progress
@@ -22,21 +23,33 @@ from semigen.training import History, TrainingPlan, train
 
 MIN_STEPS_PER_EPOCH = 10
 MIN_BATCH_SIZE = 16
+MIN_CLASS_SHARE = 0.25
+"""Steps with few labels, as a share of those where all rows are labeled: cross-validation teaches
+the classes anew for every fold."""
+MAX_CODES = 8192
+MIN_BINS = 8
+"""Numeric columns have as many bins as the parameters say, but not so many that the codes of all
+columns outnumber ``MAX_CODES``; in tables of hundreds of columns at least ``MIN_BINS`` each."""
+MAX_FEATURE_ROWS = 5000
 
 P = TypeVar("P", bound=ClassConditionedParams)
 N = TypeVar("N", bound="ClassNetwork")
 
 
 class ClassNetwork(nn.Module, abc.ABC):
-    """A network of rows in its family's own form, given a class or none.
+    """A network of rows of codes ``(n, n_columns)``, given classes ``(n,)`` or none.
 
-    What depends on the class lies in parameters of its own, which start at zero: a network that
-    was taught without classes says the same of every class.
+    What depends on the class lies in parameters of its own that start at zero, so that a network
+    which learned without classes can be told them.
     """
 
     @abc.abstractmethod
-    def losses(self, batch: Sequence[Tensor], y: Tensor | None) -> Tensor:
-        """Return the loss of every row of a batch, given its class ``0 ... n_classes - 1``."""
+    def losses(self, codes: Tensor, y: Tensor | None) -> Tensor:
+        """Return the loss of every row, shape ``(n,)``; classes count from 0."""
+
+    @abc.abstractmethod
+    def units(self, codes: Tensor) -> Tensor:
+        """Return hidden units that describe every row, shape ``(n, n_units)``; no class is told."""
 
 
 class TwoNetworks(nn.Module, Generic[N]):
@@ -44,8 +57,7 @@ class TwoNetworks(nn.Module, Generic[N]):
 
     def __init__(self, free: N, told: N | None = None) -> None:
         super().__init__()
-        self.free = free
-        self.told = told
+        self.free, self.told = free, told
 
 
 class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
@@ -53,34 +65,34 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
     ``fit`` trains a network on all rows as if none were labeled. Scores and features come from it,
     so that they know no label. Then a copy is told the classes: it gains parameters for each class
-    and is trained on, all of it, on the labeled rows and on confident pseudo-labels of the others
-    (self-training, Lee 2013, over features of the network that knows no label: ``pseudo_label``;
-    generators trained on pseudo-labels: You et al. 2023, "Diffusion Models and Semi-Supervised
-    Learners Benefit Mutually with Few Labels"). ``with_classes`` makes another such copy from other
-    labels; nothing of those that the model was fitted with is in it, but that unlabeled rows are
-    preferred for the held-out part.
+    and is trained on, all of it, with the labeled rows and those of the others that have a
+    confident pseudo-label (``pseudo_label`` over the features; that a generator may learn its
+    classes from pseudo-labels of a few-label classifier is shown by You et al. 2023, "Diffusion
+    Models and Semi-Supervised Learners Benefit Mutually with Few Labels"). ``with_classes`` makes
+    another such copy from other labels, again from the network that saw none.
 
-    Asked for 500 rows of a class, ``sample`` gives 500 rows drawn from ``p(x | class)`` in one
-    pass.
+    Asked for 500 rows of a class, ``sample`` draws 500 rows from ``p(x | class)`` in one pass.
+    Features are the leading principal components of the free network's hidden units, each of unit
+    variance.
+
+    Attributes:
+        bins: Turns encoded rows into codes and back; after ``fit``.
     """
 
     network: TwoNetworks[N]
-
-    @abc.abstractmethod
-    def _learn_form(self, x: np.ndarray) -> None:
-        """Learn the family's own form of a row from training rows ``(n, n_features)``."""
+    bins: RowBins
+    _classes: np.ndarray | None = None
+    _feature_mean: np.ndarray
+    _feature_axes: np.ndarray
 
     @abc.abstractmethod
     def _new_network(self, n_classes: int) -> N:
-        """Return an untrained network for that form; without classes where there are none."""
+        """Return an untrained network for the bins' codes; 0 classes for one that knows none."""
 
+    @property
     @abc.abstractmethod
-    def _formed(self, x: np.ndarray) -> list[Tensor]:
-        """Return rows ``(n, n_features)`` in the family's own form, a batch of any size."""
-
-    @abc.abstractmethod
-    def _learn_features(self, x: np.ndarray) -> None:
-        """Learn what ``features`` needs beyond the network."""
+    def _width(self) -> int:
+        """Width of the network's widest layer."""
 
     @property
     def classes_(self) -> np.ndarray:
@@ -94,6 +106,13 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         other._learn_classes(rows)
         return other
 
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """Return principal components of hidden units, shape ``(n, feature_dim)``, float32."""
+        mean, axes = torch.from_numpy(self._feature_mean), torch.from_numpy(self._feature_axes)
+        return self._map_chunks(
+            lambda codes: (self.network.free.units(codes) - mean) @ axes, self.bins.encode(x)
+        )
+
     def _fit(
         self,
         training: Encoded,
@@ -101,24 +120,17 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        self._learn_form(training.x)
+        most = max(MIN_BINS, MAX_CODES // len(self.spans))
+        self.bins = RowBins.fit(training.x, self.spans, min(self.params.bins, most))
         with seeded(self.seed):
             free = self._new_network(0)
         self.network = TwoNetworks(free)
-        batch_size = self._batch_size(len(training.x))
-        scaled = self.params.model_copy(update={"batch_size": batch_size})
         history = train(
             free,
-            lambda batch, _: free.losses(batch, None).mean(),
-            self._formed(training.x),
-            self._plan(
-                len(training.x),
-                epochs=scaled.n_epochs(len(training.x)),
-                batch_size=batch_size,
-                patience=self.params.patience,
-                averaging=self.params.averaging,
-            ),
-            held_out=self._formed(held_out.x),
+            lambda batch, _: free.losses(batch[0], None).mean(),
+            [self._codes(training.x)],
+            self._free_plan(len(training.x)),
+            held_out=[self._codes(held_out.x)],
             compute=self.compute,
             width=self._width,
             checkpoint=checkpoint,
@@ -134,16 +146,16 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         is_labeled = rows.y >= 0
         features = np.empty(0) if is_labeled.all() else self.features(rows.x)
         labels = pseudo_label(features, rows.y, self.params.confidence)
-        known = labels >= 0
-        classes, positions = np.unique(labels[known], return_inverse=True)
+        is_known = labels >= 0
+        classes, positions = np.unique(labels[is_known], return_inverse=True)
         with seeded(self.seed):
             told = self._new_network(len(classes))
         told.load_state_dict(told.state_dict() | self.network.free.state_dict())
         train(
             told,
-            lambda batch, _: told.losses(batch[:-1], batch[-1]).mean(),
-            [*self._formed(rows.x[known]), torch.from_numpy(positions)],
-            self._class_plan(int(known.sum()), int(is_labeled.sum())),
+            lambda batch, _: told.losses(*batch).mean(),
+            [self._codes(rows.x[is_known]), torch.from_numpy(positions)],
+            self._class_plan(int(is_known.sum()), int(is_labeled.sum())),
             compute=self.compute,
             width=self._width,
             progress=progress and Progress(f"{progress.title}, classes", progress.stream),
@@ -151,21 +163,46 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         self._classes = classes.astype(np.int64)
         self.network = TwoNetworks(self.network.free, told)
 
-    def _class_plan(self, n_known: int, n_labeled: int) -> TrainingPlan:
-        """Return a plan whose steps grow with the labeled rows, not with the pseudo-labels."""
-        batch_size = self._batch_size(n_known)
-        steps = max(self.params.class_steps, self.params.class_epochs * n_labeled // batch_size)
-        epochs = max(1, round(steps / -(-n_known // batch_size)))
+    def _learn_features(self, x: np.ndarray) -> None:
+        """Learn the principal components of the hidden units."""
+        step = -(-len(x) // MAX_FEATURE_ROWS)
+        units = self._map_chunks(self.network.free.units, self.bins.encode(x[::step]))
+        n_components = min(self.params.feature_dim, *units.shape)
+        pca = PCA(n_components, svd_solver="randomized", random_state=self.seed).fit(units)
+        deviations = np.sqrt(np.maximum(pca.explained_variance_, 1e-6))
+        self._feature_mean = pca.mean_.astype(np.float32)
+        self._feature_axes = (pca.components_ / deviations[:, None]).T.astype(np.float32)
+
+    def _free_plan(self, n_rows: int) -> TrainingPlan:
+        batch_size = self._batch_size(n_rows)
+        scaled = self.params.model_copy(update={"batch_size": batch_size})
         return self._plan(
-            n_known, epochs=epochs, batch_size=batch_size, averaging=self.params.averaging
+            n_rows,
+            epochs=scaled.n_epochs(n_rows),
+            batch_size=batch_size,
+            patience=self.params.patience,
+            averaging=self.params.averaging,
+        )
+
+    def _class_plan(self, n_known: int, n_labeled: int) -> TrainingPlan:
+        """Return a plan of fewer steps where most of the labels are pseudo-labels."""
+        batch_size = self._batch_size(n_known)
+        steps = self.params.class_steps * max(MIN_CLASS_SHARE, n_labeled / n_known)
+        return self._plan(
+            n_known,
+            epochs=max(1, round(steps / -(-n_known // batch_size))),
+            batch_size=batch_size,
+            averaging=self.params.averaging,
         )
 
     def _batch_size(self, n_rows: int) -> int:
         """Return the rows of a step: fewer where a pass would have too few steps."""
-        fitting = max(MIN_BATCH_SIZE, n_rows // MIN_STEPS_PER_EPOCH)
-        return min(self.params.batch_size, fitting)
+        return min(self.params.batch_size, max(MIN_BATCH_SIZE, n_rows // MIN_STEPS_PER_EPOCH))
 
-    def _positions(self, y: np.ndarray) -> Tensor:
+    def _codes(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy(self.bins.encode(x))
+
+    def _positions(self, y: np.ndarray) -> np.ndarray:
         """Return the classes' places among ``classes_``, shape ``(n,)``.
 
         Raises:
@@ -175,25 +212,24 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         unknown = np.asarray(y)[self.classes_[positions] != y]
         if len(unknown):
             raise ValueError(f"no labeled row had class {unknown[0]}; known: {self.classes_}")
-        return torch.from_numpy(positions)
+        return positions
 
     @property
     def _told(self) -> N:
+        """The network that knows the classes."""
         if self.network.told is None:
             raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
         return self.network.told
 
-    @property
-    @abc.abstractmethod
-    def _width(self) -> int:
-        """Width of the widest layer."""
-
-    _classes: np.ndarray | None = None
-
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {} if self._classes is None else {"classes": self._classes}
+        classes = {} if self._classes is None else {"classes": self._classes}
+        features = {"feature_mean": self._feature_mean, "feature_axes": self._feature_axes}
+        return classes | features | self.bins.arrays()
 
-    def _restore(self, arrays: dict[str, Any]) -> None:
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.bins = RowBins.from_arrays(arrays, self.spans)
+        self._feature_mean = arrays["feature_mean"]
+        self._feature_axes = arrays["feature_axes"]
         self._classes = arrays.get("classes")
         told = None if self._classes is None else self._new_network(len(self._classes))
         self.network = TwoNetworks(self._new_network(0), told)
