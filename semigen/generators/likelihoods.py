@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,6 @@ from torch.nn import functional as F
 
 from semigen.encoding import Span
 
-FLAT_LOGIT = 1e-2
-"""Slope that stands in for smaller ones of a continuous Bernoulli: its log density errs by 1e-5."""
 INITIAL_LOG_SCALE = -1.5
 MIN_LOG_SCALE = -3.0
 """Least log of a numeric column's scale, in units of its standard deviation. Without a floor, a
@@ -31,12 +28,15 @@ class RowLikelihood(nn.Module):
         shared_scale: Whether all numeric columns share one scale, as pixels do. With a scale each,
             a nearly constant column weighs as much as the most telling one.
         intensities: Whether numeric columns are intensities in [0, 1], most of them near the ends,
-            as of scanned pixels. They are continuous Bernoulli then (Loaiza-Ganem & Cunningham
-            2019), which needs no scale.
+            as of scanned pixels. The row then stands for the black-and-white ones that it is the
+            mean of, as in Kingma & Welling (2014): its log density is their expected one. That of a
+            continuous Bernoulli outweighs the KL term of a code so far that classes drift apart.
     """
 
+    intensity: Tensor
     numeric: Tensor
     binary: Tensor
+    bernoulli: Tensor
     hot: Tensor
     owner: Tensor
 
@@ -47,61 +47,23 @@ class RowLikelihood(nn.Module):
         numeric = [s.start for s in spans if s.kind == "numeric"]
         binary = [s.start for s in spans if s.kind in ("missing", "boolean")]
         one_hot = [s for s in spans if s.kind == "category"]
-        self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.long), persistent=False)
-        self.register_buffer("binary", torch.tensor(binary, dtype=torch.long), persistent=False)
+        intensity, numeric = (numeric, []) if intensities else ([], numeric)
+        self.register_buffer("intensity", _index(intensity), persistent=False)
+        self.register_buffer("numeric", _index(numeric), persistent=False)
+        self.register_buffer("binary", _index(binary), persistent=False)
+        self.register_buffer("bernoulli", _index(intensity + binary), persistent=False)
         hot = [i for s in one_hot for i in range(s.start, s.stop)]
         owner = [number for number, s in enumerate(one_hot) for _ in range(s.start, s.stop)]
-        self.register_buffer("hot", torch.tensor(hot, dtype=torch.long), persistent=False)
-        self.register_buffer("owner", torch.tensor(owner, dtype=torch.long), persistent=False)
+        self.register_buffer("hot", _index(hot), persistent=False)
+        self.register_buffer("owner", _index(owner), persistent=False)
         self.n_categorical = len(one_hot)
         self.n_features = spans[-1].stop
-        self.intensities = intensities
-        n_scales = 0 if intensities else 1 if shared_scale and numeric else len(numeric)
+        n_scales = 1 if shared_scale and numeric else len(numeric)
         self.log_scale = nn.Parameter(torch.full((n_scales,), INITIAL_LOG_SCALE))
 
     def forward(self, outputs: Tensor) -> RowDistribution:
         """Return the distribution given outputs of shape ``(n, n_features)``."""
         return RowDistribution(outputs.float(), self)
-
-
-class ContinuousBernoulli:
-    """Density ``exp(logits * x) * logits / (exp(logits) - 1)`` on [0, 1].
-
-    torch's own works with probabilities, which round to 1 at the logits of clear pixels.
-    """
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log densities, shaped as the logits."""
-        log_normalizer: Tensor = _LogNormalizer.apply(self.logits)  # type: ignore[no-untyped-call]
-        return x * self.logits - log_normalizer
-
-    def sample(self) -> Tensor:
-        """Return draws by the inverse of the distribution function."""
-        # With a falling density, exp cannot overflow; the mirror image serves the rising ones.
-        slope = self.logits.abs().clamp(min=FLAT_LOGIT)
-        falling = -torch.log1p(torch.rand_like(slope) * torch.expm1(-slope)) / slope
-        draws = falling.clamp(0.0, 1.0)
-        return torch.where(self.logits > 0, 1 - draws, draws)
-
-
-class _LogNormalizer(torch.autograd.Function):
-    """``log((exp(l) - 1) / l)``; its derivative, the mean, shares most of the work with it."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> Tensor:
-        slope = logits.abs().clamp_(min=FLAT_LOGIT)
-        mass = torch.expm1(-slope).neg_()
-        ctx.save_for_backward(logits, slope, mass)
-        return (mass / slope).log_().add_(logits + slope, alpha=0.5)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        logits, slope, mass = ctx.saved_tensors
-        excess = mass.reciprocal().sub_(slope.reciprocal()).sub_(0.5)
-        return gradients[0] * excess.copysign_(logits).add_(0.5)
 
 
 class RowDistribution:
@@ -112,11 +74,11 @@ class RowDistribution:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log density of rows ``(n, n_features)``, shape ``(n,)``, in nats."""
-        numeric = self._intensities() if self.of.intensities else self._gaussian()
-        total = numeric.log_prob(x[:, self.of.numeric]).sum(1)
-        binary = self.of.binary
+        total = self._gaussian().log_prob(x[:, self.of.numeric]).sum(1)
         total = total - F.binary_cross_entropy_with_logits(
-            self.outputs[:, binary], x[:, binary], reduction="none"
+            _columns(self.outputs, self.of.bernoulli),
+            _columns(x, self.of.bernoulli),
+            reduction="none",
         ).sum(1)
         if self.of.n_categorical:
             logits = self.outputs[:, self.of.hot]
@@ -125,17 +87,16 @@ class RowDistribution:
         return total
 
     def sample(self) -> Tensor:
-        """Return one row of each distribution, shape ``(n, n_features)``; categories one-hot."""
-        numeric = self._intensities() if self.of.intensities else self._gaussian()
+        """Return one row of each distribution, shape ``(n, n_features)``; categories one-hot.
+
+        Intensities are the expected ones.
+        """
         return self._rows(
-            numeric.sample(),
+            self._gaussian().sample(),
             torch.bernoulli(torch.sigmoid(self.outputs[:, self.of.binary])),
             self.outputs[:, self.of.hot]
             - torch.empty_like(self.outputs[:, self.of.hot]).exponential_().log(),
         )
-
-    def _intensities(self) -> ContinuousBernoulli:
-        return ContinuousBernoulli(self.outputs[:, self.of.numeric])
 
     def _gaussian(self) -> torch.distributions.Normal:
         scale = self.of.log_scale.clamp(min=MIN_LOG_SCALE).exp()
@@ -144,6 +105,7 @@ class RowDistribution:
 
     def _rows(self, numeric: Tensor, binary: Tensor, category_scores: Tensor) -> Tensor:
         x = torch.zeros_like(self.outputs)
+        x[:, self.of.intensity] = torch.sigmoid(self.outputs[:, self.of.intensity])
         x[:, self.of.numeric] = numeric
         x[:, self.of.binary] = binary
         if self.of.n_categorical:
@@ -162,3 +124,12 @@ class RowDistribution:
         shifted = (logits - largest[:, self.of.owner]).exp()
         sums = torch.zeros_like(largest).index_add(1, self.of.owner, shifted)
         return sums.log() + largest
+
+
+def _index(positions: Sequence[int]) -> Tensor:
+    return torch.tensor(positions, dtype=torch.long)
+
+
+def _columns(rows: Tensor, index: Tensor) -> Tensor:
+    """Return columns of rows, in any order: all of them are not worth copying."""
+    return rows if len(index) == rows.shape[1] else rows[:, index]

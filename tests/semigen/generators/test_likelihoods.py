@@ -75,3 +75,20 @@ def test_table_without_numbers_or_without_categories_has_a_density():
         log_density.sum().backward()
         assert log_density.shape == (4,) and torch.isfinite(log_density).all()
         assert outputs.grad is not None and torch.isfinite(outputs.grad).all()
+
+
+def test_intensities_have_the_expected_density_of_black_and_white_pixels():
+    spans = (Span("p", 0, 1, "numeric"), Span("q", 1, 2, "numeric"), Span("f", 2, 3, "boolean"))
+    likelihood = RowLikelihood(spans, shared_scale=True, intensities=True)
+    logits = torch.tensor([[0.4, -2.0, 1.5]])
+    chances = torch.sigmoid(logits[0]).numpy()
+    x = torch.tensor([[0.25, 0.9, 1.0]])
+    expected = sum(
+        share * np.log(p) + (1 - share) * np.log(1 - p)
+        for share, p in zip(x[0].numpy(), chances, strict=True)
+    )
+    np.testing.assert_allclose(likelihood(logits).log_prob(x).item(), expected, rtol=1e-5)
+    with seeded(0):
+        rows = likelihood(logits.expand(2000, 3)).sample()
+    np.testing.assert_allclose(rows[:, :2], np.tile(chances[:2], (2000, 1)), rtol=1e-5)
+    assert set(rows[:, 2].tolist()) == {0.0, 1.0}
