@@ -104,7 +104,28 @@ class SSVAEParams(NetworkParams):
 
 
 class GANParams(NetworkParams):
-    """Conditional tabular GAN."""
+    """Conditional tabular GAN (CTGAN, Xu et al. 2019) on codes of all columns."""
+
+    epochs: int = Field(300, ge=1)
+    """Most passes over the rows."""
+    max_steps: int = Field(2_000, ge=1)
+    """Most steps; a large table is passed over less often."""
+    batch_size: int = Field(500, ge=2)
+    """Rows of one step."""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Adam's step size at the start; it falls to zero along a half cosine."""
+    latent_dim: int = Field(64, ge=1, le=1024)
+    """Dimensions of the generator's code."""
+    hidden_dims: tuple[Width, ...] = (256, 256)
+    """Widths of the critic's hidden layers; the last one gives the features."""
+    generator_dims: tuple[Width, ...] = (256, 256)
+    """Widths of the generator's hidden layers."""
+    max_bins: int = Field(32, ge=2, le=1000)
+    """Most bins of a numeric column."""
+    gradient_penalty: float = Field(10.0, ge=0)
+    """Weight of the penalty on the critic's slope."""
+    class_share: float = Field(1.0, gt=0, le=10)
+    """Length of the second training, which learns the classes, as a share of the first."""
 
 
 class SSGANParams(NetworkParams):
@@ -132,6 +153,8 @@ class SSGANParams(NetworkParams):
     """Standard deviation of the noise on its hidden layers."""
     consistency: float = Field(1.0, ge=0)
     """Weight of predicting the same with noise as without; 0 gives the paper's loss."""
+    consistency_warmup: float = Field(0.5, ge=0, le=1)
+    """Share of the epochs over which that weight rises from 0: predictions are poor at first."""
     class_matching: float = Field(1.0, ge=0)
     """Weight of matching each class's mean features beside those of all rows."""
 
@@ -145,12 +168,13 @@ class ClassConditionedParams(NetworkParams):
     """Epochs without a better held-out loss after which the training without labels stops."""
     averaging: float = Field(0.99, ge=0, lt=1)
     """Decay, per step, of the moving average of the weights that is kept; 0 keeps the last."""
-    class_epochs: int = Field(10, ge=1)
-    """Passes over the labeled rows in which the network is told the classes."""
-    class_steps: int = Field(200, ge=1)
-    """Least steps of that, on labeled and pseudo-labeled rows."""
-    confidence: float = Field(0.9, ge=0, le=1)
-    """Least probability of a pseudo-label from which classes are learned."""
+    class_steps: int = Field(600, ge=1)
+    """Steps, at least a pass, in which the network is told the classes where all rows are labeled;
+    a share of them, down to a quarter, where as large a share of the rows is."""
+    bins: int = Field(100, ge=2, le=1000)
+    """Most bins of a numeric column; tables of many columns have fewer."""
+    feature_dim: int = Field(32, ge=1, le=512)
+    """Number of features."""
 
 
 class DiffusionParams(ClassConditionedParams):

@@ -362,6 +362,7 @@ class _Run:
                 lr=plan.learning_rate * player.rate,
                 betas=plan.betas,
                 weight_decay=plan.weight_decay,
+                fused=True,
             )
             for player in self.players
         ]

@@ -6,53 +6,53 @@ import torch
 from torch import Tensor
 
 N_ROWS = 256
-LEAST_SPREAD = 0.1
-LEAST_DISTANCE = 0.02
-"""Shares of the real rows' figures below which a generator counts as collapsed. They are low on
-purpose: an early or a merely poor generator passes, since going back to older weights and on at a
-lower rate cures a game that tipped over, not one that is still being learned."""
+BANDWIDTH = 0.1
+"""Distance at which two rows begin to count as one, in units of the usual distance of real rows."""
+LEAST_SHARE = 0.1
+"""Share of the real rows' diversity below which a generator counts as collapsed. It is low on
+purpose: a merely poor generator passes, since going back to older weights and on at a lower rate
+cures a game that tipped over, not one that is still being learned."""
+UNJUDGED_SHARE = 0.5
+"""Share of the epochs in which nothing is said: every generator starts with rows all alike."""
 
 
 def collapse(real: Tensor, generated: Tensor) -> str | None:
     """Return in which way generated rows have collapsed, or nothing if they have not.
 
-    Two figures tell, each relative to real rows: the spread, which is the root mean squared
-    distance between two rows, falls to zero with all rows at one point; the median distance to the
-    nearest other row falls to zero with all rows at a few points, however far apart these are.
-    Where real rows themselves repeat each other, the second one says nothing.
-
     Args:
-        real: Encoded rows, shape ``(n_real, n_features)``.
-        generated: As many encoded rows or as good as, shape ``(n, n_features)``; nearest rows are
-            nearer among more rows, so numbers should be about equal.
+        real: Encoded rows, shape ``(n, n_features)``.
+        generated: About as many encoded rows, same width.
     """
     real, generated = real.float(), generated.float()
     if not torch.isfinite(generated).all():
         return "the generated rows are not finite"
-    if len(real) < 3 or len(generated) < 3:
+    usual = float((real - real.mean(0)).square().mean(0).sum().mul(2).sqrt())
+    if usual == 0:
         return None
-    spread, real_spread = _spread(generated), _spread(real)
-    if spread < LEAST_SPREAD * real_spread:
-        return (
-            f"mode collapse: generated rows spread {spread / real_spread:.1%} as far as real ones"
-        )
-    nearest, real_nearest = _nearest(generated), _nearest(real)
-    if nearest < LEAST_DISTANCE * real_nearest:
-        share = nearest / real_nearest
-        return f"mode collapse: generated rows lie {share:.1%} as far from each other as real ones"
+    found, expected = (diversity(x, BANDWIDTH * usual) for x in (generated, real))
+    # One row over and over has a diversity of 1, so that what counts is by how much it is exceeded.
+    if found - 1 < LEAST_SHARE * (expected - 1):
+        return f"mode collapse: {len(generated)} generated rows are as diverse as {found:.1f} apart"
     return None
+
+
+def diversity(x: Tensor, bandwidth: float) -> float:
+    """Return the effective number of different rows, from 1 (all equal) to n (all far apart).
+
+    The Vendi score (Friedman & Dieng 2023, "The Vendi Score", definition 3.1): the exponential of
+    the entropy of the eigenvalues of ``K / n``, for a Gaussian kernel ``K``.
+
+    Args:
+        x: Shape ``(n, n_features)``.
+        bandwidth: Standard deviation of the kernel.
+    """
+    # Through a matrix product, equal rows would lie some thousandths apart.
+    distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+    kernel = (-0.5 * (distances.double() / bandwidth).square()).exp()
+    shares = torch.linalg.eigvalsh(kernel.cpu() / len(x)).clamp_min(1e-12)
+    return float((-(shares * shares.log()).sum()).exp())
 
 
 def thinned(x: Tensor) -> Tensor:
     """Return at most ``N_ROWS`` of the rows ``x``, evenly spaced, for ``collapse`` to look at."""
     return x[:: -(-len(x) // N_ROWS)]
-
-
-def _spread(x: Tensor) -> float:
-    return float(x.var(0, correction=1).sum().mul(2).sqrt())
-
-
-def _nearest(x: Tensor) -> float:
-    # Through a matrix product, equal rows would lie some thousandths apart.
-    distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
-    return float(distances.fill_diagonal_(torch.inf).amin(1).median())

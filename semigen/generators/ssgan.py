@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import cached
 
 from semigen.compute import seeded
 from semigen.config import ComputeParams
 from semigen.encoding import Encoded, Span
 from semigen.generator_params import SSGANParams
-from semigen.generators.collapse import collapse, thinned
+from semigen.generators.collapse import UNJUDGED_SHARE, collapse, thinned
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.row_head import RowHead
 from semigen.progress import Progress
@@ -161,13 +162,19 @@ class Generator(nn.Module):
         for width in params.generator_dims:
             layers += [nn.Linear(n_in, width, bias=False), nn.BatchNorm1d(width), nn.Softplus()]
             n_in = width
-        self.body = nn.Sequential(*layers, _weight_normalized(n_in, spans[-1].stop))
+        self.body = nn.Sequential(*layers)
+        self.out = _weight_normalized(n_in, spans[-1].stop)
         self.head = RowHead(spans)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Let rows be bounded as training rows ``x`` are, and start near their mean."""
+        self.out.bias.copy_(self.head.learn_bounds(x))
 
     def forward(self, one_hot: Tensor) -> Tensor:
         """Return rows ``(n, n_features)`` of classes ``(n, n_classes)``."""
         codes = torch.rand(len(one_hot), self.latent_dim, device=one_hot.device)
-        return self.head(self.body(torch.cat([codes, one_hot], 1)))
+        return self.head(self.out(self.body(torch.cat([codes, one_hot], 1))))
 
 
 class SSGANNetwork(nn.Module):
@@ -182,9 +189,14 @@ class SSGANNetwork(nn.Module):
         self.register_buffer("log_shares", torch.zeros(n_classes))
 
     def random_classes(self, n: int) -> Tensor:
-        """Return classes drawn with the shares that they have among labeled rows, one-hot."""
-        drawn = torch.multinomial(self.log_shares.exp(), n, replacement=True)
-        return F.one_hot(drawn, len(self.log_shares)).float()
+        """Return classes with the shares that they have among labeled rows, one-hot.
+
+        Spread as evenly over the batch as whole rows allow: a class's mean needs rows.
+        """
+        ends = self.log_shares.exp().cumsum(0)
+        places = (torch.arange(n, device=ends.device) + float(torch.rand(()))) / n * ends[-1]
+        drawn = torch.searchsorted(ends, places, right=True).clamp_max(len(ends) - 1)
+        return F.one_hot(drawn, len(ends)).float()
 
 
 class SSGAN(NetworkModel[SSGANParams]):
@@ -268,8 +280,9 @@ class SSGAN(NetworkModel[SSGANParams]):
         self._prepare(x, training.y[is_labeled])
         labeled = torch.from_numpy(training.x[is_labeled])
         targets = torch.from_numpy(np.searchsorted(self._classes, training.y[is_labeled]))
-        n_steps = self.params.n_epochs(len(x)) * -(-len(x) // self.params.batch_size)
-        game = _Game(self.network, self.params, labeled, targets, thinned(x))
+        n_epochs = self.params.n_epochs(len(x))
+        n_steps = n_epochs * -(-len(x) // self.params.batch_size)
+        game = _Game(self.network, self.params, labeled, targets, thinned(x), n_epochs)
         players = [
             Player(self.network.discriminator, game.discriminator_loss),
             Player(self.network.generator, game.generator_loss, self.params.generator_rate),
@@ -305,8 +318,7 @@ class SSGAN(NetworkModel[SSGANParams]):
             self.network.log_shares.copy_(torch.from_numpy(np.log(shares)))
         with seeded(self.seed):
             self.network.discriminator.initialize(x[torch.randperm(len(x))[:N_INITIAL]])
-        generator = self.network.generator
-        generator.body[-1].bias.data.copy_(generator.head.learn_bounds(x))
+        self.network.generator.initialize(x)
 
     def _see(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.network.discriminator(x, noisy=False)
@@ -332,32 +344,40 @@ class _Game:
         labeled: Tensor,
         targets: Tensor,
         real: Tensor,
+        n_epochs: int,
     ) -> None:
         self.network, self.params = network, params
         self.labeled, self.targets, self.real = labeled, targets, real
+        self.warmup_epochs = max(1e-9, params.consistency_warmup * n_epochs)
+        self.n_epochs, self.epoch = n_epochs, 0
 
-    def discriminator_loss(self, batch: Sequence[Tensor], _epoch: int) -> Tensor:
+    def discriminator_loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:
         """Classes of labeled rows, real against generated, and the same class under noise."""
-        (x,), network = batch, self.network
+        (x,), network, self.epoch = batch, self.network, epoch
         labeled, targets = self._labeled_batch(x)
         with torch.no_grad():
             fake = network.generator(network.random_classes(len(x)))
-            _, clean = network.discriminator(x, noisy=False)
-        _, logits = network.discriminator(torch.cat([labeled, x, fake]), noisy=True)
+        with cached():  # the normalized weights serve both passes
+            _, logits = network.discriminator(torch.cat([labeled, x, fake]), noisy=True)
+            with torch.no_grad():
+                _, clean = network.discriminator(x, noisy=False)
         known, real, generated = logits.split([len(labeled), len(x), len(fake)])
         loss = unsupervised_loss(real, generated)
         if len(labeled):
             loss = loss + F.cross_entropy(known, targets)
-            loss = loss + self.params.consistency * divergence(clean, real)
+            weight = self.params.consistency * min(1.0, epoch / self.warmup_epochs)
+            loss = loss + weight * divergence(clean, real)
         return loss
 
     def generator_loss(self, batch: Sequence[Tensor], _epoch: int) -> Tensor:
         """Mean features of all rows and of every class."""
         (x,), network = batch, self.network
         one_hot = network.random_classes(len(x))
-        fake, _ = network.discriminator(network.generator(one_hot), noisy=True)
-        with torch.no_grad():
-            real, logits = network.discriminator(x, noisy=True)
+        generated = network.generator(one_hot)
+        with cached():
+            fake, _ = network.discriminator(generated, noisy=True)
+            with torch.no_grad():
+                real, logits = network.discriminator(x, noisy=True)
         loss = feature_matching(real, fake)
         if len(self.labeled):
             by_class = class_feature_matching(real, logits.softmax(1), fake, one_hot)
@@ -366,6 +386,8 @@ class _Game:
 
     def problem(self) -> str | None:
         """Return in which way the generator has collapsed, if it has."""
+        if self.epoch < UNJUDGED_SHARE * self.n_epochs:
+            return None
         generator = self.network.generator
         one_hot = self.network.random_classes(len(self.real))
         return collapse(self.real.to(one_hot.device), generator.head.harden(generator(one_hot)))

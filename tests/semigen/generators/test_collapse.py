@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from semigen.compute import seeded
-from semigen.generators.collapse import collapse
+from semigen.generators.collapse import collapse, diversity
 
 
 def rows(n: int = 200, seed: int = 0) -> torch.Tensor:
@@ -12,6 +13,12 @@ def rows(n: int = 200, seed: int = 0) -> torch.Tensor:
         centers = torch.tensor([[0.0, 0.0, 1.0], [5.0, 0.0, 1.0], [0.0, 5.0, 1.0]])
         noise = torch.randn(n, 3) * torch.tensor([1.0, 1.0, 0.0])
         return centers[torch.arange(n) % 3] + noise
+
+
+@pytest.mark.parametrize(("n_different", "n_copies"), [(1, 50), (4, 10), (30, 1)])
+def test_diversity_is_the_number_of_rows_that_are_far_apart(n_different, n_copies):
+    x = (100 * torch.eye(n_different)).repeat(n_copies, 1)
+    assert diversity(x, 1.0) == pytest.approx(n_different, rel=1e-6)
 
 
 def test_rows_of_the_same_kind_pass():
@@ -23,13 +30,12 @@ def test_rows_of_one_cluster_alone_are_poor_but_pass():
 
 
 def test_a_single_row_over_and_over_is_caught():
-    one = rows()[:1] + 0.01 * rows(seed=1)
-    assert "spread" in collapse(rows(), one)
-    assert "spread" in collapse(rows(), rows()[:1].expand(200, 3))
+    assert "mode collapse" in collapse(rows(), rows()[:1] + 0.01 * rows(seed=1))
+    assert "mode collapse" in collapse(rows(), rows()[:1].expand(200, 3))
 
 
 def test_few_rows_over_and_over_are_caught_however_far_apart_they_are():
-    assert "each other" in collapse(rows(), rows()[:6].repeat(33, 1))
+    assert "mode collapse" in collapse(rows(), rows()[:3].repeat(67, 1))
 
 
 def test_rows_that_are_not_finite_are_caught():
@@ -41,3 +47,4 @@ def test_rows_that_are_not_finite_are_caught():
 def test_repeated_real_rows_may_be_repeated():
     few = torch.eye(4).repeat(50, 1)
     assert collapse(few, few) is None
+    assert collapse(few[:, :0], few[:, :0]) is None

@@ -93,13 +93,22 @@ def test_discriminator_starts_with_standardized_outputs():
     torch.testing.assert_close(logits.std(0), torch.ones(3), atol=1e-2, rtol=0)
 
 
+def test_classes_are_spread_over_a_batch_by_their_shares():
+    network = SSGANNetwork([Span("x", 0, 2, "numeric")], SMALL, n_classes=3)
+    network.log_shares.copy_(torch.tensor([0.5, 0.3, 0.2]).log())
+    with seeded(0):
+        counts = torch.stack([network.random_classes(101).sum(0) for _ in range(200)])
+    assert float((counts - 101 * torch.tensor([0.5, 0.3, 0.2])).abs().max()) < 1
+    assert counts.std(0).min() > 0
+
+
 def test_every_parameter_gets_a_gradient():
     encoder = encoder_of(mixed_table(60, missing=0.2))
     x = torch.from_numpy(encoder.transform(mixed_table(60, missing=0.2)))
     with seeded(0):
         network = SSGANNetwork(encoder.spans_, SMALL, n_classes=2)
         network.discriminator.initialize(x)
-        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x)
+        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, n_epochs=1)
         for part, loss in (
             (network.discriminator, game.discriminator_loss),
             (network.generator, game.generator_loss),
@@ -107,7 +116,7 @@ def test_every_parameter_gets_a_gradient():
             names, parameters = zip(
                 *((n, p) for n, p in part.named_parameters() if p.requires_grad), strict=True
             )
-            gradients = torch.autograd.grad(loss([x], 0), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(loss([x], 1), parameters, allow_unused=True)
             without = [n for n, g in zip(names, gradients, strict=True) if g is None or not g.any()]
             assert without == []
 
