@@ -45,7 +45,7 @@ SPANS = tuple(Span(f"pixel {i}", i, i + 1, "numeric") for i in range(784))
 
 SSVAE_SETTINGS = SSVAEParams(
     form="m2",
-    epochs=40,
+    epochs=36,
     pretrain_epochs=20,
     batch_size=512,
     learning_rate=2e-3,
