@@ -56,8 +56,10 @@ class VAEParams(NetworkParams):
 class SSVAEParams(NetworkParams):
     """Semi-supervised VAEs: M2 and M1+M2 (Kingma et al. 2014), SDGM (Maaløe et al. 2016)."""
 
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(40, ge=1)
     """Most passes over the rows of M2, or of the form in its place."""
+    batch_size: int = Field(128, ge=2)
+    """Rows of one step. Every fold of a cross-validation trains M2: small batches would take long."""
     pretrain_epochs: int = Field(60, ge=1)
     """Most passes over the rows of M1, which knows no labels."""
     form: Literal["m2", "m1m2", "sdgm", "adgm"] = "m2"
@@ -82,7 +84,8 @@ class SSVAEParams(NetworkParams):
     patience: int = Field(20, ge=1)
     """Epochs without a better held-out bound after which training stops."""
     averaging: float = Field(0.99, ge=0, lt=1)
-    """Decay, per step, of the moving average of M2's weights that is kept; 0 keeps the last."""
+    """Decay, per step, of the moving average of M2's weights that is kept; 0 keeps the last. It is
+    lowered where the average would reach back more than a tenth of the steps."""
     max_classes: int = Field(4, ge=1)
     """Classes that ``y`` is marginalized over where it is unknown: each row's most probable ones.
     Time and memory of a step grow with it."""
