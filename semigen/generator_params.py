@@ -59,7 +59,7 @@ class SSVAEParams(NetworkParams):
     epochs: int = Field(40, ge=1)
     """Most passes over the rows of M2, or of the form in its place."""
     batch_size: int = Field(128, ge=2)
-    """Rows of one step. Every fold of a cross-validation trains M2: small batches would take long."""
+    """Rows of one step. Every fold of a cross-validation trains M2; small batches take long."""
     pretrain_epochs: int = Field(60, ge=1)
     """Most passes over the rows of M1, which knows no labels."""
     form: Literal["m2", "m1m2", "sdgm", "adgm"] = "m2"
