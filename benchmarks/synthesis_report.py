@@ -61,6 +61,8 @@ def _attack(end: str) -> Callable[[Record], float]:
 
 FIGURES = (
     Figure("fit, seconds", _fact("fit_seconds"), "{:.1f}"),
+    # What other work on the machine hardly moves.
+    Figure("fit, CPU seconds", _fact("fit_cpu_seconds"), "{:.1f}"),
     Figure("sampling, rows/s, encoded", _fact("rows_per_second"), "{:,.0f}"),
     Figure("sampling, rows/s, readable", _fact("decoded_rows_per_second"), "{:,.0f}"),
     Figure("training, share of the matmul ceiling", _fact("share_of_ceiling"), "{:.1%}"),
