@@ -16,6 +16,7 @@ from semigen.compute import seeded, uses_bf16
 from semigen.config import ComputeParams
 from semigen.generator_params import AutoregressiveParams
 from semigen.generators.class_conditioning import ClassConditionedModel, ClassNetwork
+from semigen.generators.code_logits import buckets, drawn, ruling_bias
 from semigen.generators.network_model import CHUNK_ROWS
 
 MAX_INPUT_WIDTH = 1024
@@ -24,7 +25,6 @@ MIN_WIDTH = 4
 """Bounds on all columns' embedding widths and hidden units together, and on one column's: a table
 of hundreds of columns trains within minutes."""
 N_RANGES = 4
-PADDED = -1e4
 CLASS_GAIN = 8.0
 """Factor on the classes' shifts, and so on how fast they are learned. Without it ten passes over
 Adult left the classes too alike: a classifier of the rows had 91.8 ROC AUC in place of 92.2."""
@@ -87,13 +87,13 @@ class AutoregressiveNetwork(ClassNetwork):
         scale = hidden_dim**-0.5
         self.second = nn.Parameter(torch.randn(n_columns, hidden_dim, hidden_dim) * scale)
         self.second_bias = nn.Parameter(0.1 * torch.randn(n_columns, hidden_dim))
-        self.buckets = _buckets(n_codes)
+        self.buckets = buckets(n_codes)
         self.logit_weight = nn.ParameterList(
             nn.Parameter(0.02 * torch.randn(len(columns), hidden_dim, width))
             for width, columns in self.buckets.items()
         )
         self.logit_bias = nn.ParameterList(
-            nn.Parameter(_padded_bias([n_codes[c] for c in columns], width))
+            nn.Parameter(ruling_bias(_at(n_codes, columns), width)[:, None])
             for width, columns in self.buckets.items()
         )
         if n_classes:
@@ -261,21 +261,11 @@ class _Sampler:
             shift = self.shifts[column]
             hidden = torch.addmm(b1, x[:, : len(first)], first).add_(shift[0][y]).relu_()
             residual = torch.addmm(b2, hidden, second).add_(shift[1][y]).relu_()
-            code = _drawn(torch.addmm(b3, hidden.add_(residual), logit))
+            code = drawn(torch.addmm(b3, hidden.add_(residual), logit))
             if column < len(self.tables):
                 x[:, len(first) : len(first) + width] = self.tables[column][code]
             columns.append(code)
         return _at(columns, self.back)
-
-
-def _drawn(logits: Tensor) -> Tensor:
-    """Return a code for each row of logits ``(n, n_codes)``, by inverting the distribution."""
-    logits = logits.float()
-    weights = logits.sub_(logits.amax(1, keepdim=True)).exp_()
-    sums = weights.cumsum(1)
-    place = torch.rand(len(sums), 1).mul_(sums[:, -1:])
-    # Rounding may put a place at the very end.
-    return torch.searchsorted(sums, place, right=True)[:, 0].clamp_(max=sums.shape[1] - 1)
 
 
 def _at(values: Sequence[T], places: Sequence[int]) -> list[T]:
@@ -305,17 +295,3 @@ def _triangular(start: int, stop: int, embedding_dim: int, hidden_dim: int) -> T
     owner = torch.arange(stop - 1).repeat_interleave(embedding_dim)
     unit = torch.arange(start, stop).repeat_interleave(hidden_dim)
     return (owner[:, None] < unit[None, :]).float()
-
-
-def _buckets(n_codes: Sequence[int]) -> dict[int, list[int]]:
-    """Return columns by their number of codes, rounded up to a power of two."""
-    buckets: dict[int, list[int]] = {}
-    for column, n in enumerate(n_codes):
-        buckets.setdefault(2 ** math.ceil(math.log2(n)), []).append(column)
-    return buckets
-
-
-def _padded_bias(n_codes: Sequence[int], width: int) -> Tensor:
-    """Return biases ``(n_columns, 1, width)`` that rule out the codes that a column has not."""
-    place, n = torch.arange(width)[None, None, :], torch.tensor(n_codes)[:, None, None]
-    return torch.where(place < n, 0.0, PADDED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
@@ -16,8 +17,9 @@ from semigen.compute import seeded
 from semigen.encoding import Encoded
 from semigen.generator_params import ClassConditionedParams
 from semigen.generators.bins import RowBins
+from semigen.generators.code_logits import drawn
 from semigen.generators.network_model import NetworkModel
-from semigen.generators.pseudo_labels import pseudo_label
+from semigen.generators.soft_labels import soft_labels
 from semigen.progress import Progress
 from semigen.training import History, TrainingPlan, train
 
@@ -65,11 +67,12 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
     ``fit`` trains a network on all rows as if none were labeled. Scores and features come from it,
     so that they know no label. Then a copy is told the classes: it gains parameters for each class
-    and is trained on, all of it, with the labeled rows and those of the others that have a
-    confident pseudo-label (``pseudo_label`` over the features; that a generator may learn its
-    classes from pseudo-labels of a few-label classifier is shown by You et al. 2023, "Diffusion
-    Models and Semi-Supervised Learners Benefit Mutually with Few Labels"). ``with_classes`` makes
-    another such copy from other labels, again from the network that saw none.
+    and is trained on, all of it, with the class of every labeled row, and for every other row a
+    class drawn anew in each step from what the labels say of it (``soft_labels``; generation with
+    labels predicted from few: Lucic et al. 2019, "High-Fidelity Image Generation With Fewer
+    Labels"). Drawing keeps ``sum p(y) p(x | y) = p(x)``; only confident rows would leave out what
+    lies between the classes. ``with_classes`` makes another such copy from other labels, again from
+    the network that saw none.
 
     Asked for 500 rows of a class, ``sample`` draws 500 rows from ``p(x | class)`` in one pass.
     Features are the leading principal components of the free network's hidden units, each of unit
@@ -143,24 +146,25 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
     def _learn_classes(self, rows: Encoded, progress: Progress | None = None) -> None:
         """Tell a copy of the free network the classes of the labeled rows."""
-        is_labeled = rows.y >= 0
-        features = np.empty(0) if is_labeled.all() else self.features(rows.x)
-        labels = pseudo_label(features, rows.y, self.params.confidence)
-        is_known = labels >= 0
-        classes, positions = np.unique(labels[is_known], return_inverse=True)
+        known = soft_labels(rows.x, self.features, rows.y, self.seed)
         with seeded(self.seed):
-            told = self._new_network(len(classes))
+            told = self._new_network(len(known.classes))
         told.load_state_dict(told.state_dict() | self.network.free.state_dict())
+
+        def loss(batch: Sequence[Tensor], _: int) -> Tensor:
+            codes, log_shares = batch
+            return told.losses(codes, drawn(log_shares)).mean()
+
         train(
             told,
-            lambda batch, _: told.losses(*batch).mean(),
-            [self._codes(rows.x[is_known]), torch.from_numpy(positions)],
-            self._class_plan(int(is_known.sum()), int(is_labeled.sum())),
+            loss,
+            [self._codes(rows.x), torch.from_numpy(known.shares).log()],
+            self._class_plan(rows.y),
             compute=self.compute,
             width=self._width,
             progress=progress and Progress(f"{progress.title}, classes", progress.stream),
         )
-        self._classes = classes.astype(np.int64)
+        self._classes = known.classes
         self.network = TwoNetworks(self.network.free, told)
 
     def _learn_features(self, x: np.ndarray) -> None:
@@ -184,13 +188,13 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
             averaging=self.params.averaging,
         )
 
-    def _class_plan(self, n_known: int, n_labeled: int) -> TrainingPlan:
-        """Return a plan of fewer steps where most of the labels are pseudo-labels."""
-        batch_size = self._batch_size(n_known)
-        steps = self.params.class_steps * max(MIN_CLASS_SHARE, n_labeled / n_known)
+    def _class_plan(self, y: np.ndarray) -> TrainingPlan:
+        """Return a plan of fewer steps where most rows are unlabeled."""
+        batch_size = self._batch_size(len(y))
+        steps = self.params.class_steps * max(MIN_CLASS_SHARE, float(np.mean(y >= 0)))
         return self._plan(
-            n_known,
-            epochs=max(1, round(steps / -(-n_known // batch_size))),
+            len(y),
+            epochs=max(1, round(steps / -(-len(y) // batch_size))),
             batch_size=batch_size,
             averaging=self.params.averaging,
         )
