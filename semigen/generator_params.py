@@ -181,23 +181,39 @@ class ClassConditionedParams(NetworkParams):
 
 
 class DiffusionParams(ClassConditionedParams):
-    """Tabular diffusion model."""
+    """Flow matching over codes of all columns (Guzmán-Cordero et al. 2025)."""
+
+    epochs: int = Field(200, ge=1)
+    """Most passes over the rows."""
+    max_steps: int = Field(1500, ge=1)
+    """Most steps without labels; a large table is passed over less often."""
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    """Adam's step size at the start; it falls to zero along a half cosine."""
+    patience: int = Field(40, ge=1)
+    """Epochs without a better held-out loss after which the training without labels stops."""
+    class_steps: int = Field(1500, ge=1)
+    """Steps, at least a pass, in which the network is told the classes where all rows are labeled;
+    a share of them, down to a quarter, where as large a share of the rows is."""
+    hidden_dim: int = Field(512, ge=1, le=8192)
+    """Width of the residual layers."""
+    n_layers: int = Field(3, ge=1, le=32)
+    """Residual layers."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the units that a training step leaves out."""
+    sampling_steps: int = Field(32, ge=1, le=1000)
+    """Steps from noise to a row; time of sampling grows with them."""
 
 
 class AutoregressiveParams(ClassConditionedParams):
     """Autoregressive network over discretised columns, after TabularARGN (Tiwald et al. 2025)."""
 
-    max_steps: int = Field(800, ge=1)
+    max_steps: int = Field(600, ge=1)
     """Most steps without labels; a large table is passed over less often."""
     learning_rate: float = Field(4e-3, gt=0, le=1)
     """Adam's step size at the start; it falls to zero along a half cosine."""
-    bins: int = Field(100, ge=2, le=1000)
-    """Most bins of a numeric column; tables of many columns have fewer."""
     embedding_dim: int = Field(16, ge=1, le=256)
     """Width of a code's embedding; tables of many columns have less."""
     hidden_dim: int = Field(64, ge=1, le=1024)
     """Hidden units of a column; tables of many columns have fewer."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the units, and of the columns seen, that a training step leaves out."""
-    feature_dim: int = Field(32, ge=1, le=512)
-    """Number of features."""
