@@ -9,13 +9,21 @@ from semigen.artifacts import read_json
 from semigen.config import ComputeParams, PretrainParams
 from semigen.encoding import TableEncoder, share_unit
 from semigen.errors import UserError
+from semigen.generators.autoregressive import Autoregressive
 from semigen.generators.base import GenerativeModel
+from semigen.generators.diffusion import Diffusion
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.ssgan import SSGAN
 from semigen.generators.ssvae import SSVAE
 from semigen.generators.vae import VAE
 
-FAMILIES: dict[str, type[NetworkModel[Any]]] = {"vae": VAE, "ssgan": SSGAN, "ssvae": SSVAE}
+FAMILIES: dict[str, type[NetworkModel[Any]]] = {
+    "vae": VAE,
+    "ssgan": SSGAN,
+    "ssvae": SSVAE,
+    "diffusion": Diffusion,
+    "autoregressive": Autoregressive,
+}
 
 
 def make_generator(
