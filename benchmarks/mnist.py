@@ -199,8 +199,7 @@ class Bench:
         for seed in range(first, first + self.arguments.draws):
             if seed not in done:
                 self._keep(self._draw(seed, training, judges))
-        write_json(self.arguments.out / f"{self.name}.json", self.about())
-        write_text(self.arguments.out / f"{self.name}.md", self.report())
+            self._publish()
         print(self.report())
 
     def about(self) -> dict[str, Any]:
@@ -225,6 +224,7 @@ class Bench:
         """Return the figures in Markdown."""
         about, contest = self.about(), self.contest
         (error, spread), (seconds, _) = about["error"], about["seconds"]
+        busy = np.mean([record["cpu_seconds"] for record in self.records])
         plus_minus = "" if spread is None else f" ± {spread:.2f}"
         is_met = error <= contest.error and seconds <= 60 * contest.minutes
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
@@ -236,10 +236,13 @@ class Bench:
             "",
             f"`{about['command']}`",
             "",
-            f"| draw | {self.settings['judged_by']} error, % | seconds |",
-            "| --- | --- | --- |",
-            *(f"| {r['seed']} | {r['error']:.2f} | {r['seconds']:.0f} |" for r in self.records),
-            f"| mean ± standard error | {error:.2f}{plus_minus} | {seconds:.0f} |",
+            f"| draw | {self.settings['judged_by']} error, % | seconds | CPU seconds |",
+            "| --- | --- | --- | --- |",
+            *(
+                f"| {r['seed']} | {r['error']:.2f} | {r['seconds']:.0f} | {r['cpu_seconds']:.0f} |"
+                for r in self.records
+            ),
+            f"| mean ± standard error | {error:.2f}{plus_minus} | {seconds:.0f} | {busy:.0f} |",
             "",
             f"Bar: at most {contest.error} % within {contest.minutes:.0f} minutes: "
             f"{'met' if is_met else 'not met'}. Published: {contest.published}.",
@@ -252,19 +255,25 @@ class Bench:
         rows = Encoded(training.x, hide_labels(training.y, self.arguments.labels, seed))
         compute = ComputeParams(device=self.arguments.device, threads=self.arguments.threads)
         model = FAMILIES[self.arguments.model](SPANS, self.params, compute, seed)
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         history = model.fit(rows, progress=Progress(f"draw {seed}"))
         seconds = time.monotonic() - started
+        cpu_seconds = time.process_time() - cpu_started
         assert isinstance(model, ClassifyingModel)
         wrong = model.predict_proba(judges.x).argmax(axis=1) != judges.y
         error = 100 * float(wrong.mean())
         print(f"draw {seed}: error {error:.2f} %, {seconds:.0f} s", flush=True)
         epochs = [history.best_epoch + 1, len(history.train)]
-        return {"seed": seed, "error": error, "seconds": seconds, "epochs": epochs}
+        times = {"seconds": seconds, "cpu_seconds": cpu_seconds}
+        return {"seed": seed, "error": error, **times, "epochs": epochs}
 
     def _device_name(self) -> str:
         uses_gpu = self.arguments.device in ("auto", "cuda") and torch.cuda.is_available()
         return torch.cuda.get_device_name() if uses_gpu else "no GPU"
+
+    def _publish(self) -> None:
+        write_json(self.arguments.out / f"{self.name}.json", self.about())
+        write_text(self.arguments.out / f"{self.name}.md", self.report())
 
     def _kept(self) -> list[dict[str, Any]]:
         path = self._lines()
