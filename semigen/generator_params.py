@@ -170,10 +170,11 @@ class ClassConditionedParams(NetworkParams):
     patience: int = Field(10, ge=1)
     """Epochs without a better held-out loss after which the training without labels stops."""
     averaging: float = Field(0.99, ge=0, lt=1)
-    """Decay, per step, of the moving average of the weights that is kept; 0 keeps the last."""
+    """Decay, per step, of the moving average of the weights that is kept; 0 keeps the last. Lower
+    where the average would reach back more than a tenth of the steps."""
     class_steps: int = Field(600, ge=1)
     """Steps, at least a pass, in which the network is told the classes where all rows are labeled;
-    a share of them, down to a quarter, where as large a share of the rows is."""
+    fewer where few are, unless the steps have few rows."""
     bins: int = Field(100, ge=2, le=1000)
     """Most bins of a numeric column; tables of many columns have fewer."""
     feature_dim: int = Field(32, ge=1, le=512)
@@ -193,7 +194,7 @@ class DiffusionParams(ClassConditionedParams):
     """Epochs without a better held-out loss after which the training without labels stops."""
     class_steps: int = Field(1500, ge=1)
     """Steps, at least a pass, in which the network is told the classes where all rows are labeled;
-    a share of them, down to a quarter, where as large a share of the rows is."""
+    fewer where few are, unless the steps have few rows."""
     hidden_dim: int = Field(512, ge=1, le=8192)
     """Width of the residual layers."""
     n_layers: int = Field(3, ge=1, le=32)

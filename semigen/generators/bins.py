@@ -68,12 +68,13 @@ class NumericBins:
         width = _widths(low, high)
         bin_of = _grouped(rows, max_bins)
         together = np.argsort(bin_of, kind="stable")
-        parts = [part[together] for part in (low, high, rows / len(values), width)]
-        spread = max(float(values.std()), 1e-3)
         return cls(
-            *(part.astype(np.float32) for part in parts),
+            low=low[together].astype(np.float32),
+            high=high[together].astype(np.float32),
+            share=(rows / len(values))[together].astype(np.float32),
+            width=width[together].astype(np.float32),
             bin_of=bin_of[together].astype(np.int64),
-            scale=np.array([0.1 * spread], np.float32),
+            scale=np.array([0.1 * max(float(values.std()), 1e-3)], np.float32),
         )
 
     @property

@@ -25,9 +25,10 @@ from semigen.training import History, TrainingPlan, train
 
 MIN_STEPS_PER_EPOCH = 10
 MIN_BATCH_SIZE = 16
-MIN_CLASS_SHARE = 0.25
-"""Steps with few labels, as a share of those where all rows are labeled: cross-validation teaches
-the classes anew for every fold."""
+MIN_CLASS_ROWS = 128
+"""With few labels the steps in which classes are told are fewer by what they have more rows than
+this: cross-validation tells the classes anew for every fold."""
+AVERAGES_PER_RUN = 10
 MAX_CODES = 8192
 MIN_BINS = 8
 """Numeric columns have as many bins as the parameters say, but not so many that the codes of all
@@ -178,25 +179,27 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         self._feature_axes = (pca.components_ / deviations[:, None]).T.astype(np.float32)
 
     def _free_plan(self, n_rows: int) -> TrainingPlan:
-        batch_size = self._batch_size(n_rows)
-        scaled = self.params.model_copy(update={"batch_size": batch_size})
-        return self._plan(
-            n_rows,
-            epochs=scaled.n_epochs(n_rows),
-            batch_size=batch_size,
-            patience=self.params.patience,
-            averaging=self.params.averaging,
-        )
+        scaled = self.params.model_copy(update={"batch_size": self._batch_size(n_rows)})
+        return self._plan_of(scaled.n_epochs(n_rows), n_rows, patience=self.params.patience)
 
     def _class_plan(self, y: np.ndarray) -> TrainingPlan:
         """Return a plan of fewer steps where most rows are unlabeled."""
         batch_size = self._batch_size(len(y))
-        steps = self.params.class_steps * max(MIN_CLASS_SHARE, float(np.mean(y >= 0)))
+        least = min(1.0, MIN_CLASS_ROWS / batch_size)
+        steps = self.params.class_steps * max(least, float(np.mean(y >= 0)))
+        return self._plan_of(max(1, round(steps / -(-len(y) // batch_size))), len(y))
+
+    def _plan_of(self, epochs: int, n_rows: int, patience: int | None = None) -> TrainingPlan:
+        batch_size = self._batch_size(n_rows)
+        n_steps = epochs * -(-n_rows // batch_size)
+        # An average must not reach back to where training began.
+        most = max(0.0, 1 - AVERAGES_PER_RUN / n_steps)
         return self._plan(
-            len(y),
-            epochs=max(1, round(steps / -(-len(y) // batch_size))),
+            n_rows,
+            epochs=epochs,
             batch_size=batch_size,
-            averaging=self.params.averaging,
+            patience=patience,
+            averaging=min(self.params.averaging, most),
         )
 
     def _batch_size(self, n_rows: int) -> int:

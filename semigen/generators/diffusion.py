@@ -30,6 +30,7 @@ CLASS_GAIN = 8.0
 """Factor on the classes' shifts, and so on how fast they are learned; as for ``autoregressive``."""
 BOUND_DRAWS = 16
 MIN_LOG_SNR = -6.0
+SAMPLING_ROWS = 1024
 
 
 class FlowNetwork(ClassNetwork):
@@ -97,9 +98,11 @@ class FlowNetwork(ClassNetwork):
     def logits(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the logits of all codes, shape ``(n, n_places)``, of noisy rows ``(n, dim)``."""
         context = self.leave(self.norm(self.hidden(x, t, y))).float()
-        noise = 1 - t
-        own = (t * (x @ self.points.T).float() - 0.5 * t**2 * self.norms) / noise**2
-        return context + own + self.ruling
+        # Near the end of time the likelihood is steep: bf16 would shift it by nats.
+        with torch.autocast(x.device.type, enabled=False):
+            precision = (1 - t) ** -2
+            own = (x.float() * (t * precision)) @ self.points.T
+            return context + own + (self.ruling - 0.5 * t**2 * precision * self.norms)
 
     def hidden(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the last hidden layer, shape ``(n, hidden_dim)``."""
@@ -162,7 +165,10 @@ class FlowNetwork(ClassNetwork):
 
     def expected(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the expected points ``E[e | x_t]`` of noisy rows, shape ``(n, dim)``."""
-        return self.log_probs(self.logits(x, t, y)).exp() @ self.points
+        parts = self._parts(self.logits(x, t, y))
+        points = self.points.split([part.shape[1] * part.shape[2] for part in parts])
+        products = [p.softmax(2).flatten(1) @ e for p, e in zip(parts, points, strict=True)]
+        return torch.stack(products).sum(0)
 
     def sample(self, y: Tensor, n_steps: int) -> list[Tensor]:
         """Return a tensor of codes ``(n,)`` a column, for classes ``y``.
@@ -212,10 +218,14 @@ class Diffusion(ClassConditionedModel[DiffusionParams, FlowNetwork]):
         bf16 = uses_bf16(
             self.compute, torch.device("cpu"), width=self._width, batch_size=CHUNK_ROWS
         )
+
+        def rows(y: Tensor) -> Tensor:
+            # Few rows at a time, so that all their logits stay in the cache.
+            parts = [torch.stack(told.sample(part, steps), 1) for part in y.split(SAMPLING_ROWS)]
+            return self.bins.decode(torch.cat(parts).unbind(1))
+
         with seeded(seed), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return self._map_chunks(
-                lambda chunk: self.bins.decode(told.sample(chunk, steps)), self._positions(y)
-            )
+            return self._map_chunks(rows, self._positions(y))
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """Return a lower bound of every row's log density, in nats, shape ``(n,)``."""

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from semigen.generators.latent_classes import LatentClasses
 
 N_FOLDS = 5
-N_TREES = 200
+N_TREES = 100
 LEAST = 1e-4
 """Floor of a probability, of a method's answer before it is tempered."""
 TEMPERATURES = np.geomspace(0.2, 5.0, 25)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+
+from semigen.compute import seeded
+from semigen.generators.diffusion import FlowNetwork
+
+POINTS = [torch.tensor([[-1.3], [-0.2], [0.3], [1.4]]), torch.tensor([[-1.0], [1.0]]), torch.eye(3)]
+CELLS = torch.tensor(list(itertools.product(range(4), range(2), range(3))))
+
+
+def network(n_classes: int = 0) -> FlowNetwork:
+    """Return an untrained network: it takes all codes for equally likely, whatever the others."""
+    with seeded(0):
+        made = FlowNetwork(POINTS, n_classes, hidden_dim=16, n_layers=2, dropout=0.0)
+    torch.nn.init.zeros_(made.leave.bias)
+    return made.eval()
+
+
+def test_the_untrained_network_is_exact_for_uniform_codes():
+    made = network()
+    with seeded(1):
+        e = made.embedded(CELLS)
+        t = torch.rand(len(CELLS), 1) * 0.9
+        x = t * e + (1 - t) * torch.randn_like(e)
+        expected = made.expected(x, t)
+    likelihood = -(x[:, None, :] - t[:, None] * e[None]).square().sum(2) / (2 * (1 - t) ** 2)
+    torch.testing.assert_close(expected, likelihood.softmax(1) @ e, rtol=1e-4, atol=1e-4)
+
+
+def test_the_bound_is_the_log_probability_where_the_network_is_exact():
+    made, n = network(), 400
+    with torch.no_grad(), seeded(2):
+        bounds = made.bound(CELLS.repeat(n, 1))
+    truth = -math.log(len(CELLS))
+    error = bounds.std() / len(bounds) ** 0.5
+    # Below the least signal-to-noise ratio, what is left out is at most 0.01 nats.
+    assert abs(bounds.mean() - truth) < 4 * error + 0.01
+
+
+def test_the_bound_is_below_where_the_network_is_wrong():
+    made = network()
+    with torch.no_grad():
+        made.leave.weight.normal_(0, 0.5)
+        with seeded(2):
+            mass = made.bound(CELLS.repeat(200, 1)).view(200, -1).mean(0).exp().sum()
+    assert mass < 0.99
+
+
+def test_rows_sampled_from_the_untrained_network_are_uniform():
+    made, n = network(1), 20_000
+    with torch.no_grad(), seeded(3):
+        columns = made.sample(torch.zeros(n, dtype=torch.long), n_steps=100)
+    for column, codes in enumerate(columns):
+        n_codes = len(POINTS[column])
+        found = torch.bincount(codes, minlength=n_codes) / n
+        error = (1 / n_codes * (1 - 1 / n_codes) / n) ** 0.5
+        assert (found - 1 / n_codes).abs().max() < 4 * error + 0.01  # Euler steps
+
+
+def test_every_parameter_gets_a_gradient():
+    made = network(2).train()
+    with torch.no_grad():
+        made.leave.weight.normal_(0, 0.1)
+    made.losses(CELLS, torch.arange(len(CELLS)) % 2).mean().backward()
+    without = [n for n, p in made.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_a_network_without_classes_says_what_one_just_told_them_says():
+    free, told = network(), network(3)
+    told.load_state_dict(told.state_dict() | free.state_dict())
+    y, t = torch.arange(len(CELLS)) % 3, torch.full((len(CELLS), 1), 0.5)
+    x = free.embedded(CELLS)
+    torch.testing.assert_close(told.logits(x, t, y), free.logits(x, t))
+
+
+def test_codes_are_read_from_the_point_nearest_at_the_end():
+    made = network()
+    with seeded(4):
+        columns = made.drawn(made.logits(made.embedded(CELLS), torch.full((len(CELLS), 1), 0.98)))
+    torch.testing.assert_close(torch.stack(columns, 1), CELLS)
