@@ -111,15 +111,15 @@ class GANParams(NetworkParams):
 
     epochs: int = Field(300, ge=1)
     """Most passes over the rows."""
-    max_steps: int = Field(2_000, ge=1)
-    """Most steps; a large table is passed over less often."""
-    batch_size: int = Field(500, ge=2)
+    max_steps: int = Field(700, ge=1)
+    """Most steps of the first training; a large table is passed over less often."""
+    batch_size: int = Field(256, ge=2)
     """Rows of one step."""
     learning_rate: float = Field(1e-3, gt=0, le=1)
     """Adam's step size at the start; it falls to zero along a half cosine."""
     latent_dim: int = Field(64, ge=1, le=1024)
     """Dimensions of the generator's code."""
-    hidden_dims: tuple[Width, ...] = (256, 256)
+    hidden_dims: tuple[Width, ...] = (512, 256)
     """Widths of the critic's hidden layers; the last one gives the features."""
     generator_dims: tuple[Width, ...] = (256, 256)
     """Widths of the generator's hidden layers."""
@@ -127,7 +127,7 @@ class GANParams(NetworkParams):
     """Most bins of a numeric column."""
     gradient_penalty: float = Field(10.0, ge=0)
     """Weight of the penalty on the critic's slope."""
-    class_share: float = Field(1.0, gt=0, le=10)
+    class_share: float = Field(2.0, gt=0, le=10)
     """Length of the second training, which learns the classes, as a share of the first."""
 
 

@@ -12,6 +12,7 @@ from semigen.errors import UserError
 from semigen.generators.autoregressive import Autoregressive
 from semigen.generators.base import GenerativeModel
 from semigen.generators.diffusion import Diffusion
+from semigen.generators.gan import GAN
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.ssgan import SSGAN
 from semigen.generators.ssvae import SSVAE
@@ -19,6 +20,7 @@ from semigen.generators.vae import VAE
 
 FAMILIES: dict[str, type[NetworkModel[Any]]] = {
     "vae": VAE,
+    "gan": GAN,
     "ssgan": SSGAN,
     "ssvae": SSVAE,
     "diffusion": Diffusion,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 N_ROWS = 256
 BANDWIDTH = 0.1
 """Distance at which two rows begin to count as one, in units of the usual distance of real rows."""
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.05
 """Share of the real rows' diversity below which a generator counts as collapsed. It is low on
 purpose: a merely poor generator passes, since going back to older weights and on at a lower rate
 cures a game that tipped over, not one that is still being learned."""
 UNJUDGED_SHARE = 0.5
-"""Share of the epochs in which nothing is said: every generator starts with rows all alike."""
+UNJUDGED_STEPS = 300
+"""Share of the epochs, and number of steps, in which nothing is said: every generator starts with
+rows much alike."""
 
 
 def collapse(real: Tensor, generated: Tensor) -> str | None:
@@ -34,6 +38,12 @@ def collapse(real: Tensor, generated: Tensor) -> str | None:
     if found - 1 < LEAST_SHARE * (expected - 1):
         return f"mode collapse: {len(generated)} generated rows are as diverse as {found:.1f} apart"
     return None
+
+
+def first_judged_epoch(n_epochs: int, n_rows: int, batch_size: int) -> int:
+    """Return the epoch, from 0, after which a generator should no longer look collapsed."""
+    steps_per_epoch = -(-n_rows // batch_size)
+    return max(math.ceil(UNJUDGED_SHARE * n_epochs), -(-UNJUDGED_STEPS // steps_per_epoch))
 
 
 def diversity(x: Tensor, bandwidth: float) -> float:

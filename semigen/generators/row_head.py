@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from semigen.encoding import Span
 
-TEMPERATURE = 0.5
-
 
 class RowHead(nn.Module):
     """Turns outputs without bounds into encoded rows that differ from real ones smoothly.
@@ -22,6 +20,7 @@ class RowHead(nn.Module):
 
     Args:
         spans: Layout of an encoded row.
+        temperature: How far draws are from zeros and ones.
     """
 
     is_bounded: Tensor
@@ -30,9 +29,9 @@ class RowHead(nn.Module):
     table: Tensor
     place: Tensor
 
-    def __init__(self, spans: Sequence[Span]) -> None:
+    def __init__(self, spans: Sequence[Span], temperature: float) -> None:
         super().__init__()
-        n_features = spans[-1].stop
+        self.temperature, n_features = temperature, spans[-1].stop
         categories = [span for span in spans if span.kind == "category"]
         widest = max((span.stop - span.start for span in categories), default=0)
         # Categories as a padded table, so that one softmax serves all; the padding points at an
@@ -73,7 +72,7 @@ class RowHead(nn.Module):
         outputs = outputs.float()
         if self.is_binary.any():
             noise = torch.rand_like(outputs[:, self.is_binary]).clamp(1e-6, 1 - 1e-6).logit()
-            noisy = (outputs[:, self.is_binary] + noise) / TEMPERATURE
+            noisy = (outputs[:, self.is_binary] + noise) / self.temperature
             outputs = outputs.masked_scatter(self.is_binary, noisy)
         x = torch.where(self.is_bounded, outputs.sigmoid(), outputs)
         if not len(self.table):
@@ -100,4 +99,4 @@ class RowHead(nn.Module):
         logits = padded[:, self.table]
         # Two logarithms cost a fifth of what torch's own exponential numbers do.
         exponential = -torch.rand_like(logits).clamp_min_(1e-20).log_()
-        return (logits - exponential.clamp_min_(1e-20).log_()) / TEMPERATURE
+        return (logits - exponential.clamp_min_(1e-20).log_()) / self.temperature

@@ -19,7 +19,7 @@ from semigen.compute import seeded
 from semigen.config import ComputeParams
 from semigen.encoding import Encoded, Span
 from semigen.generator_params import SSGANParams
-from semigen.generators.collapse import UNJUDGED_SHARE, collapse, thinned
+from semigen.generators.collapse import collapse, first_judged_epoch, thinned
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.row_head import RowHead
 from semigen.progress import Progress
@@ -29,6 +29,8 @@ N_INITIAL = 500
 """Rows whose moments set the discriminator's first biases and scales."""
 MIN_LABELED_BATCH = 64
 """Fewer labeled rows than that enter a step more than once, each time with noise of its own."""
+TEMPERATURE = 0.5
+"""Of the generator's relaxed draws."""
 NOISE_POOL = 2**22
 AVERAGED_STEPS = 1000
 """Steps that the moving average of the weights looks back on, fewer in a short training."""
@@ -164,7 +166,7 @@ class Generator(nn.Module):
             n_in = width
         self.body = nn.Sequential(*layers)
         self.out = _weight_normalized(n_in, spans[-1].stop)
-        self.head = RowHead(spans)
+        self.head = RowHead(spans, TEMPERATURE)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -213,8 +215,8 @@ class SSGAN(NetworkModel[SSGANParams]):
 
     The generator takes the class as an input and matches each class's mean features: asked for 500
     rows of a class, it makes 500 rows of that class in one pass, as the discriminator sees it (Bao
-    et al. 2017, "CVAE-GAN"). Matched means make poor rows, with too little variety: for synthetic
-    rows take another family.
+    et al. 2017, "CVAE-GAN"). Matched means are no matched distributions: digits come out well, but
+    rows of mixed tables are poorer than those of the other families.
     """
 
     family = "ssgan"
@@ -282,7 +284,7 @@ class SSGAN(NetworkModel[SSGANParams]):
         targets = torch.from_numpy(np.searchsorted(self._classes, training.y[is_labeled]))
         n_epochs = self.params.n_epochs(len(x))
         n_steps = n_epochs * -(-len(x) // self.params.batch_size)
-        game = _Game(self.network, self.params, labeled, targets, thinned(x), n_epochs)
+        game = _Game(self.network, self.params, labeled, targets, thinned(x), n_epochs, len(x))
         players = [
             Player(self.network.discriminator, game.discriminator_loss),
             Player(self.network.generator, game.generator_loss, self.params.generator_rate),
@@ -345,11 +347,13 @@ class _Game:
         targets: Tensor,
         real: Tensor,
         n_epochs: int,
+        n_rows: int,
     ) -> None:
         self.network, self.params = network, params
         self.labeled, self.targets, self.real = labeled, targets, real
         self.warmup_epochs = max(1e-9, params.consistency_warmup * n_epochs)
-        self.n_epochs, self.epoch = n_epochs, 0
+        self.first_judged = first_judged_epoch(n_epochs, n_rows, params.batch_size)
+        self.epoch = 0
 
     def discriminator_loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:
         """Classes of labeled rows, real against generated, and the same class under noise."""
@@ -386,7 +390,7 @@ class _Game:
 
     def problem(self) -> str | None:
         """Return in which way the generator has collapsed, if it has."""
-        if self.epoch < UNJUDGED_SHARE * self.n_epochs:
+        if self.epoch < self.first_judged:
             return None
         generator = self.network.generator
         one_hot = self.network.random_classes(len(self.real))

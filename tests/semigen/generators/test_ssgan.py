@@ -21,9 +21,11 @@ from semigen.generators.ssgan import (
     unsupervised_loss,
 )
 from semigen.progress import Progress
+from semigen.training import TrainingDiverged
 from tests.semigen.tables import TARGET, encoded, encoder_of, mixed_table
 
 SMALL = SSGANParams(hidden_dims=(64, 32), generator_dims=(32,), latent_dim=8, max_steps=250)
+QUICK = SMALL.model_copy(update={"max_steps": 24})
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,7 @@ def test_every_parameter_gets_a_gradient():
     with seeded(0):
         network = SSGANNetwork(encoder.spans_, SMALL, n_classes=2)
         network.discriminator.initialize(x)
-        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, n_epochs=1)
+        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, 1, 60)
         for part, loss in (
             (network.discriminator, game.discriminator_loss),
             (network.generator, game.generator_loss),
@@ -189,14 +191,14 @@ class KillAfter(Progress):
 
 
 def test_training_that_was_killed_ends_in_the_same_bits(trained, tmp_path):
-    model, rows, history, encoder = trained
-    again = SSGAN(encoder.spans_, SMALL, EVERY, seed=1)
+    _, rows, _, encoder = trained
+    models = [SSGAN(encoder.spans_, QUICK, EVERY, seed=1) for _ in range(3)]
+    n_epochs = len(models[0].fit(rows).train)
     with pytest.raises(Killed):
-        again.fit(rows, checkpoint=tmp_path / "c", progress=KillAfter(len(history.train) // 2))
-    resumed = SSGAN(encoder.spans_, SMALL, EVERY, seed=1)
-    resumed.fit(rows, checkpoint=tmp_path / "c")
-    for name, value in resumed.network.state_dict().items():
-        assert torch.equal(value, model.network.state_dict()[name]), name
+        models[1].fit(rows, checkpoint=tmp_path / "c", progress=KillAfter(n_epochs // 2))
+    models[2].fit(rows, checkpoint=tmp_path / "c")
+    for name, value in models[2].network.state_dict().items():
+        assert torch.equal(value, models[0].network.state_dict()[name]), name
 
 
 def test_saved_model_holds_no_training_row(trained, tmp_path):
@@ -228,11 +230,10 @@ def test_all_rows_may_be_labeled():
 
 def test_classes_learned_anew_know_nothing_of_the_old_labels(trained):
     model, rows, _, _ = trained
-    params = model.params.model_copy(update={"max_steps": 20})
-    short = SSGAN(model.spans, params, seed=1)
+    short = SSGAN(model.spans, QUICK, seed=1)
     short.fit(rows)
     swapped = Encoded(rows.x, np.where(rows.y >= 0, 1 - rows.y, -1))
-    fresh = SSGAN(model.spans, params, seed=1)
+    fresh = SSGAN(model.spans, QUICK, seed=1)
     fresh.fit(swapped)
     relearned = short.with_classes(swapped)
     np.testing.assert_array_equal(relearned.predict_proba(rows.x), fresh.predict_proba(rows.x))
@@ -246,7 +247,7 @@ def test_relaxed_rows_are_near_rows_of_the_table_and_harden_into_them():
         Span("c", 3, 6, "category"),
         Span("d", 6, 8, "category"),
     ]
-    head = RowHead(spans)
+    head = RowHead(spans, temperature=0.5)
     rows = torch.zeros(2, 8)
     rows[:, 0], rows[:, 1] = torch.tensor([0.2, 1.0]), torch.tensor([-3.0, 2.0])
     rows[:, [3, 7]] = 1
@@ -265,8 +266,20 @@ def test_relaxed_rows_are_near_rows_of_the_table_and_harden_into_them():
 
 
 def test_category_draws_follow_their_logits():
-    head = RowHead([Span("c", 0, 3, "category")])
+    head = RowHead([Span("c", 0, 3, "category")], temperature=0.5)
     shares = torch.tensor([0.2, 0.5, 0.3])
     with seeded(0):
         drawn = head.harden(head(shares.log().expand(20_000, 3)))
     torch.testing.assert_close(drawn.mean(0), shares, atol=4 * 0.5 / 20_000**0.5, rtol=0)
+
+
+def test_collapsed_generator_stops_training_with_a_clear_error(monkeypatch):
+    def always_the_same(self, one_hot):
+        return self.head(self.out.bias.expand(len(one_hot), -1))
+
+    monkeypatch.setattr("semigen.generators.ssgan.Generator.forward", always_the_same)
+    _, rows = encoded(mixed_table(200), n_labeled=20)
+    numbers = [Span("weight", 0, 1, "numeric"), Span("visits", 1, 2, "numeric")]
+    params = SMALL.model_copy(update={"max_steps": 700, "epochs": 1000, "hidden_dims": (16,)})
+    with pytest.raises(TrainingDiverged, match="mode collapse"):
+        SSGAN(numbers, params).fit(Encoded(rows.x[:, :2].copy(), rows.y))
