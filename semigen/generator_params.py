@@ -186,13 +186,13 @@ class DiffusionParams(ClassConditionedParams):
 
     epochs: int = Field(200, ge=1)
     """Most passes over the rows."""
-    max_steps: int = Field(1500, ge=1)
+    max_steps: int = Field(800, ge=1)
     """Most steps without labels; a large table is passed over less often."""
     learning_rate: float = Field(2e-3, gt=0, le=1)
     """Adam's step size at the start; it falls to zero along a half cosine."""
     patience: int = Field(40, ge=1)
     """Epochs without a better held-out loss after which the training without labels stops."""
-    class_steps: int = Field(1500, ge=1)
+    class_steps: int = Field(800, ge=1)
     """Steps, at least a pass, in which the network is told the classes where all rows are labeled;
     fewer where few are, unless the steps have few rows."""
     hidden_dim: int = Field(512, ge=1, le=8192)
@@ -201,7 +201,7 @@ class DiffusionParams(ClassConditionedParams):
     """Residual layers."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the units that a training step leaves out."""
-    sampling_steps: int = Field(32, ge=1, le=1000)
+    sampling_steps: int = Field(24, ge=1, le=1000)
     """Steps from noise to a row; time of sampling grows with them."""
 
 
