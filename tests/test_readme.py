@@ -62,7 +62,7 @@ def run(script: str, root: Path, interpreter: tuple[str, ...] = ("bash", "-euc")
 
 
 def test_commands_in_their_order(clone: Path) -> None:
-    first, own_data, predict, with_dvc = blocks("bash")
+    first, own_data, predict, synthesize, with_dvc = blocks("bash")
     output = run(first, clone)
     accuracy = re.search(r"^Accuracy +([\d.]+) %", output, re.M)
     labels_only = re.search(r"^Labels only +([\d.]+) %", output, re.M)
@@ -74,8 +74,11 @@ def test_commands_in_their_order(clone: Path) -> None:
     assert "data.target: label -> diagnosis" in output
     assert re.search(r"^validate +[\d.]+ s", output, re.M)
     assert "rows labeled" in run(predict, clone)
-    (python,) = blocks("python")
-    assert "malignant" in run(python, clone, (str(clone / ".venv/bin/python"), "-c"))
+    interpreter = (str(clone / ".venv/bin/python"), "-c")
+    from_python, on_their_own = blocks("python")
+    assert "malignant" in run(from_python, clone, interpreter)
+    assert "[500 rows x" in run(on_their_own, clone, interpreter)
+    assert "1000 synthetic rows" in run(synthesize, clone)
     output = run(with_dvc, clone)
     assert "Running stage 'train'" in output
     assert "Running stage 'pretrain'" not in output
