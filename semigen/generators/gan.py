@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,10 +17,11 @@ from semigen.compute import seeded
 from semigen.encoding import Encoded, Span
 from semigen.generator_params import GANParams
 from semigen.generators.bins import RowBins
+from semigen.generators.code_logits import drawn
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
 from semigen.generators.network_model import NetworkModel
-from semigen.generators.pseudo_labels import pseudo_label
 from semigen.generators.row_head import RowHead
+from semigen.generators.soft_labels import soft_labels
 from semigen.progress import Progress
 from semigen.training import History, Player, train
 
@@ -28,6 +30,11 @@ AVERAGED_STEPS = 500
 TEMPERATURE = 0.2
 """Of the Gumbel-softmax draws, as in CTGAN. With 0.5, or with one-hot rows and straight-through
 gradients, a classifier learned less from synthetic rows of Adult by 1.8 points of macro-F1."""
+N_LEADING = 16
+"""Principal components of the critic's features that help to find the classes."""
+MIN_CLASS_STEPS = 0.25
+"""Steps of the second training with few labels, as a share of those where all rows are labeled:
+cross-validation teaches the classes anew for every fold."""
 PRIOR_ROWS = 10
 """Rows with the shares of all classes that every class's own shares start from."""
 
@@ -147,11 +154,6 @@ class GANNetwork(nn.Module):
         hot = torch.zeros(len(codes), len(self.owner), device=codes.device)
         return hot.scatter_(1, codes + self.starts, 1.0)
 
-    def classes_of(self, y: Tensor) -> Tensor:
-        """Return one-hot classes ``(n, n_classes)``, zeros where unknown (-1)."""
-        hot = F.one_hot(y + 1, self.n_classes + 1).float()
-        return hot[:, 1:]
-
     def generate(self, columns: Tensor, known: Tensor, classes: Tensor) -> Tensor:
         """Return relaxed rows ``(n, n_all)``.
 
@@ -235,15 +237,20 @@ class GAN(NetworkModel[GANParams]):
     WGAN-GP (Gulrajani et al. 2017); the kept weights are a moving average (Yazıcı et al. 2019).
 
     One cell of every row is given, drawn as in training by sampling; so the column that is given
-    keeps the shares of the training rows. The class is one more input, which may be unknown. A
-    first training knows no labels. In a second, brief one the classes are those of labeled rows and
-    of unlabeled rows whose class is all but sure in the critic's features (``pseudo_label``). Asked
-    for 500 rows of a class, the generator makes 500 rows of that class in one pass.
+    keeps the shares of the training rows. The class is one more input. A first training knows no
+    labels. In a second, briefer one the class of an unlabeled row is drawn anew in each step from
+    what the labels say of it (``soft_labels``; GANs on labels predicted from few: Lucic et al.
+    2019, "High-Fidelity Image Generation With Fewer Labels"). Asked for 500 rows of a class, the
+    generator makes 500 rows of that class in one pass.
     """
 
     family = "gan"
     params_type = GANParams
     network: GANNetwork
+    bins: RowBins
+    base: GANNetwork
+    shares: np.ndarray
+    _classes: np.ndarray = np.zeros(0, np.int64)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -288,8 +295,8 @@ class GAN(NetworkModel[GANParams]):
             self.base = self.network = GANNetwork(self.bins, self.params, 0)
         self._classes, self.shares = np.zeros(0, np.int64), np.zeros((0, len(self.base.owner)))
         codes = torch.from_numpy(self.bins.encode(training.x))
-        y = torch.full((len(codes),), -1)
-        history = self._train(self.base, codes, y, 1.0, checkpoint, progress)
+        no_class = torch.zeros(len(codes), 0)
+        history = self._train(self.base, codes, no_class, 1.0, checkpoint, progress)
         if (training.y >= 0).any():
             second = checkpoint and checkpoint.with_name(f"{checkpoint.name}-classes")
             self._learn_classes(training, second, progress)
@@ -298,30 +305,38 @@ class GAN(NetworkModel[GANParams]):
     def _learn_classes(
         self, rows: Encoded, checkpoint: Path | None, progress: Progress | None
     ) -> None:
-        self._classes = np.unique(rows.y[rows.y >= 0])
-        y = pseudo_label(self.features(rows.x), rows.y)
-        position = np.where(y < 0, -1, np.searchsorted(self._classes, y))
-        codes, classes = torch.from_numpy(self.bins.encode(rows.x)), torch.from_numpy(position)
+        known = soft_labels(rows.x, self._leading_features, rows.y, self.seed)
+        self._classes, shares = known.classes, torch.from_numpy(known.shares)
+        codes = torch.from_numpy(self.bins.encode(rows.x))
         with seeded(self.seed):
             self.network = GANNetwork(self.bins, self.params, len(self._classes))
         self.network.with_classes(self.base)
-        self.shares = _class_shares(self.network, codes, classes)
-        self._train(self.network, codes, classes, self.params.class_share, checkpoint, progress)
+        self.shares = _code_shares(self.network.one_hot(codes), shares)
+        length = self.params.class_share * max(MIN_CLASS_STEPS, float(np.mean(rows.y >= 0)))
+        self._train(self.network, codes, shares.log(), length, checkpoint, progress)
+
+    def _leading_features(self, x: np.ndarray) -> np.ndarray:
+        features = self.features(x)
+        n_components = min(N_LEADING, *features.shape)
+        return PCA(n_components, whiten=True, random_state=self.seed).fit_transform(features)
 
     def _train(
         self,
         network: GANNetwork,
         codes: Tensor,
-        y: Tensor,
-        share: float,
+        log_shares: Tensor,
+        length: float,
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        """Train a network for a share of the steps."""
-        epochs = max(1, round(share * self.params.n_epochs(len(codes))))
+        """Train a network, for ``length`` times the steps of the parameters.
+
+        ``log_shares`` are the logs of rows' class probabilities, ``(n, n_classes)``.
+        """
+        epochs = max(1, round(length * self.params.n_epochs(len(codes))))
         n_steps = epochs * -(-len(codes) // self.params.batch_size)
         conditions = Conditions(codes, self.bins.n_codes)
-        game = _Game(network, self.params, conditions, y, epochs)
+        game = _Game(network, self.params, conditions, log_shares, epochs)
         players = [
             Player(network.critic, game.critic_loss),
             Player(network.generator, game.generator_loss),
@@ -335,7 +350,7 @@ class GAN(NetworkModel[GANParams]):
         return train(
             network,
             players,
-            [codes, y],
+            [codes, log_shares],
             plan,
             check=game.problem,
             compute=self.compute,
@@ -359,7 +374,7 @@ class GAN(NetworkModel[GANParams]):
         known = F.one_hot(
             races.sub_(torch.empty_like(races).exponential_().log_()).argmax(1), races.shape[1]
         )
-        classes = network.classes_of(position)
+        classes = F.one_hot(position, network.n_classes).float()
         rows = network.generate(columns, known.float(), classes)
         return self.bins.decode([block.argmax(1) for block in rows.split(network.n_codes, dim=1)])
 
@@ -392,11 +407,12 @@ class _Game:
         network: GANNetwork,
         params: GANParams,
         conditions: Conditions,
-        y: Tensor,
+        log_shares: Tensor,
         n_epochs: int,
     ) -> None:
-        self.network, self.params, self.conditions, self.y = network, params, conditions, y
-        self.first_judged = first_judged_epoch(n_epochs, len(y), params.batch_size)
+        self.network, self.params = network, params
+        self.conditions, self.log_shares = conditions, log_shares
+        self.first_judged = first_judged_epoch(n_epochs, len(log_shares), params.batch_size)
         self.epoch = 0
 
     def critic_loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:
@@ -427,26 +443,35 @@ class _Game:
         codes = thinned(self.conditions.codes)
         real = self.network.one_hot(codes)
         nothing = codes.new_full((len(codes),), -1)
-        classes = self.network.classes_of(thinned(self.y).to(codes.device))
+        classes = drawn_classes(thinned(self.log_shares).to(codes.device))
         fake = self.network.generate(nothing, real, classes)
         return collapse(real, self.network.head.harden(fake))
 
     def _real(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return known columns, real rows that have them, and their classes."""
         device = batch[0].device
-        if self.y.device != device:
+        if self.log_shares.device != device:
             self.conditions.to(device)
-            self.y = self.y.to(device)
+            self.log_shares = self.log_shares.to(device)
         columns, rows = self.conditions.draw(len(batch[0]))
         real = self.network.one_hot(self.conditions.codes[rows])
-        return columns, real, self.network.classes_of(self.y[rows])
+        return columns, real, drawn_classes(self.log_shares[rows])
 
 
-def _class_shares(network: GANNetwork, codes: Tensor, y: Tensor) -> np.ndarray:
-    """Return each class's shares of each column's codes, ``(n_classes, n_all)``."""
-    rows = network.one_hot(codes).double()
-    overall = rows.mean(0)
-    sums = network.classes_of(y).double().T @ rows
-    counts = torch.bincount(y[y >= 0], minlength=network.n_classes)[:, None]
-    shares = (sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS)
-    return shares.float().numpy()
+def drawn_classes(log_shares: Tensor) -> Tensor:
+    """Return one class a row, one-hot, of logs of probabilities, both ``(n, n_classes)``."""
+    if log_shares.shape[1] == 0:
+        return log_shares
+    return F.one_hot(drawn(log_shares), log_shares.shape[1]).float()
+
+
+def _code_shares(rows: Tensor, shares: Tensor) -> np.ndarray:
+    """Return each class's shares of each column's codes, ``(n_classes, n_all)``.
+
+    Args:
+        rows: Joined one-hot codes, shape ``(n, n_all)``.
+        shares: The rows' class probabilities, shape ``(n, n_classes)``.
+    """
+    rows, shares = rows.double(), shares.double()
+    prior = PRIOR_ROWS * rows.mean(0)
+    return ((shares.T @ rows + prior) / (shares.sum(0)[:, None] + PRIOR_ROWS)).float().numpy()

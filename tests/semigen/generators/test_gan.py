@@ -14,8 +14,9 @@ from semigen.generators.gan import (
     GAN,
     Conditions,
     GANNetwork,
-    _class_shares,
+    _code_shares,
     _Game,
+    drawn_classes,
     gradient_penalty,
 )
 from semigen.progress import Progress
@@ -29,7 +30,7 @@ SMALL = GANParams(
     batch_size=64,
     max_steps=300,
     learning_rate=5e-3,
-    class_share=1.0,
+    class_share=4.0,
 )
 QUICK = SMALL.model_copy(update={"max_steps": 30})
 EVERY = ComputeParams(checkpoint_seconds=1e-9)
@@ -45,9 +46,11 @@ def trained():
 
 def game_of(rows: Encoded, spans, n_classes: int = 2):
     bins = RowBins.fit(rows.x, spans, SMALL.max_bins)
-    codes, y = torch.from_numpy(bins.encode(rows.x)), torch.from_numpy(rows.y)
+    codes = torch.from_numpy(bins.encode(rows.x))
+    classes = torch.eye(n_classes)[torch.from_numpy(rows.y)] if n_classes else codes[:, :0].float()
     network = GANNetwork(bins, SMALL, n_classes)
-    return _Game(network, SMALL, Conditions(codes, bins.n_codes), y, 1), codes, y
+    game = _Game(network, SMALL, Conditions(codes, bins.n_codes), classes.log(), 1)
+    return game, codes, classes
 
 
 def test_gradient_penalty_of_a_linear_critic_is_known():
@@ -74,11 +77,11 @@ def test_conditions_hold_in_the_rows_drawn_and_show_rare_codes_more_often():
 
 def test_known_column_is_kept_in_every_generated_row():
     encoder, rows = encoded(mixed_table(100, missing=0.1), n_labeled=100)
-    game, codes, y = game_of(rows, encoder.spans_)
+    game, codes, classes = game_of(rows, encoder.spans_)
     network = game.network
     columns = torch.arange(100) % codes.shape[1]
     with seeded(0), torch.no_grad():
-        made = network.generate(columns, network.one_hot(codes), network.classes_of(y))
+        made = network.generate(columns, network.one_hot(codes), classes)
     blocks = made.split(network.n_codes, dim=1)
     for i in range(100):
         column = int(columns[i])
@@ -89,12 +92,11 @@ def test_known_column_is_kept_in_every_generated_row():
 
 def test_network_with_classes_starts_out_as_the_one_without():
     encoder, rows = encoded(mixed_table(100), n_labeled=100)
-    game, codes, y = game_of(rows, encoder.spans_, n_classes=0)
+    game, codes, _ = game_of(rows, encoder.spans_, n_classes=0)
     wide = GANNetwork(RowBins.fit(rows.x, encoder.spans_, SMALL.max_bins), SMALL, 2)
     wide.with_classes(game.network)
     one_hot, columns = game.network.one_hot(codes), torch.full((100,), -1)
-    classes = wide.classes_of(y)
-    assert classes.shape == (100, 2)
+    classes = torch.eye(2)[torch.from_numpy(rows.y)]
     for narrow_output, output in zip(
         game.network.judge(columns, one_hot, classes[:, :0]),
         wide.judge(columns, one_hot, classes),
@@ -109,15 +111,17 @@ def test_network_with_classes_starts_out_as_the_one_without():
 
 
 def test_every_parameter_gets_a_gradient():
-    encoder, rows = encoded(mixed_table(100, missing=0.2), n_labeled=50)
+    encoder, rows = encoded(mixed_table(100, missing=0.2), n_labeled=100)
     with seeded(0):
-        game, codes, y = game_of(rows, encoder.spans_)
+        game, codes, classes = game_of(rows, encoder.spans_)
         for part, loss in (
             (game.network.critic, game.critic_loss),
             (game.network.generator, game.generator_loss),
         ):
             names, parameters = zip(*part.named_parameters(), strict=True)
-            gradients = torch.autograd.grad(loss([codes, y], 0), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(
+                loss([codes, classes], 0), parameters, allow_unused=True
+            )
             without = [n for n, g in zip(names, gradients, strict=True) if g is None or not g.any()]
             # The critic's last bias moves all scores alike, of real and generated rows.
             assert without == (["out.bias"] if part is game.network.critic else [])
@@ -125,12 +129,20 @@ def test_every_parameter_gets_a_gradient():
 
 def test_shares_of_a_class_are_those_of_its_rows_drawn_towards_all_rows():
     encoder, rows = encoded(mixed_table(300), n_labeled=300)
-    game, codes, y = game_of(rows, encoder.spans_)
-    shares = _class_shares(game.network, codes, y)
+    game, codes, classes = game_of(rows, encoder.spans_)
+    shares = _code_shares(game.network.one_hot(codes), classes)
     one_hot = game.network.one_hot(codes).numpy()
-    n_ill = int((y == 0).sum())
-    own, overall = one_hot[y.numpy() == 0].mean(axis=0), one_hot.mean(axis=0)
+    n_ill = int((rows.y == 0).sum())
+    own, overall = one_hot[rows.y == 0].mean(axis=0), one_hot.mean(axis=0)
     np.testing.assert_allclose(shares[0], (n_ill * own + 10 * overall) / (n_ill + 10), rtol=1e-4)
+
+
+def test_classes_are_drawn_by_their_probabilities():
+    shares = torch.tensor([0.7, 0.0, 0.3])
+    with seeded(0):
+        classes = drawn_classes(shares.log().expand(10_000, 3))
+    torch.testing.assert_close(classes.mean(0), shares, atol=4 * 0.5 / 100, rtol=0)
+    assert drawn_classes(torch.zeros(5, 0)).shape == (5, 0)
 
 
 def test_rows_of_a_class_resemble_the_class(trained):
