@@ -34,6 +34,6 @@ def drawn(logits: Tensor) -> Tensor:
     """
     logits = logits.float()
     sums = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1)
-    place = torch.rand(*sums.shape[:-1], 1).mul_(sums[..., -1:])
+    place = torch.rand(*sums.shape[:-1], 1, device=sums.device).mul_(sums[..., -1:])
     # Rounding may put a place at the very end.
     return torch.searchsorted(sums, place, right=True)[..., 0].clamp_(max=sums.shape[-1] - 1)
