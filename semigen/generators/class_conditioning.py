@@ -6,14 +6,14 @@ import abc
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from semigen.compute import seeded
+from semigen.compute import seeded, threads_for
 from semigen.encoding import Encoded
 from semigen.generator_params import ClassConditionedParams
 from semigen.generators.bins import RowBins
@@ -21,7 +21,7 @@ from semigen.generators.code_logits import drawn
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.soft_labels import soft_labels
 from semigen.progress import Progress
-from semigen.training import History, TrainingPlan, train
+from semigen.training import History, LossFunction, TrainingPlan, train
 
 MIN_STEPS_PER_EPOCH = 10
 MIN_BATCH_SIZE = 16
@@ -99,6 +99,11 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         """Width of the network's widest layer."""
 
     @property
+    def _block_width(self) -> int:
+        """Width of what is multiplied at once, which decides whether more threads pay."""
+        return self._width
+
+    @property
     def classes_(self) -> np.ndarray:
         if self._classes is None:
             raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
@@ -129,14 +134,12 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         with seeded(self.seed):
             free = self._new_network(0)
         self.network = TwoNetworks(free)
-        history = train(
+        history = self._train(
             free,
             lambda batch, _: free.losses(batch[0], None).mean(),
             [self._codes(training.x)],
             self._free_plan(len(training.x)),
             held_out=[self._codes(held_out.x)],
-            compute=self.compute,
-            width=self._width,
             checkpoint=checkpoint,
             progress=progress,
         )
@@ -156,17 +159,28 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
             codes, log_shares = batch
             return told.losses(codes, drawn(log_shares)).mean()
 
-        train(
+        self._train(
             told,
             loss,
             [self._codes(rows.x), torch.from_numpy(known.shares).log()],
             self._class_plan(rows.y),
-            compute=self.compute,
-            width=self._width,
             progress=progress and Progress(f"{progress.title}, classes", progress.stream),
         )
         self._classes = known.classes
         self.network = TwoNetworks(self.network.free, told)
+
+    def _train(
+        self,
+        network: N,
+        loss: LossFunction,
+        data: Sequence[Tensor],
+        plan: TrainingPlan,
+        **options: Any,
+    ) -> History:
+        with threads_for(width=self._block_width, batch_size=plan.batch_size):
+            return train(
+                network, loss, data, plan, compute=self.compute, width=self._width, **options
+            )
 
     def _learn_features(self, x: np.ndarray) -> None:
         """Learn the principal components of the hidden units."""
