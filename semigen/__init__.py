@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semigen.classifiers.classifier import Classifier
+    from semigen.classifiers.semi_supervised import SemiSupervisedClassifier
     from semigen.synthesizer import Synthesizer
 
-__all__ = ["Synthesizer", "load"]
+__all__ = ["SemiSupervisedClassifier", "Synthesizer", "load"]
 __version__ = "0.1.0"
 
 
@@ -26,6 +27,10 @@ def load(folder: str | Path) -> Classifier:
 
 def __getattr__(name: str) -> Any:
     # Imported when asked for: torch and scikit-learn take seconds.
+    if name == "SemiSupervisedClassifier":
+        from semigen.classifiers.semi_supervised import SemiSupervisedClassifier
+
+        return SemiSupervisedClassifier
     if name == "Synthesizer":
         from semigen.synthesizer import Synthesizer
 

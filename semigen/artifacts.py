@@ -79,6 +79,11 @@ class Layout:
     def labels_only(self) -> Path:
         return self._at("models", "labels_only")
 
+    @property
+    def ablation(self) -> Path:
+        """Classifiers by what they may use beside labels; see ``selection.ABLATION``."""
+        return self._at("models", "ablation")
+
     def checkpoint(self, stage: str) -> Path:
         """Directory of a stage's training checkpoints; not tracked, gone when the stage is done."""
         return self._at(".semigen", "checkpoints", stage)
@@ -104,7 +109,7 @@ class Layout:
         return self._at("reports", "metrics.json")
 
     def plot(self, name: str) -> Path:
-        """Table behind a plot: ``pretrain``, ``train``, ``confusion`` or ``calibration``."""
+        """Table behind a plot, such as ``confusion``."""
         return self._at("reports", "plots", f"{name}.csv")
 
     @property

@@ -140,9 +140,9 @@ class AugmentParams(Section):
 
 
 class TrainParams(Section):
-    """Classifiers and how one of them is selected."""
+    """Classifiers and how much each of them counts."""
 
-    folds: int = Field(5, ge=2, le=20)
+    folds: int = Field(4, ge=2, le=20)
     """Cross-validation folds on the labeled rows, fewer where the smallest class has fewer."""
     repeats: int = Field(2, ge=1, le=50)
     """How often the folds are drawn anew."""
@@ -157,7 +157,11 @@ class TrainParams(Section):
     n_neighbors: int = Field(7, ge=1, le=200)
     """Neighbors of the graph on which labels spread."""
     max_rows_graph: int = Field(8000, ge=10)
-    """Most unlabeled rows in that graph."""
+    """Most unlabeled rows in that graph, and in other learners that hold all rows at once: time
+    and memory grow faster than their number."""
+    time_budget_s: float = Field(600.0, gt=0)
+    """Seconds of comparing learners after which no further one is tried. Equal runs are only equal
+    if it does not run out."""
 
 
 class EvaluateParams(Section):

@@ -14,7 +14,9 @@ from semigen.errors import UserError
 
 TRUSTED_TYPES = (
     "numpy.dtype",
+    "semigen.classifiers.graph.GraphClassifier",
     "semigen.classifiers.latent_mixture.LatentMixtureClassifier",
+    "semigen.classifiers.naive_bayes.SemiSupervisedNaiveBayes",
     "semigen.classifiers.posterior.PosteriorClassifier",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from safetensors import safe_open
 
 import semigen
+from semigen.ablation import ABLATION, LEARNS_FROM
 from semigen.artifacts import Layout, atomic_path, write_json
 from semigen.config import Params
 from semigen.errors import UserError
@@ -33,25 +35,36 @@ def run(params: Params, layout: Layout) -> None:
     test = pd.read_parquet(layout.prepared("test"))
     y = _test_labels(test, schema)
     probabilities = _class_probabilities(classifier, test, schema)
-    evaluation = evaluate(
+    compare = partial(
+        evaluate,
         y,
-        probabilities,
-        _class_probabilities(labels_only, test, schema),
+        baseline_probabilities=_class_probabilities(labels_only, test, schema),
         n_bootstrap=params.evaluate.n_bootstrap,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )
+    evaluation = compare(probabilities)
+    ablation = {
+        name: compare(_class_probabilities(semigen.load(folder), test, schema))
+        for name in ABLATION
+        if (folder := layout.ablation / name).exists()
+    }
     metrics = {
         "n_labeled": _count_rows(layout.encoded("labeled")),
         "n_unlabeled": _count_rows(layout.encoded("unlabeled")),
         "n_test": len(y),
         **evaluation.to_json_dict(),
         "selected": classifier.learner_name,
+        "ablation": {
+            name: {part: found.to_json_dict()[part] for part in ("test", "gain")}
+            for name, found in ablation.items()
+        },
     }
     classes = np.array(schema.classes)
     confusion = {"actual": classes[y], "predicted": classes[probabilities.argmax(1)]}
     _write_table(pd.DataFrame(confusion), layout.plot("confusion"))
     _write_table(calibration_table(y, probabilities), layout.plot("calibration"))
+    _write_table(ablation_table(metrics), layout.plot("ablation"))
     write_json(layout.metrics, metrics)
     print(format_metrics(metrics))
 
@@ -68,7 +81,29 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
         )
         cells = f"{_interval(test):>24}{_interval(labels_only):>24}{_interval(gain, '+'):>27}"
         lines.append(f"{metric:18}{cells}")
+    if metrics["ablation"]:
+        lines.append("accuracy by what is learned from, and its gain over labels only:")
+    for name, found in metrics["ablation"].items():
+        test, gain = (found[part]["accuracy"] for part in ("test", "gain"))
+        lines.append(f"{LEARNS_FROM[name]:42}{_interval(test):>24}{_interval(gain, '+'):>27}")
     return "\n".join(lines)
+
+
+def ablation_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Return accuracy by what a committee may learn from, with the paired gain over labels only."""
+    rows = [{"learns_from": "labels", **_limits(metrics["labels_only"]["accuracy"], "")}]
+    for name, found in metrics["ablation"].items():
+        accuracy = _limits(found["test"]["accuracy"], "")
+        gain = _limits(found["gain"]["accuracy"], "gain_")
+        rows.append({"learns_from": LEARNS_FROM[name], **accuracy, **gain})
+    return pd.DataFrame(rows)
+
+
+def _limits(figure: Mapping[str, float], prefix: str) -> dict[str, float]:
+    names = {"value": "accuracy" if not prefix else "gain", "low": "low", "high": "high"}
+    return {
+        (prefix if part != "value" else "") + name: figure[part] for part, name in names.items()
+    }
 
 
 def _interval(figure: Mapping[str, float], sign: str = "") -> str:

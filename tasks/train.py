@@ -1,4 +1,4 @@
-"""``train``: compare learners on the labeled rows, and fit the selected and the fallback one."""
+"""``train``: compare learners on the labeled rows, and fit the committees that come of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, write_json
-from semigen.classifiers.classifier import Classifier, Member
-from semigen.classifiers.learners import Learner, make_learners
+from semigen.classifiers.classifier import Classifier
+from semigen.classifiers.evidence import cross_validate, fit_quietly
 from semigen.classifiers.rows import TrainingRows
-from semigen.classifiers.selection import Committee, Selection, fit_quietly, select
+from semigen.classifiers.selection import Selection, select
+from semigen.classifiers.training import fit_members, learners_for, members
 from semigen.compute import limit_threads
 from semigen.config import Params
 from semigen.encoding import Encoded, TableEncoder
 from semigen.generators import load_generator
+from semigen.generators.base import GenerativeModel
 from semigen.sources import write_csv
 
 CURVE = "mlp_synthetic"
@@ -24,7 +26,7 @@ CURVE = "mlp_synthetic"
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Write the selected classifier, the labels-only one, and the evidence for the choice."""
+    """Write the selected classifier, those that it is compared with, and the evidence."""
     limit_threads(params.compute)
     encoder = TableEncoder.load(layout.encoder)
     generator = load_generator(layout.generator)
@@ -36,34 +38,45 @@ def run(params: Params, layout: Layout) -> None:
             layout.synthetic_encoded,
         )
     )
-    rows = TrainingRows.of(labeled, unlabeled, generator, params.augment, params.seed, synthetic)
-    learners = make_learners(params.train, generator)
-    selection = select(learners, rows, params.train, lambda name: print(f"train: trying {name}"))
+    rows = TrainingRows.of(
+        labeled,
+        unlabeled,
+        generator,
+        params.augment,
+        params.seed,
+        synthetic,
+        params.train.max_rows_graph,
+    )
+    learners = learners_for(rows, params.train)
+    evidence = cross_validate(
+        learners, rows, params.train, lambda name: print(f"train: trying {name}", flush=True)
+    )
+    selection = select(evidence, params.seed)
     network = next(learner for learner in learners if learner.name == CURVE)
-    fitted = fit_learners(selection, network, rows)
-    baseline = members(selection.labels_only, fitted)
-    Classifier(encoder, baseline).save(layout.labels_only)
+    fitted = fit_members(selection, rows, with_ablation=True) | {CURVE: fit_quietly(network, rows)}
     Classifier(encoder, members(selection.selected, fitted), generator).save(layout.classifier)
+    Classifier(encoder, members(selection.labels_only, fitted)).save(layout.labels_only)
+    save_ablation(selection, encoder, generator, fitted, layout)
     write_json(layout.selection, selection.to_json_dict())
     with atomic_path(layout.plot("train")) as temporary:
         write_csv(learning_curve(fitted[CURVE].loss_curve_), temporary)
     print(f"train: {selection.selected.name} selected; {selection.reason}")
 
 
-def fit_learners(selection: Selection, network: Learner, rows: TrainingRows) -> dict[str, Any]:
-    """Fit on all labeled rows, once each, what was selected, the fallback, and a network."""
-    committees = (selection.selected, selection.labels_only)
-    chosen = [member.learner for committee in committees for member in committee.members]
-    learners = {learner.name: learner for learner in (*chosen, network)}
-    return {name: fit_quietly(learner, rows) for name, learner in learners.items()}
-
-
-def members(committee: Committee, fitted: Mapping[str, Any]) -> tuple[Member, ...]:
-    """Return a committee's fitted models with what calibrates them."""
-    return tuple(
-        Member(c.learner.name, fitted[c.learner.name], c.learner.space, c.temperature)
-        for c in committee.members
-    )
+def save_ablation(
+    selection: Selection,
+    encoder: TableEncoder,
+    generator: GenerativeModel,
+    fitted: Mapping[str, Any],
+    layout: Layout,
+) -> None:
+    """Write the classifiers between labels only and all; a generator only where it is needed."""
+    with atomic_path(layout.ablation) as folder:
+        folder.mkdir()
+        for name, committee in selection.ablation.items():
+            parts = members(committee, fitted)
+            needs_it = any(member.space != "encoded" for member in parts)
+            Classifier(encoder, parts, generator if needs_it else None).save(folder / name)
 
 
 def learning_curve(losses: Sequence[float]) -> pd.DataFrame:

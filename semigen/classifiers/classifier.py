@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from semigen.artifacts import atomic_path, read_json, write_json
+from semigen.classifiers.calibration import align, calibrate
 from semigen.classifiers.rows import Space, in_space
-from semigen.classifiers.selection import align, calibrate
 from semigen.encoding import TableEncoder
 from semigen.errors import UserError
 from semigen.estimator_files import load_estimator, save_estimator
@@ -19,7 +19,7 @@ from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
 from semigen.schema import TableSchema
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files that ``save`` writes."""
 
 
@@ -32,12 +32,14 @@ class Member:
         estimator: Fitted scikit-learn classifier of rows in ``space``.
         space: Coordinates of its rows.
         temperature: Calibrates its probabilities.
+        weight: How much it counts in the classifier's average.
     """
 
     name: str
     estimator: Any
     space: Space
     temperature: float
+    weight: float = 1.0
 
     def predict_proba(
         self, x: np.ndarray, z: np.ndarray, generator: GenerativeModel | None, n_classes: int
@@ -50,7 +52,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier of readable tables: the average of its members' probabilities.
+    """A classifier of readable tables: the weighted average of its members' probabilities.
 
     Attributes:
         encoder: Encodes the table's rows.
@@ -69,8 +71,9 @@ class Classifier:
 
     @property
     def learner_name(self) -> str:
-        """Names of its learners, joined by a plus sign."""
-        return " + ".join(member.name for member in self.members)
+        """Its learner's name, or how many it has."""
+        n_members = len(self.members)
+        return self.members[0].name if n_members == 1 else f"committee of {n_members} learners"
 
     @property
     def classes_(self) -> np.ndarray:
@@ -90,7 +93,7 @@ class Classifier:
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
         n_classes = len(self.schema.classes)
         predicted = [m.predict_proba(x, z, self.generator, n_classes) for m in self.members]
-        return np.mean(predicted, axis=0)
+        return np.average(predicted, axis=0, weights=[m.weight for m in self.members])
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return labels of rows, shape ``(n_rows,)``."""
@@ -120,7 +123,12 @@ class Classifier:
             facts = {
                 "format": FORMAT,
                 "members": [
-                    {"name": m.name, "space": m.space, "temperature": m.temperature}
+                    {
+                        "name": m.name,
+                        "space": m.space,
+                        "temperature": m.temperature,
+                        "weight": m.weight,
+                    }
                     for m in self.members
                 ],
             }

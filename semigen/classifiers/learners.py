@@ -1,29 +1,37 @@
-"""The learners among which ``train`` selects: what each uses, and how it is fitted."""
+"""The learners that ``train`` weighs: what each uses, and how it is fitted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.semi_supervised import LabelSpreading
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from semigen.classifiers.graph import GraphClassifier
 from semigen.classifiers.latent_mixture import LatentMixtureClassifier
+from semigen.classifiers.naive_bayes import SemiSupervisedNaiveBayes
 from semigen.classifiers.posterior import PosteriorClassifier
 from semigen.classifiers.rows import Space, TrainingRows
 from semigen.config import TrainParams
 from semigen.generators.base import ClassifyingModel, GenerativeModel
 
 N_TREES = 100
-N_TREES_OF_STUDENT = 50
-"""Fewer than for labeled rows alone: a student sees thousands of rows, whose trees agree sooner."""
+MIN_ROWS_PER_CLASS_BOOSTING = 5
+"""Below, boosted trees are the weakest learner of all and among the slowest."""
 
 Use = Literal["unlabeled", "synthetic"]
-Fit = Callable[[TrainingRows, Space], Any]
 Make = Callable[[int, int], Any]
 """``make(seed, n_rows)`` returns an unfitted classifier for that many rows."""
 
@@ -36,112 +44,195 @@ class Learner:
         name: Its name in reports.
         uses: What it learns from beside the labeled rows; nothing for a labels-only learner.
         space: Coordinates of the rows that it is fitted on and asked about.
-        fit_rows: Returns a fitted scikit-learn classifier.
+        make: Returns an unfitted scikit-learn classifier.
     """
 
     name: str
     uses: tuple[Use, ...]
     space: Space
-    fit_rows: Fit
+    make: Make
 
     def fit(self, rows: TrainingRows) -> Any:
         """Return a fitted classifier with ``classes_`` and ``predict_proba``."""
-        return self.fit_rows(rows, self.space)
+        x, y = self._training_rows(rows)
+        return self.make(rows.seed, len(y)).fit(x, y)
+
+    def answer(self, rows: TrainingRows, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return class probabilities of the rows held out of a fold's problem, and the classes.
+
+        Args:
+            rows: A fold's problem.
+            held_out: Which labeled rows of the whole problem are asked about.
+        """
+        assert rows.fold is not None
+        model = self.fit(rows)
+        x = rows.held_out(self.space, rows.fold[0], held_out)
+        return model.predict_proba(x), model.classes_
+
+    def _training_rows(self, rows: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
+        return rows.labeled(self.space), rows.y
+
+
+class SyntheticLearner(Learner):
+    """Learns from labeled and synthetic rows, which live in encoded space."""
+
+    def _training_rows(self, rows: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
+        x = np.concatenate([rows.labeled(self.space), rows.synthetic.x])
+        return x, np.concatenate([rows.y, rows.synthetic.y])
+
+
+class SemiSupervisedLearner(Learner):
+    """Learns from labeled and unlabeled rows at once."""
+
+    def _training_rows(self, rows: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
+        return rows.everything(self.space)
+
+
+class GraphLearner(SemiSupervisedLearner):
+    """Spreads labels; in a fold, the graph itself answers for its rows."""
+
+    def fit(self, rows: TrainingRows) -> GraphClassifier:
+        model = self.make(rows.seed, 0)
+        x, y = rows.everything(self.space)
+        return model.fit(x, y, graph=rows.graph(self.space, model.n_neighbors))
+
+    def answer(self, rows: TrainingRows, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the graph says: teaching a forest in every fold would take most of the time.
+
+        The rows held out are the first of ``everything``, with their labels hidden.
+        """
+        model = self.make(rows.seed, 0)
+        x, y = rows.everything(self.space)
+        graph = rows.graph(self.space, model.n_neighbors)
+        return model.spread(x, y, graph)[held_out], model.classes_
+
+
+class PosteriorLearner(Learner):
+    """A generator that classifies."""
+
+    def fit(self, rows: TrainingRows) -> PosteriorClassifier:
+        return PosteriorClassifier().fit(None, rows.generator.classes_)
 
 
 def make_learners(
-    params: TrainParams, generator: GenerativeModel | None = None
+    params: TrainParams,
+    generator: GenerativeModel | None = None,
+    *,
+    n_rows_per_class: float = np.inf,
 ) -> tuple[Learner, ...]:
-    """Return all learners that the generator allows, labels-only ones first."""
+    """Return all learners that the generator and the rows allow, labels-only ones first.
 
-    def mlp(seed: int, n_rows: int) -> MLPClassifier:
-        return MLPClassifier(
-            params.hidden_dims,
-            batch_size=min(params.batch_size, n_rows),
-            learning_rate_init=params.learning_rate,
-            max_iter=params.epochs,
-            n_iter_no_change=params.epochs,
-            random_state=seed,
-        )
-
-    def spread(rows: TrainingRows, space: Space) -> Any:
-        return _fit_spread(rows, space, params)
-
-    classifying = isinstance(generator, ClassifyingModel)
-    own = Learner("generator", ("unlabeled",), "posterior", _keep_posterior)
-    return (
-        Learner("logistic_regression", (), "encoded", _labeled(_logistic)),
-        Learner("extra_trees", (), "encoded", _labeled(_extra_trees)),
-        Learner("mlp", (), "encoded", _labeled(mlp)),
-        Learner("logistic_regression_latent", ("unlabeled",), "both", _labeled(_logistic)),
-        Learner("latent_mixture", ("unlabeled",), "latent", _fit_mixture),
-        Learner("label_spreading", ("unlabeled",), "encoded", spread),
-        Learner("mlp_synthetic", ("unlabeled", "synthetic"), "encoded", _with_synthetic(mlp)),
-        Learner(
-            "extra_trees_synthetic",
-            ("unlabeled", "synthetic"),
-            "encoded",
-            _with_synthetic(_extra_trees),
+    Args:
+        params: Settings of the learners.
+        generator: One that classifies is a learner, too.
+        n_rows_per_class: Labeled rows by the number of classes.
+    """
+    mlp = partial(_mlp, params)
+    graph = partial(_graph, params)
+    learners = [
+        Learner("logistic_regression", (), "encoded", _logistic),
+        Learner("logistic_regression_l1", (), "encoded", _sparse_logistic),
+        Learner("naive_bayes", (), "encoded", _naive_bayes),
+        Learner("extra_trees", (), "encoded", _extra_trees),
+        Learner("extra_trees_wide", (), "encoded", _wide_extra_trees),
+        Learner("random_forest", (), "encoded", _random_forest),
+        Learner("kernel_machine", (), "encoded", _kernel_machine),
+        Learner("mlp", (), "encoded", mlp),
+        Learner("logistic_regression_latent", ("unlabeled",), "both", _logistic),
+        Learner("extra_trees_latent", ("unlabeled",), "both", _wide_extra_trees),
+        SemiSupervisedLearner("latent_mixture", ("unlabeled",), "latent", _mixture),
+        SemiSupervisedLearner("naive_bayes_em", ("unlabeled",), "encoded", _naive_bayes_em),
+        SemiSupervisedLearner(
+            "naive_bayes_em_tempered", ("unlabeled",), "encoded", _naive_bayes_em_tempered
         ),
-        *([own] if classifying else []),
-    )
+        GraphLearner("label_spreading", ("unlabeled",), "encoded", partial(graph, 0)),
+        GraphLearner("label_spreading_latent", ("unlabeled",), "latent", partial(graph, 0)),
+        GraphLearner("label_diffusion", ("unlabeled",), "encoded", partial(graph, 20)),
+        GraphLearner("label_diffusion_latent", ("unlabeled",), "latent", partial(graph, 20)),
+        SyntheticLearner("mlp_synthetic", ("unlabeled", "synthetic"), "encoded", mlp),
+        SyntheticLearner(
+            "extra_trees_synthetic", ("unlabeled", "synthetic"), "encoded", _extra_trees
+        ),
+    ]
+    if n_rows_per_class >= MIN_ROWS_PER_CLASS_BOOSTING:
+        learners.insert(8, Learner("boosted_trees", (), "encoded", _boosted_trees))
+    if isinstance(generator, ClassifyingModel):
+        learners.append(PosteriorLearner("generator", ("unlabeled",), "posterior", _no_model))
+    return tuple(learners)
 
 
 def _logistic(seed: int, _n_rows: int) -> LogisticRegression:
     return LogisticRegression(max_iter=3000, random_state=seed)
 
 
+def _sparse_logistic(seed: int, _n_rows: int) -> Any:
+    return make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=0.3, l1_ratio=1.0, solver="saga", tol=1e-2, random_state=seed),
+    )
+
+
+def _naive_bayes(_seed: int, _n_rows: int) -> SemiSupervisedNaiveBayes:
+    return SemiSupervisedNaiveBayes(unlabeled_weight=0.0, tempering=0.25)
+
+
+def _naive_bayes_em(_seed: int, _n_rows: int) -> SemiSupervisedNaiveBayes:
+    return SemiSupervisedNaiveBayes()
+
+
+def _naive_bayes_em_tempered(_seed: int, _n_rows: int) -> SemiSupervisedNaiveBayes:
+    return SemiSupervisedNaiveBayes(unlabeled_weight=0.02, tempering=0.25)
+
+
 def _extra_trees(seed: int, _n_rows: int) -> ExtraTreesClassifier:
     return ExtraTreesClassifier(N_TREES, random_state=seed)
 
 
-def _labeled(make: Make) -> Fit:
-    def fit(rows: TrainingRows, space: Space) -> Any:
-        return make(rows.seed, len(rows.y)).fit(rows.labeled(space), rows.y)
-
-    return fit
+def _wide_extra_trees(seed: int, _n_rows: int) -> ExtraTreesClassifier:
+    """Trees that look at half of the columns: better where few columns matter."""
+    return ExtraTreesClassifier(N_TREES, max_features=0.5, random_state=seed)
 
 
-def _with_synthetic(make: Make) -> Fit:
-    """Fit on labeled and synthetic rows, which live in encoded space."""
-
-    def fit(rows: TrainingRows, space: Space) -> Any:
-        x = np.concatenate([rows.labeled(space), rows.synthetic.x])
-        y = np.concatenate([rows.y, rows.synthetic.y])
-        return make(rows.seed, len(y)).fit(x, y)
-
-    return fit
+def _random_forest(seed: int, _n_rows: int) -> RandomForestClassifier:
+    return RandomForestClassifier(N_TREES, random_state=seed)
 
 
-def _keep_posterior(rows: TrainingRows, _space: Space) -> PosteriorClassifier:
-    return PosteriorClassifier().fit(None, rows.generator.classes_)
+def _boosted_trees(seed: int, _n_rows: int) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(max_iter=60, min_samples_leaf=5, random_state=seed)
 
 
-def _fit_mixture(rows: TrainingRows, space: Space) -> Any:
-    hidden = rows.unlabeled(space)
-    y = np.concatenate([rows.y, np.full(len(hidden), -1)])
-    return LatentMixtureClassifier().fit(np.concatenate([rows.labeled(space), hidden]), y)
+def _kernel_machine(seed: int, _n_rows: int) -> Any:
+    """Logistic regression on random Fourier features (Rahimi & Recht 2007).
 
-
-def _fit_spread(rows: TrainingRows, space: Space, params: TrainParams) -> Any:
-    """Spread labels over a graph of all rows, then teach a forest what was spread.
-
-    The graph itself (Zhou et al. 2004) answers for its own rows only, and would carry them into the
-    model; the forest scores new rows and keeps none. A row weighs as much as the graph is sure.
+    A support vector machine would store training rows.
     """
-    hidden = _at_most(rows.unlabeled(space), params.max_rows_graph, rows.seed)
-    x = np.concatenate([rows.labeled(space), hidden])
-    y = np.concatenate([rows.y, np.full(len(hidden), -1)])
-    n_neighbors = min(params.n_neighbors, len(x) - 1)
-    graph = LabelSpreading(kernel="knn", n_neighbors=n_neighbors, max_iter=100).fit(x, y)
-    # A row that no label reached has no distribution; it gets no weight.
-    confidence = np.nan_to_num(graph.label_distributions_.max(axis=1))
-    forest = ExtraTreesClassifier(N_TREES_OF_STUDENT, random_state=rows.seed)
-    reached = confidence > 0
-    return forest.fit(x[reached], graph.transduction_[reached], sample_weight=confidence[reached])
+    return make_pipeline(
+        StandardScaler(),
+        RBFSampler(gamma="scale", n_components=500, random_state=seed),
+        LogisticRegression(C=10.0, max_iter=1000, random_state=seed),
+    )
 
 
-def _at_most(x: np.ndarray, n_rows: int, seed: int) -> np.ndarray:
-    if len(x) <= n_rows:
-        return x
-    return x[np.sort(np.random.default_rng(seed).choice(len(x), n_rows, replace=False))]
+def _mlp(params: TrainParams, seed: int, n_rows: int) -> MLPClassifier:
+    return MLPClassifier(
+        params.hidden_dims,
+        batch_size=min(params.batch_size, n_rows),
+        learning_rate_init=params.learning_rate,
+        max_iter=params.epochs,
+        n_iter_no_change=params.epochs,
+        random_state=seed,
+    )
+
+
+def _mixture(_seed: int, _n_rows: int) -> LatentMixtureClassifier:
+    return LatentMixtureClassifier()
+
+
+def _graph(params: TrainParams, n_diffusions: int, seed: int, _n_rows: int) -> GraphClassifier:
+    return GraphClassifier(
+        n_neighbors=params.n_neighbors, n_diffusions=n_diffusions, random_state=seed
+    )
+
+
+def _no_model(_seed: int, _n_rows: int) -> PosteriorClassifier:
+    return PosteriorClassifier()

