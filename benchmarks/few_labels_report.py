@@ -12,14 +12,18 @@ import pandas as pd
 from scipy.stats import binomtest, false_discovery_control, rankdata
 
 Record = dict[str, Any]
+INTRODUCTION = (
+    "# Classifiers from few labels\n\nAccuracies in %, means over draws; *gain* is semigen minus "
+    "the peer that is best on that data set in hindsight, in points. Balanced accuracy and log "
+    "loss are semigen's, with default parameters."
+)
 
 
 def write_report(path: Path) -> str:
     """Write and return the Markdown of the records in a file of JSON lines."""
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    table = pd.DataFrame(records)
-    sections = [_settings(table)]
-    for budget, part in table.groupby("budget"):
+    sections = [INTRODUCTION]
+    for budget in sorted({r["budget"] for r in records}):
         chosen = [r for r in records if r["budget"] == budget]
         sections.append(f"## {budget} labels\n\n{accuracy_table(chosen)}")
     sections.append(f"## Safety\n\n{safety(records)}")
@@ -32,8 +36,8 @@ def accuracy_table(records: Sequence[Record]) -> str:
     """Return a line for each data set: means over draws, and semigen minus the best peer."""
     rows = [_row(name, [r for r in records if r["name"] == name]) for name in _names(records)]
     frame = pd.DataFrame(rows)
-    means = frame.mean(numeric_only=True).to_dict() | {"data": "mean"}
-    worst = {"data": "worst", "gain": frame["gain"].min()}
+    means: Record = {"data": "mean", **frame.drop(columns="draws").mean(numeric_only=True)}
+    worst: Record = {"data": "worst", "gain": float(frame["gain"].min())}
     header = list(rows[0])
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
     for row in [*rows, means, worst]:
@@ -99,13 +103,13 @@ def safety(records: Sequence[Record]) -> str:
         (false_discovery_control([_p_better(r["differences"]) for r in records]) < 0.05).sum()
     )
     n_fallbacks = sum(r["is_fallback"] for r in records)
+    most = {key: max(r[key] for r in records) for key in ("peak_gib", "seconds", "cpu_seconds")}
     return (
-        f"{len(records)} cells (data, labels, draw): semigen is significantly below its labels-only "
-        f"committee in {n_worse} (McNemar's exact test, one-sided, Holm's correction, 5 %), and "
-        f"significantly above in {n_gains} (false discovery rate of 5 %). It fell back to labels "
-        f"alone in {n_fallbacks}. Most memory: {max(r['peak_gib'] for r in records):.1f} GiB; most "
-        f"time: {max(r['seconds'] for r in records):.0f} s, "
-        f"{max(r['cpu_seconds'] for r in records):.0f} CPU s."
+        f"{len(records)} cells (data, labels, draw): semigen is significantly below its "
+        f"labels-only committee in {n_worse} (McNemar's exact test, one-sided, Holm's "
+        f"correction, 5 %), and significantly above in {n_gains} (false discovery rate of 5 %). It "
+        f"fell back to labels alone in {n_fallbacks}. Most memory: {most['peak_gib']:.1f} GiB; "
+        f"most time: {most['seconds']:.0f} s, {most['cpu_seconds']:.0f} CPU s."
     )
 
 
@@ -139,11 +143,3 @@ def _cell(value: Any, key: str) -> str:
         return str(value)
     digits = {"gain": "+.2f", "log loss": ".3f", "log loss, labels only": ".3f"}
     return "" if np.isnan(value) else format(value, digits.get(key, ".1f"))
-
-
-def _settings(table: pd.DataFrame) -> str:
-    return (
-        "# Classifiers from few labels\n\nAccuracies in %, means over draws; *gain* is semigen "
-        "minus the peer that is best on that data set in hindsight, in points. Balanced accuracy "
-        "and log loss are semigen's, with default parameters."
-    )

@@ -18,6 +18,7 @@ TRUSTED_TYPES = (
     "semigen.classifiers.latent_mixture.LatentMixtureClassifier",
     "semigen.classifiers.naive_bayes.SemiSupervisedNaiveBayes",
     "semigen.classifiers.posterior.PosteriorClassifier",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
 )

@@ -52,7 +52,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: Labels.
             graph: Weights of the rows' graph if they are known, shape ``(n, n)``.
         """
-        X, y = validate_data(self, X, y)
+        X, y = validate_data(self, X, y, ensure_min_samples=2)
         shares = self.spread(X, y, graph)
         sureness = shares.max(axis=1)
         reached = sureness > 0  # a row that no label reached has no distribution
@@ -87,7 +87,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return labels, shape ``(n,)``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -34,6 +34,7 @@ class SemiSupervisedNaiveBayes(ClassifierMixin, BaseEstimator):  # type: ignore[
         classes_: Shape ``(n_classes,)``.
         edges_: Inner bin edges of every column.
         log_priors_: Shape ``(n_classes,)``.
+        n_iter_: Steps made.
         log_likelihoods_: Log probability of each bin of each column, shape
             ``(n_bins_in_all, n_classes)``.
     """
@@ -65,6 +66,7 @@ class SemiSupervisedNaiveBayes(ClassifierMixin, BaseEstimator):  # type: ignore[
         self.log_priors_ = np.log(shares[is_labeled].mean(axis=0))
         self._maximize(one_hot, shares, marginals)
         learns = self.unlabeled_weight > 0 and not is_labeled.all()
+        self.n_iter_ = self.max_iter if learns else 1
         for _ in range(self.max_iter if learns else 0):
             posterior = self._posterior(one_hot[~is_labeled])
             shares[~is_labeled] = self.unlabeled_weight * posterior
@@ -78,7 +80,8 @@ class SemiSupervisedNaiveBayes(ClassifierMixin, BaseEstimator):  # type: ignore[
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return labels, shape ``(n,)``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def _marginals(self, one_hot: sparse.csr_array) -> np.ndarray:
         """Return every bin's share among all rows, none of them zero (Laplace's rule)."""

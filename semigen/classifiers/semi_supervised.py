@@ -25,7 +25,7 @@ from semigen.schema import TableSchema
 
 TARGET = "label"
 SHARE_OF_PRETRAINING = 0.4
-STEPS_PER_SECOND = 80
+STEPS_PER_SECOND = 120
 """Steps of the default VAE that a slow core surely makes; the number of steps is bounded by it and
 not by a clock, so that equal runs stay equal."""
 
@@ -82,8 +82,9 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         Args:
             X: Table of ``n`` rows; numbers, categories and booleans, missing cells allowed. Arrays
                 are taken for tables of numbers.
-            y: Labels, shape ``(n,)``; -1 or missing where unlabeled. Two of each class are better
-                than one, which no learner can be tried on.
+            y: Labels, shape ``(n,)``; the number -1 or missing where unlabeled (a class of that
+                name must be text). Two of each class are better than one, which no learner can be
+                tried on.
 
         Raises:
             UserError: If no column can be used, lengths differ, or no class has two labels.
@@ -185,9 +186,9 @@ def as_table(X: pd.DataFrame | np.ndarray) -> pd.DataFrame:
 
 
 def as_labels(y: Any) -> pd.Series:
-    """Return labels, missing where unlabeled."""
+    """Return labels, missing where unlabeled; the text "-1" is a label."""
     labels = pd.Series(np.asarray(y, dtype=object), name=TARGET)
-    return labels.where(labels.notna() & ~labels.isin([-1, "-1"]), None)
+    return labels.where(labels.notna() & ~labels.isin([-1]), None)
 
 
 def _check(table: pd.DataFrame, labels: pd.Series) -> None:

@@ -5,11 +5,19 @@ import pytest
 
 import semigen
 from semigen.classifiers.classifier import Classifier, Member
+from semigen.classifiers.evidence import fit_quietly
 from semigen.classifiers.learners import make_learners
-from semigen.classifiers.selection import fit_quietly
 from semigen.config import TrainParams
 from semigen.errors import UserError
 from tests.semigen.tables import mixed_table
+
+WEIGHTS = {
+    "latent_mixture": 0.4,
+    "label_diffusion": 0.2,
+    "logistic_regression_latent": 0.2,
+    "naive_bayes_em": 0.1,
+    "kernel_machine": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -17,19 +25,20 @@ def classifier(problem):
     encoder, generator, rows = problem
     learners = {learner.name: learner for learner in make_learners(TrainParams(epochs=5))}
     members = tuple(
-        Member(name, fit_quietly(learners[name], rows), learners[name].space, 1.3)
-        for name in ("latent_mixture", "extra_trees", "logistic_regression_latent")
+        Member(name, fit_quietly(learners[name], rows), learners[name].space, 1.3, weight)
+        for name, weight in WEIGHTS.items()
     )
     return Classifier(encoder, members, generator)
 
 
-def test_probabilities_are_the_mean_of_the_members(classifier):
+def test_probabilities_are_the_weighted_mean_of_the_members(classifier):
     table = mixed_table(50, seed=1)
     alone = [
         Classifier(classifier.encoder, (member,), classifier.generator).predict_proba(table)
         for member in classifier.members
     ]
-    np.testing.assert_allclose(classifier.predict_proba(table), np.mean(alone, axis=0))
+    expected = sum(w * p for w, p in zip(WEIGHTS.values(), alone, strict=True))
+    np.testing.assert_allclose(classifier.predict_proba(table), expected)
     np.testing.assert_allclose(classifier.predict_proba(table).sum(axis=1), 1.0)
 
 
@@ -37,7 +46,7 @@ def test_predicts_labels_of_new_rows(classifier):
     table = mixed_table(200, seed=1)
     accuracy = (classifier.predict(table) == table["outcome"]).mean()
     assert accuracy > 0.9  # a coin has standard error 0.035
-    assert classifier.learner_name == "latent_mixture + extra_trees + logistic_regression_latent"
+    assert classifier.learner_name == "committee of 5 learners"
 
 
 def test_reloaded_classifier_answers_alike(classifier, tmp_path):
@@ -83,6 +92,6 @@ def test_folder_without_a_classifier_is_an_error(tmp_path):
 def test_folder_of_another_version_is_an_error(classifier, tmp_path):
     classifier.save(tmp_path / "model")
     facts = tmp_path / "model" / "classifier.json"
-    facts.write_text(facts.read_text().replace('"format": 1', '"format": 0'))
+    facts.write_text(facts.read_text().replace('"format": 2', '"format": 0'))
     with pytest.raises(UserError, match="another version"):
         semigen.load(tmp_path / "model")

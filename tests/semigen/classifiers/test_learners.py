@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
+from semigen.classifiers.evidence import fit_quietly, quiet
 from semigen.classifiers.learners import N_TREES, make_learners
 from semigen.classifiers.rows import in_space
-from semigen.classifiers.selection import fit_quietly
 from semigen.config import AugmentParams, TrainParams
 
 LEARNERS = make_learners(TrainParams(learning_rate=0.01))
@@ -45,7 +45,7 @@ def test_labels_only_learners_are_blind_to_unlabeled_rows(learner, problem):
     x = rows.unlabeled(learner.space)
     before = fit_quietly(learner, rows).predict_proba(x)
     after = fit_quietly(learner, changed).predict_proba(x)
-    reads_generative_features = learner.name == "logistic_regression_latent"
+    reads_generative_features = learner.space == "both"  # of labeled rows alone
     is_blind = not learner.uses or reads_generative_features
     assert np.array_equal(before, after) == is_blind
 
@@ -70,6 +70,48 @@ def test_synthetic_rows_of_a_subset_know_its_labels_only(problem):
     np.testing.assert_array_equal(one.x, two.x)
     np.testing.assert_array_equal(one.y, two.y)
     assert not np.array_equal(rows.synthetic.x, one.x)
+
+
+def test_held_out_labels_are_hidden_from_all_that_a_fold_knows(problem):
+    """Flip the labels of the rows that a fold holds out: no answer about them must change."""
+    _, _, rows = problem
+    kept, held_out = np.arange(16), np.arange(16, 24)
+    flipped = replace(rows, y=np.where(np.arange(24) < 16, rows.y, 1 - rows.y))
+    for learner in LEARNERS:
+        one, two = (
+            answer_quietly(learner, whole.subset(kept), held_out) for whole in (rows, flipped)
+        )
+        np.testing.assert_array_equal(one, two, err_msg=learner.name)
+
+
+def answer_quietly(learner, part, held_out):
+    with quiet():
+        return learner.answer(part, held_out)[0]
+
+
+def test_folds_share_one_graph(problem):
+    _, _, rows = problem
+    one, two = (rows.subset(np.arange(n, 24)).graph("encoded", 5) for n in (0, 4))
+    assert one is two is rows.graph("encoded", 5)
+    x, y = rows.subset(np.arange(4, 24)).everything("encoded")
+    assert one.shape == (len(x), len(x))
+    np.testing.assert_array_equal(y[:4], -1)
+    np.testing.assert_array_equal(y[4:24], rows.y[4:])
+    assert (y[24:] == -1).all()
+
+
+def test_rows_of_everything_are_bounded(problem):
+    _, _, rows = problem
+    few = replace(rows, max_rows=50)
+    x, y = few.everything("both")
+    assert x.shape == (74, rows.x.shape[1] + rows.z.shape[1]) and len(y) == 74
+
+
+def test_boosting_waits_for_enough_rows():
+    few, enough = (make_learners(TrainParams(), n_rows_per_class=n) for n in (4, 5))
+    assert {learner.name for learner in enough} - {learner.name for learner in few} == {
+        "boosted_trees"
+    }
 
 
 def test_spaces_are_columns_features_or_both():

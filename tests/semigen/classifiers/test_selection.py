@@ -6,21 +6,16 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
+from semigen.classifiers.calibration import SMOOTHING, align, calibrate, fit_temperature
+from semigen.classifiers.evidence import Candidate, Evidence, cross_validate
 from semigen.classifiers.learners import Learner, make_learners
-from semigen.classifiers.selection import (
-    SMOOTHING,
-    Candidate,
-    Committee,
-    _choose,
-    align,
-    calibrate,
-    fit_temperature,
-    select,
-)
+from semigen.classifiers.selection import Committee, select
 from semigen.config import TrainParams
+from semigen.errors import UserError
 
 QUICK = TrainParams(epochs=3, folds=3, repeats=2)
 TRUTH = np.array([0, 1] * 20)
+SYNTHETIC = ("unlabeled", "synthetic")
 
 
 def candidate(name: str, right: np.ndarray | float, uses: tuple[str, ...] = ()) -> Candidate:
@@ -28,48 +23,95 @@ def candidate(name: str, right: np.ndarray | float, uses: tuple[str, ...] = ()) 
     p = np.broadcast_to(right, (1, 40))
     columns = np.where(TRUTH == 0, p, 1 - p)
     probabilities = np.stack([columns, 1 - columns], axis=2)
-    learner = Learner(name, uses, "encoded", fit_rows=make_learners(TrainParams())[0].fit_rows)
+    learner = Learner(name, uses, "encoded", make=make_learners(TrainParams())[0].make)
     return Candidate(learner, 1.0, probabilities)
 
 
+def evidence(*candidates: Candidate) -> Evidence:
+    return Evidence(candidates, TRUTH, 5)
+
+
 def test_clear_gain_from_unlabeled_rows_is_taken():
-    better = candidate("semi", 0.9, ("unlabeled",))
-    chosen = _choose([candidate("plain", 0.6), better], TRUTH, 5)
-    assert chosen.selected.name == "semi" and chosen.labels_only.name == "plain"
-    assert chosen.selected.losses.mean() == pytest.approx(-np.log(0.9))
-
-
-def test_gain_within_its_error_falls_back_to_labels_alone():
-    noise = np.where(np.arange(40) % 4 == 0, 0.2, 0.75)  # gains on most rows, loses much on some
-    semi = candidate("semi", noise + 0.03, ("unlabeled",))
-    chosen = _choose([candidate("plain", 0.58), semi], TRUTH, 5)
-    assert semi.probabilities.shape == (1, 40, 2)
-    assert chosen.selected is chosen.labels_only
-    assert chosen.selected.name == "plain"
+    better = candidate("semi", 0.97, ("unlabeled",))
+    chosen = select(evidence(candidate("plain", 0.55), better))
+    assert chosen.gain_probability == 1.0 and not chosen.is_fallback
+    assert chosen.selected.members[0] is better and chosen.selected.weights[0] > 0.85
+    assert chosen.labels_only.name == "plain"
 
 
 def test_worse_semi_supervised_learner_leaves_labels_alone():
-    chosen = _choose([candidate("plain", 0.8), candidate("semi", 0.6, ("unlabeled",))], TRUTH, 5)
+    chosen = select(evidence(candidate("plain", 0.9), candidate("semi", 0.6, ("unlabeled",))))
+    assert chosen.is_fallback and "fallback" in chosen.reason
     assert chosen.selected.name == chosen.labels_only.name == "plain"
-    assert "labeled rows alone" in chosen.reason
+    assert chosen.gain_probability < 0.5
 
 
-def test_learners_that_cannot_be_told_apart_are_averaged():
+def test_thin_evidence_leaves_much_of_the_labels_only_committee():
     rng = np.random.default_rng(0)
-    one, two = (candidate(n, rng.uniform(0.6, 0.9, 40)) for n in ("one", "two"))
-    chosen = _choose([one, two, candidate("bad", 0.3)], TRUTH, 5)
-    assert {m.learner.name for m in chosen.selected.members} == {"one", "two"}
-    average = (one.probabilities + two.probabilities) / 2
-    expected = -np.log(average[0, np.arange(40), TRUTH])
-    np.testing.assert_allclose(chosen.selected.losses, expected)
+    noisy = candidate("semi", rng.uniform(0.35, 0.95, 40), ("unlabeled",))
+    plain = candidate("plain", 0.6)
+    chosen = select(evidence(plain, noisy))
+    assert 0.5 < chosen.gain_probability < 0.999
+    everything = chosen.ablation["all"]
+    share = chosen.gain_probability
+    expected = share * weight_of(everything, "plain") + (1 - share)
+    assert weight_of(chosen.selected, "plain") == pytest.approx(expected)
+
+
+def weight_of(committee: Committee, name: str) -> float:
+    return dict(zip([m.learner.name for m in committee.members], committee.weights, strict=True))[
+        name
+    ]
+
+
+def test_ablation_separates_what_learners_use():
+    chosen = select(
+        evidence(
+            candidate("plain", 0.6),
+            candidate("semi", 0.7, ("unlabeled",)),
+            candidate("made", 0.7, SYNTHETIC),
+        )
+    )
+    members = {
+        name: {m.learner.name for m in committee.members}
+        for name, committee in chosen.ablation.items()
+    }
+    assert members == {
+        "unlabeled": {"plain", "semi"},
+        "synthetic": {"plain", "made"},
+        "all": {"plain", "semi", "made"},
+    }
+    assert {m.learner.name for m in chosen.labels_only.members} == {"plain"}
+
+
+def test_labels_alone_need_no_decision():
+    chosen = select(evidence(candidate("one", 0.6), candidate("two", 0.7)))
+    assert chosen.is_fallback and chosen.ablation == {}
+    assert chosen.reason == "no learner uses unlabeled rows"
 
 
 def test_committee_of_one_is_its_member():
     one = candidate("one", 0.7)
-    committee = Committee.of([one], TRUTH)
+    committee = Committee.of([one], [1.0], TRUTH, "many")
     assert committee.name == "one"
     np.testing.assert_allclose(committee.losses, -np.log(0.7))
     assert (committee.hits == 1).all()
+
+
+def test_committee_averages_by_weight_and_drops_members_without():
+    one, two, mute = candidate("one", 0.9), candidate("two", 0.5), candidate("mute", 0.1)
+    committee = Committee.of([two, one, mute], [0.25, 0.75, 0.0], TRUTH, "many")
+    assert [m.learner.name for m in committee.members] == ["one", "two"]
+    np.testing.assert_allclose(committee.losses, -np.log(0.75 * 0.9 + 0.25 * 0.5))
+
+
+def test_json_names_every_weight():
+    chosen = select(evidence(candidate("plain", 0.6), candidate("semi", 0.9, ("unlabeled",))))
+    content = chosen.to_json_dict()
+    assert set(content["committees"]) == {"selected", "labels_only", "unlabeled", "all"}
+    weights = content["committees"]["selected"]["weights"]
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-5)
+    assert list(weights) == ["semi", "plain"]
 
 
 def test_temperature_one_only_smooths_and_a_hot_one_flattens():
@@ -106,8 +148,8 @@ def named(*names: str) -> list[Learner]:
 
 def test_every_labeled_row_is_held_out_once_a_repeat(problem):
     _, _, rows = problem
-    learners = named("extra_trees", "latent_mixture")
-    one, two = (select(learners, rows, QUICK) for _ in range(2))
+    learners = named("extra_trees", "latent_mixture", "label_spreading")
+    one, two = (select(cross_validate(learners, rows, QUICK)) for _ in range(2))
     assert one.to_json_dict() == two.to_json_dict()
     assert one.n_splits == 6
     for committee in one.candidates:
@@ -120,8 +162,8 @@ def test_evidence_is_out_of_fold(problem):
     _, _, rows = problem
     rng = np.random.default_rng(0)
     shuffled = replace(rows, y=rng.permutation(rows.y))
-    learners = named("extra_trees", "extra_trees_synthetic")
-    chosen = select(learners, shuffled, QUICK)
+    learners = named("extra_trees", "extra_trees_synthetic", "label_diffusion", "naive_bayes_em")
+    chosen = select(cross_validate(learners, shuffled, QUICK))
     for committee in chosen.candidates:
         assert committee.hits.mean() < 0.5 + 3 * 0.5 / np.sqrt(24)
 
@@ -129,6 +171,27 @@ def test_evidence_is_out_of_fold(problem):
 def test_two_labels_a_class_are_enough(problem):
     _, _, rows = problem
     few = rows.subset(np.concatenate([np.flatnonzero(rows.y == c)[:2] for c in (0, 1)]))
-    chosen = select(make_learners(QUICK), few, QUICK)
-    assert chosen.n_splits == 4
-    assert np.isfinite(chosen.selected.losses).all()
+    found = cross_validate(make_learners(QUICK), replace(few, fold=None), QUICK)
+    assert found.n_splits == 4
+    assert np.isfinite(select(found).selected.losses).all()
+
+
+def test_only_row_of_a_class_is_never_held_out(problem):
+    _, _, rows = problem
+    kept = np.concatenate([np.flatnonzero(rows.y == 0)[:4], np.flatnonzero(rows.y == 1)[:1]])
+    few = replace(rows.subset(kept), fold=None)
+    found = cross_validate(named("extra_trees", "label_spreading"), few, QUICK)
+    np.testing.assert_array_equal(found.truth, [0, 0, 0, 0])
+    assert found.candidates[0].probabilities.shape == (2, 4, 2)
+    singles = replace(rows.subset(kept[3:]), fold=None)
+    with pytest.raises(UserError, match="single labeled row"):
+        cross_validate(named("extra_trees"), singles, QUICK)
+
+
+def test_without_time_only_labels_are_learned_from(problem):
+    _, _, rows = problem
+    learners = named("extra_trees", "naive_bayes", "label_spreading")
+    params = QUICK.model_copy(update={"time_budget_s": 1e-9})
+    found = cross_validate(learners, rows, params)
+    assert found.left_out == ("label_spreading",)
+    assert [c.learner.name for c in found.candidates] == ["naive_bayes", "extra_trees"]
