@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -200,8 +200,8 @@ def _blend(one: Committee, other: Committee, share: float, truth: np.ndarray) ->
         for member, weight in zip(committee.members, committee.weights, strict=True):
             weights[member.learner.name] += part * weight
     kept = np.array([w if w >= MIN_WEIGHT else 0.0 for w in weights.values()])
-    blended = Committee.of(list(members.values()), (kept / kept.sum()).tolist(), truth, one.name)
-    return replace(blended, name=one.name)
+    shares = (kept / kept.sum()).tolist()
+    return Committee.of(list(members.values()), shares, truth, "selected committee")
 
 
 def _gain(worse: np.ndarray, better: np.ndarray, seed: int) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from semigen.report.summary import (
     METRIC_TEXTS,
+    ablation_rows,
     candidates_of,
     class_figures,
     diversity_text,
@@ -26,6 +27,7 @@ from semigen.report.summary import (
     uses_of_selected,
     verdict,
     warnings_of,
+    weight_text,
 )
 from semigen.schema import TableSchema
 
@@ -137,7 +139,16 @@ def _figures(
         _text(verdict(metrics, selection, confidence).sentence)
         + f" {majority_text(metrics, confusion)}",
         *(["", note] if note else []),
+        *_ablation(metrics),
     )
+
+
+def _ablation(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics["ablation"]:
+        return []
+    header = ("learns from", "accuracy", "gain over labels only", "p-value")
+    rows = [tuple(row.values()) for row in ablation_rows(metrics)]
+    return ["", "What each kind of rows is worth:", "", *_table(header, rows)]
 
 
 def _selection(selection: Mapping[str, Any]) -> str:
@@ -147,6 +158,7 @@ def _selection(selection: Mapping[str, Any]) -> str:
             ", ".join(["labels", *candidate["uses"]]),
             estimate_text("accuracy", candidate["accuracy"]),
             estimate_text("log_loss", candidate["log_loss"]),
+            weight_text(selection, candidate["name"]),
         )
         for candidate in candidates_of(selection)
     ]
@@ -157,7 +169,7 @@ def _selection(selection: Mapping[str, Any]) -> str:
         f"was looked at. Reason: {_text(selection['reason'].rstrip('.'))}. The best of several is "
         "by that a little flattered; the figures on test rows are not.",
         "",
-        *_table(("candidate", "learns from", "accuracy", "log loss"), rows),
+        *_table(("candidate", "learns from", "accuracy", "log loss", "weight"), rows),
     )
 
 

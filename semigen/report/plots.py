@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from semigen.report.summary import candidates_of, read_confusion, short_name
+from semigen.report.summary import candidates_of, read_confusion
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
 DPI = 160
@@ -182,7 +182,7 @@ def _draw_interval(
 
 
 def _name_candidates(axes: Axes, candidates: list[dict[str, Any]], selected: str) -> None:
-    names = [_short(short_name(candidate["name"]), 40) for candidate in candidates]
+    names = [_short(candidate["name"], 48) for candidate in candidates]
     axes.set_yticks(range(len(names)), labels=names, parse_math=False)
     axes.set_ylim(-0.6, len(names) - 0.4)
     for label, candidate in zip(axes.get_yticklabels(), candidates, strict=True):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from semigen.ablation import LEARNS_FROM
 from semigen.evaluation.metrics import LOWER_IS_BETTER
 
 Outcome = Literal["helped", "not shown", "worse", "not used"]
@@ -101,15 +102,33 @@ def candidates_of(selection: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return all candidates, committees included, least log loss first: it is what decides."""
     alone = selection["candidates"]
     names = {candidate["name"] for candidate in alone}
-    committees = {c["name"]: c for c in selection.get("committees", {}).values()}
+    committees = {c["name"]: c for c in selection["committees"].values()}
     several = [committee for name, committee in committees.items() if name not in names]
     return sorted([*alone, *several], key=lambda c: float(c["log_loss"]["value"]))
 
 
-def short_name(candidate: str) -> str:
-    """Return a candidate's name; of a committee, whose name lists its members, only the first."""
-    members = candidate.split(" + ")
-    return candidate if len(members) == 1 else f"average of {len(members)}: {members[0]}, …"
+def weight_text(selection: Mapping[str, Any], candidate: str) -> str:
+    """Return how much a learner counts in the selected classifier, in percent; nothing if it does
+    not."""
+    weights = selection["committees"]["selected"]["weights"]
+    return f"{weights[candidate]:.0%}" if candidate in weights else ""
+
+
+def ablation_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return accuracy on the test rows by what is learned from, with the gain over labels only."""
+    labels = estimate_text("accuracy", metrics["labels_only"]["accuracy"])
+    rows = [{"learns_from": "labels", "accuracy": labels, "gain": "", "p_value": ""}]
+    for name, found in metrics["ablation"].items():
+        gain = found["gain"]["accuracy"]
+        rows.append(
+            {
+                "learns_from": LEARNS_FROM[name],
+                "accuracy": estimate_text("accuracy", found["test"]["accuracy"]),
+                "gain": gain_text("accuracy", gain),
+                "p_value": p_value_text(gain["p_value"]),
+            }
+        )
+    return rows
 
 
 def no_error_note(metrics: Mapping[str, Any]) -> str | None:

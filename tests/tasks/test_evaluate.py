@@ -94,7 +94,7 @@ def test_metrics_json_has_the_shape_and_the_figures(layout):
     evaluate.run(PARAMS, layout)
     metrics = json.loads(layout.metrics.read_text())
     assert list(metrics) == [
-        "n_labeled", "n_unlabeled", "n_test", "test", "labels_only", "gain", "selected",
+        "n_labeled", "n_unlabeled", "n_test", "test", "labels_only", "gain", "selected", "ablation",
     ]  # fmt: skip
     assert (metrics["n_labeled"], metrics["n_unlabeled"], metrics["n_test"]) == (12, 70, 80)
     assert metrics["selected"] == "mlp_synthetic"

@@ -77,6 +77,7 @@ def write_evaluation(layout, schema, tables):
     content = {
         "n_labeled": len(y), "n_unlabeled": len(tables["unlabeled"]), "n_test": len(y_test),
         **found.to_json_dict(), "selected": "mlp_synthetic",
+        "ablation": {"all": {part: found.to_json_dict()[part] for part in ("test", "gain")}},
     }  # fmt: skip
     write_json(layout.metrics, content)
     classes = np.array(schema.classes)
@@ -122,6 +123,7 @@ def write_selection(layout):
         "selected": "mlp_synthetic", "labels_only": "extra_trees", "n_splits": 10,
         "reason": "mlp_synthetic has the lowest log loss, and beats extra_trees in every split.",
         "candidates": candidates,
+        "committees": {"selected": {**candidates[-1], "weights": {"mlp_synthetic": 1.0}}},
     })  # fmt: skip
 
 

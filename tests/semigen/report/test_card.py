@@ -34,6 +34,7 @@ def make_card(**changes):
         "selection": {
             "selected": "mlp", "labels_only": "forest", "n_splits": 6,
             "reason": "Lowest log loss.", "candidates": candidates,
+            "committees": {"selected": {**candidates[0], "weights": {"mlp": 1.0}}},
         },
         "fidelity": {
             "n_real": 900, "n_synthetic": 300, "n_drawn": 400, "accepted_share": 0.75,
@@ -44,6 +45,7 @@ def make_card(**changes):
             "test": dict.fromkeys(METRICS, estimate),
             "labels_only": dict.fromkeys(METRICS, estimate),
             "gain": dict.fromkeys(METRICS, gain),
+            "ablation": {"synthetic": {"test": {"accuracy": estimate}, "gain": {"accuracy": gain}}},
         },
         "confusion": pd.DataFrame([[60, 10], [12, 18]], index=classes, columns=classes),
         "confidence": 0.95,
@@ -62,6 +64,7 @@ def test_says_what_was_measured():
         "Unlabeled rows helped",
         "Always naming the most frequent class would score 70.0%",
         "Lowest log loss.",
+        "| labels and synthetic rows | 80.0% (70.0 to 90.0) | +10.0 (+2.0 to +18.0) | 0.01 |",
         "300 rows, 75% of those drawn",
         "The weakest class is yes: 60.0% of its 30 test rows",
     ):
@@ -81,10 +84,11 @@ def test_tables_keep_their_columns_whatever_the_names():
         selection={
             "selected": name, "labels_only": name, "n_splits": 2, "reason": name,
             "candidates": candidates,
+            "committees": {"selected": {**candidates[0], "weights": {name: 1.0}}},
         }
     )  # fmt: skip
     row = next(line for line in card.splitlines() if line.startswith("| a\\|b"))
-    assert row.replace("\\|", "").count("|") == 5
+    assert row.replace("\\|", "").count("|") == 6
     assert "<script>" not in card.replace("\\<", "")
     assert "\\[x\\](y)" in card
 

@@ -35,6 +35,7 @@ SELECTION = {
         {"name": "a", "uses": [], "accuracy": estimate(0.8), "log_loss": estimate(0.6)},
         {"name": "b", "uses": ["unlabeled"], "accuracy": estimate(0.9), "log_loss": estimate(0.4)},
     ],
+    "committees": {},
 }
 
 

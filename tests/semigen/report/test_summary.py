@@ -11,7 +11,7 @@ def metrics_with(value, low, high, p_value=0.5):
 
 def selection_of(uses):
     candidate = {"name": "m", "uses": uses, "log_loss": {"value": 0.3}}
-    return {"selected": "m", "labels_only": "m", "candidates": [candidate]}
+    return {"selected": "m", "candidates": [candidate], "committees": {"selected": candidate}}
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,18 @@ def test_committees_are_listed_among_the_candidates():
         return {"name": name, "log_loss": {"value": loss}, "uses": list(uses)}
 
     alone = [candidate("a", 0.5), candidate("b", 0.4, "unlabeled")]
-    both, one = candidate("b + a", 0.3, "unlabeled"), candidate("a", 0.5)
+    both, one = candidate("committee", 0.3, "unlabeled"), candidate("a", 0.5)
+    both["weights"] = {"b": 0.8, "a": 0.2}
     selection = {
-        "selected": "b + a",
+        "selected": "committee",
         "labels_only": "a",
         "candidates": alone,
         "committees": {"selected": both, "labels_only": one},
     }
-    assert [c["name"] for c in summary.candidates_of(selection)] == ["b + a", "b", "a"]
+    assert [c["name"] for c in summary.candidates_of(selection)] == ["committee", "b", "a"]
     assert summary.uses_of_selected(selection) == ["unlabeled"]
-    assert summary.short_name("b + a") == "average of 2: b, …"
-    assert summary.short_name("a") == "a"
+    weights = [summary.weight_text(selection, name) for name in ("a", "b", "committee")]
+    assert weights == ["20%", "80%", ""]
 
 
 def test_no_error_is_cautioned_against():
