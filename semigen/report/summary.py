@@ -108,8 +108,7 @@ def candidates_of(selection: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def weight_text(selection: Mapping[str, Any], candidate: str) -> str:
-    """Return how much a learner counts in the selected classifier, in percent; nothing if it does
-    not."""
+    """Return how much a learner counts in the selected classifier, in percent, if it does."""
     weights = selection["committees"]["selected"]["weights"]
     return f"{weights[candidate]:.0%}" if candidate in weights else ""
 
