@@ -72,6 +72,7 @@ SSGAN_SETTINGS = SSGANParams(
     generator_dims=(500, 500),
     consistency_warmup=0.05,
     guided_epochs=50,
+    smoothness=1.0,
     radius=0.2,
 )
 """The networks of Salimans et al. (2016). The spread labels lead until the step size falls, so that

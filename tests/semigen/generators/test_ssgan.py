@@ -23,7 +23,9 @@ from semigen.progress import Progress
 from semigen.training import TrainingDiverged
 from tests.semigen.tables import TARGET, encoded, encoder_of, mixed_table
 
-SMALL = SSGANParams(hidden_dims=(64, 32), generator_dims=(32,), latent_dim=8, max_steps=250)
+SMALL = SSGANParams(
+    hidden_dims=(64, 32), generator_dims=(32,), latent_dim=8, max_steps=250, smoothness=1.0
+)
 QUICK = SMALL.model_copy(update={"max_steps": 24})
 
 
