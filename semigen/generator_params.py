@@ -167,7 +167,7 @@ class SSGANParams(NetworkParams):
     from 1 to 0; 0 spreads none."""
     smoothness: float = Field(0.0, ge=0)
     """Weight of the classifier's smoothness around every row (virtual adversarial training). It
-    pays where all columns share a scale, such as pixels; heavy-tailed ones are worse off with it."""
+    pays where all columns share a scale, such as pixels, and costs where some are heavy-tailed."""
     radius: float = Field(0.25, gt=0)
     """Reach of that smoothness, as a share of a row's typical distance to its tenth neighbor."""
     information: float = Field(0.1, ge=0)
