@@ -139,6 +139,15 @@ class AugmentParams(Section):
     for; rows that fail are drawn again, a limited number of times."""
 
 
+class SearchParams(Section):
+    """A search for better learners than those with default settings."""
+
+    trials: int = Field(0, ge=0, le=10_000)
+    """Settings tried; 0 makes no search."""
+    time_budget_s: float = Field(300.0, gt=0)
+    """Seconds after which no further one is tried."""
+
+
 class TrainParams(Section):
     """Classifiers and how much each of them counts."""
 
@@ -162,6 +171,8 @@ class TrainParams(Section):
     time_budget_s: float = Field(600.0, gt=0)
     """Seconds of comparing learners after which no further one is tried. Equal runs are only equal
     if it does not run out."""
+    search: SearchParams = SearchParams()
+    """A search for further learners; the default needs none."""
 
 
 class EvaluateParams(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from semigen.artifacts import Layout, atomic_path, write_json
 from semigen.classifiers.classifier import Classifier
 from semigen.classifiers.evidence import cross_validate, fit_quietly
 from semigen.classifiers.rows import TrainingRows
+from semigen.classifiers.search import search
 from semigen.classifiers.selection import Selection, select
 from semigen.classifiers.training import fit_members, learners_for, members
 from semigen.compute import limit_threads
@@ -47,7 +49,9 @@ def run(params: Params, layout: Layout) -> None:
         synthetic,
         params.train.max_rows_graph,
     )
-    learners = learners_for(rows, params.train)
+    journal = layout.checkpoint("train") / "search.log"
+    found = search(rows, params.train, journal, lambda line: print(f"train: {line}", flush=True))
+    learners = (*learners_for(rows, params.train), *found.learners)
     evidence = cross_validate(
         learners, rows, params.train, lambda name: print(f"train: trying {name}", flush=True)
     )
@@ -60,6 +64,9 @@ def run(params: Params, layout: Layout) -> None:
     write_json(layout.selection, selection.to_json_dict())
     with atomic_path(layout.plot("train")) as temporary:
         write_csv(learning_curve(fitted[CURVE].loss_curve_), temporary)
+    with atomic_path(layout.plot("search")) as temporary:
+        write_csv(found.trials, temporary)
+    shutil.rmtree(journal.parent, ignore_errors=True)
     print(f"train: {selection.selected.name} selected; {selection.reason}")
 
 

@@ -43,7 +43,7 @@ def layout_paths() -> dict[str, str]:
         "sample": TABLES,
         "prepared": TABLES,
         "encoded": {"labeled", "unlabeled"},
-        "plot": {"pretrain", "train", "confusion", "calibration", "ablation"},
+        "plot": {"pretrain", "train", "confusion", "calibration", "ablation", "search"},
     }
     members = [n for n in vars(Layout) if not n.startswith("_") and n not in {*UNTRACKED, "params"}]
     found = {}
