@@ -14,10 +14,12 @@ from semigen.errors import UserError
 
 TRUSTED_TYPES = (
     "numpy.dtype",
+    "semigen.classifiers.consistency.ConsistencyNetwork",
     "semigen.classifiers.graph.GraphClassifier",
     "semigen.classifiers.latent_mixture.LatentMixtureClassifier",
     "semigen.classifiers.naive_bayes.SemiSupervisedNaiveBayes",
     "semigen.classifiers.posterior.PosteriorClassifier",
+    "semigen.classifiers.self_training.BalancedSelfTraining",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",

@@ -19,11 +19,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from semigen.classifiers.consistency import ConsistencyNetwork
 from semigen.classifiers.graph import GraphClassifier
 from semigen.classifiers.latent_mixture import LatentMixtureClassifier
 from semigen.classifiers.naive_bayes import SemiSupervisedNaiveBayes
 from semigen.classifiers.posterior import PosteriorClassifier
 from semigen.classifiers.rows import Space, TrainingRows
+from semigen.classifiers.self_training import BalancedSelfTraining
 from semigen.config import TrainParams
 from semigen.generators.base import ClassifyingModel, GenerativeModel
 
@@ -154,6 +156,7 @@ def make_learners(
             "extra_trees_synthetic", ("unlabeled", "synthetic"), "encoded", _extra_trees
         ),
     ]
+    learners += [EXTRA_LEARNERS[name] for name in params.extra_learners]
     if n_rows_per_class >= MIN_ROWS_PER_CLASS_BOOSTING:
         learners.insert(8, Learner("boosted_trees", (), "encoded", _boosted_trees))
     if isinstance(generator, ClassifyingModel):
@@ -236,3 +239,25 @@ def _graph(params: TrainParams, n_diffusions: int, seed: int, _n_rows: int) -> G
 
 def _no_model(_seed: int, _n_rows: int) -> PosteriorClassifier:
     return PosteriorClassifier()
+
+
+def _self_training(_seed: int, _n_rows: int) -> BalancedSelfTraining:
+    return BalancedSelfTraining()
+
+
+def _consistency(seed: int, _n_rows: int) -> ConsistencyNetwork:
+    return ConsistencyNetwork(random_state=seed)
+
+
+def _adversarial(seed: int, _n_rows: int) -> ConsistencyNetwork:
+    return ConsistencyNetwork(smoothness=1.0, information=0.3, random_state=seed)
+
+
+EXTRA_LEARNERS = {
+    "self_training": SemiSupervisedLearner(
+        "self_training", ("unlabeled",), "encoded", _self_training
+    ),
+    "consistency": SemiSupervisedLearner("consistency", ("unlabeled",), "encoded", _consistency),
+    "adversarial": SemiSupervisedLearner("adversarial", ("unlabeled",), "encoded", _adversarial),
+}
+"""Learners that are asked for by name (``train.extra_learners``)."""

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.few_labels_report import accuracy_table, holm, mean_ranks, safety, write_report
+
+
+def record(name: str, draw: int, ours: float, peers: dict[str, float], worse: int = 0) -> dict:
+    figures = {"accuracy": ours, "balanced_accuracy": ours, "log_loss": 0.5}
+    return {
+        "name": name, "budget": 20, "draw": draw, "seconds": 10.0, "cpu_seconds": 5.0,
+        "peak_gib": 1.0, "is_fallback": draw == 1, "semigen": figures, "labels_only": figures,
+        "differences": {"only_semigen": 5, "only_labels": 5 + worse},
+        "peers": {peer: {"accuracy": accuracy} for peer, accuracy in peers.items()},
+    }  # fmt: skip
+
+
+RECORDS = [
+    record("a", 0, 0.9, {"LR": 0.7, "RF": 0.8}),
+    record("a", 1, 0.8, {"LR": 0.9, "RF": 0.6}),
+    record("b", 0, 0.5, {"LR": 0.6, "RF": 0.4}),
+]
+
+
+def test_best_peer_is_the_one_of_the_best_mean():
+    lines = accuracy_table(RECORDS).splitlines()
+    assert lines[2].startswith("| a | 2 | LR | 80.0 | 85.0 | 85.0 | +5.00 |")
+    assert lines[3].startswith("| b | 1 | LR | 60.0 | 50.0 | 50.0 | -10.00 |")
+    assert "| mean |" in lines[4] and "| -2.50 |" in lines[4]
+    assert "| worst |" in lines[5] and "| -10.00 |" in lines[5]
+
+
+def test_ranks_are_of_means_over_draws():
+    assert mean_ranks(RECORDS) == {"semigen": 1.5, "LR": 1.5, "RF": 3.0}
+
+
+def test_holm_is_the_step_down_method():
+    """The example of Holm (1979), by hand."""
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.9, 0.8])).max() == 1.0
+
+
+def test_significantly_worse_cells_are_counted():
+    assert "labels-only committee in 0 " in safety(RECORDS)
+    assert "labels-only committee in 1 " in safety([*RECORDS, record("c", 0, 0.5, {"LR": 0.5}, 60)])
+    assert "fell back to labels alone in 1." in safety(RECORDS)
+
+
+def test_report_is_written_beside_the_records(tmp_path):
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in RECORDS))
+    text = write_report(path)
+    assert (tmp_path / "few.md").read_text() == text
+    assert "## 20 labels" in text and "## Safety" in text
+
+
+@pytest.mark.parametrize("p", [[0.2], [0.01, 0.02]])
+def test_adjusted_p_values_are_no_less(p):
+    assert (holm(np.array(p)) >= p).all()
