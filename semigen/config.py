@@ -171,10 +171,10 @@ class TrainParams(Section):
     time_budget_s: float = Field(600.0, gt=0)
     """Seconds of comparing learners after which no further one is tried. Equal runs are only equal
     if it does not run out."""
-    extra_learners: tuple[Literal["self_training", "consistency", "adversarial"], ...] = ()
-    """Further learners: self-training with balanced classes, and networks that are consistent on
-    noisy unlabeled rows, or on rows moved in the worst direction as well. They take time, and over
-    the ten tables of the benchmark the committee was as good without them."""
+    extra_learners: tuple[Literal["consistency", "adversarial"], ...] = ()
+    """Further learners: networks that are consistent on noisy unlabeled rows, or on rows moved in
+    the worst direction as well. They take time, and over the ten tables of the benchmark the
+    committee was as good without them."""
     search: SearchParams = SearchParams()
     """A search for further learners; the default needs none."""
 

@@ -87,5 +87,5 @@ def test_same_seed_same_network_and_the_global_generator_is_left_alone():
 def test_extra_learners_come_when_asked_for():
     names = {learner.name for learner in make_learners(TrainParams())}
     assert not names & set(EXTRA_LEARNERS)
-    more = make_learners(TrainParams(extra_learners=("adversarial", "self_training")))
-    assert {learner.name for learner in more} - names == {"adversarial", "self_training"}
+    more = make_learners(TrainParams(extra_learners=("adversarial", "consistency")))
+    assert {learner.name for learner in more} - names == {"adversarial", "consistency"}
