@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from semigen.classifiers.base import ProbabilisticClassifier
 from semigen.compute import seeded, threads_for
 from semigen.generators.smoothness import (
     divergences,
@@ -25,7 +25,7 @@ from semigen.generators.smoothness import (
 TINY = 1e-8
 
 
-class ConsistencyNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class ConsistencyNetwork(ProbabilisticClassifier):
     """A perceptron whose answers stay where a row moves a little, and are sure and balanced.
 
     On unlabeled rows the answer to a row with noise must be a teacher's answer to the row without;
@@ -104,11 +104,6 @@ class ConsistencyNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             units = np.maximum(units @ weight + bias, 0)
         probabilities: np.ndarray = softmax(units @ self.coefs_[-1] + self.intercepts_[-1], axis=1)
         return probabilities
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return labels, shape ``(n,)``."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
 
     def _train(self, labeled: Tensor, codes: Tensor, hidden: Tensor) -> None:
         student = _perceptron(labeled.shape[1], self.hidden_dims, len(self.classes_))

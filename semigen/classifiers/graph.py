@@ -6,15 +6,15 @@ from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from semigen.classifiers.base import ProbabilisticClassifier
 from semigen.generators.label_graph import N_DIFFUSIONS, neighbor_graph, spread_on_graph
 
 
-class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class GraphClassifier(ProbabilisticClassifier):
     """Label spreading that scores new rows and keeps none.
 
     A graph answers for its own rows only, and would carry them into the model. So a forest learns
@@ -84,11 +84,6 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = np.searchsorted(self.classes_, self.student_.classes_)
         probabilities[:, known] = self.student_.predict_proba(X)
         return probabilities
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return labels, shape ``(n,)``."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

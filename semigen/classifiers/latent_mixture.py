@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
+from semigen.classifiers.base import ProbabilisticClassifier
 from semigen.generators.latent_classes import LatentClasses
 
 
-class LatentMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LatentMixtureClassifier(ProbabilisticClassifier):
     """Semi-supervised Gaussian mixture, one component a class (see ``LatentClasses``).
 
     Attributes:
@@ -32,7 +32,3 @@ class LatentMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
         """Return class probabilities, shape ``(n, n_classes)``."""
         fitted = LatentClasses(self.classes_, self.log_priors_, self.means_, self.factors_)
         return fitted.responsibilities(X)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return class indices, shape ``(n,)``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -7,12 +7,13 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from semigen.classifiers.base import ProbabilisticClassifier
 
-class SemiSupervisedNaiveBayes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+
+class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
     """A categorical distribution for each class and column, fitted by EM (Nigam et al. 2000).
 
     Columns of more than ``n_bins`` values are cut at their quantiles, so that no shape is assumed
@@ -77,11 +78,6 @@ class SemiSupervisedNaiveBayes(ClassifierMixin, BaseEstimator):  # type: ignore[
         """Return class probabilities, shape ``(n, n_classes)``."""
         check_is_fitted(self)
         return self._posterior(self._one_hot(validate_data(self, X, dtype=np.float64, reset=False)))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return labels, shape ``(n,)``."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
 
     def _marginals(self, one_hot: sparse.csr_array) -> np.ndarray:
         """Return every bin's share among all rows, none of them zero (Laplace's rule)."""

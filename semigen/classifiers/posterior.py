@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+
+from semigen.classifiers.base import ProbabilisticClassifier
 
 
-class PosteriorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class PosteriorClassifier(ProbabilisticClassifier):
     """Takes rows that are class probabilities already, and returns them.
 
     Attributes:
@@ -23,7 +24,3 @@ class PosteriorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return ``X``, shape ``(n, n_classes)``."""
         return X
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return class indices, shape ``(n,)``."""
-        return self.classes_[X.argmax(axis=1)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from semigen.classifiers.base import ProbabilisticClassifier
 
-class BalancedSelfTraining(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+
+class BalancedSelfTraining(ProbabilisticClassifier):
     """A classifier taught by its own surest answers, in the classes' proportions.
 
     Plain self-training takes whatever passes a threshold, which is mostly the class that it already
@@ -76,11 +78,6 @@ class BalancedSelfTraining(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             validate_data(self, X, reset=False)
         )
         return probabilities
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return labels, shape ``(n,)``."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def _surest_by_class(answers: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from semigen.classifiers.base import ProbabilisticClassifier
 from semigen.classifiers.classifier import Classifier
 from semigen.classifiers.evidence import cross_validate
 from semigen.classifiers.rows import TrainingRows
@@ -30,7 +30,7 @@ STEPS_PER_SECOND = 120
 not by a clock, so that equal runs stay equal."""
 
 
-class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SemiSupervisedClassifier(ProbabilisticClassifier):
     """A generator, learners and their weights, all chosen from the rows given.
 
     A generative model is trained on all rows. Learners on the columns, on its features, on its
@@ -135,10 +135,6 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         check_is_fitted(self, "classifier_")
         order = self.classifier_.schema.encode_labels(pd.Series(self.classes_, dtype=object))
         return self.classifier_.predict_proba(as_table(X))[:, order]
-
-    def predict(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
-        """Return labels, shape ``(n,)``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def evidence(self) -> pd.DataFrame:
         """Return a row for each learner: what it uses, how right it was, and how much it counts."""
