@@ -84,6 +84,8 @@ def test_stage_ends_with_its_parent(done: Project, end: signal.Signals) -> None:
         "from pathlib import Path\n"
         "from flows.dvc_graph import plan\n"
         "from flows.stage import reproduce\n"
+        # A shell starts its background jobs, and so a CI's, with interrupts ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "signal.signal(signal.SIGTERM, lambda number, _: sys.exit(1))\n"
         "reproduce(plan(Path.cwd(), 'train')[-1], Path.cwd(), force=True)\n"
     )
