@@ -61,6 +61,10 @@ bench: $(VENV)/.core ## what the unlabeled rows are worth on the embedded data (
 bench-synthesis: $(VENV)/.core ## synthetic rows of Adult beside CTGAN and TVAE, 1.5 hours (ARGS="--resume")
 	@python -m benchmarks.synthesis $(ARGS)
 
+.PHONY: bench-few-labels
+bench-few-labels: $(VENV)/.core ## few labels beside scikit-learn's classifiers, an hour (ARGS="tables --draws 5")
+	@python -m benchmarks.few_labels $(or $(ARGS),tables)
+
 .PHONY: bench-mnist
 bench-mnist: $(VENV)/.core ## MNIST with 100 labels (ARGS="--model ssvae --draws 10")
 	@python -m benchmarks.mnist $(ARGS)
