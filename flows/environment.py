@@ -12,6 +12,9 @@ NO_TELEMETRY = {
     "GX_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
+START_SECONDS = "120"
+"""That a temporary server may take to start: Prefect's 20 s were too few on a busy machine right
+after the installation, when nothing is compiled yet."""
 LOGGING = "PREFECT_LOGGING_"
 TERSE_LOGS = {
     # Prefect's own notices from warnings on; those of flow and task runs all.
@@ -29,7 +32,7 @@ def prepare(directory: Path) -> None:
     Args:
         directory: Where the flow is started; a project's root if it holds ``dvc.yaml``.
     """
-    settings = dict(NO_TELEMETRY)
+    settings = NO_TELEMETRY | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": START_SECONDS}
     if f"{LOGGING}LEVEL" not in os.environ:
         settings |= TERSE_LOGS
     if (directory / "dvc.yaml").exists() and "PREFECT_HOME" not in os.environ:

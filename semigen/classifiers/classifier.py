@@ -12,6 +12,7 @@ import pandas as pd
 from semigen.artifacts import atomic_path, read_json, write_json
 from semigen.classifiers.calibration import align, calibrate
 from semigen.classifiers.rows import Space, in_space
+from semigen.compute import one_thread
 from semigen.encoding import TableEncoder
 from semigen.errors import UserError
 from semigen.estimator_files import load_estimator, save_estimator
@@ -92,7 +93,8 @@ class Classifier:
         x = self.encoder.transform(frame)
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
         n_classes = len(self.schema.classes)
-        predicted = [m.predict_proba(x, z, self.generator, n_classes) for m in self.members]
+        with one_thread():
+            predicted = [m.predict_proba(x, z, self.generator, n_classes) for m in self.members]
         return np.average(predicted, axis=0, weights=[m.weight for m in self.members])
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:

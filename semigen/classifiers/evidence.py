@@ -15,6 +15,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from semigen.classifiers.calibration import align, calibrate, fit_temperature
 from semigen.classifiers.learners import Learner
 from semigen.classifiers.rows import TrainingRows
+from semigen.compute import one_thread
 from semigen.config import TrainParams
 from semigen.errors import UserError
 
@@ -98,7 +99,7 @@ def _evaluate(
     classes = np.unique(rows.y)
     predicted = []
     for part, fold in zip(parts, held_out, strict=True):
-        with quiet():
+        with quiet(), one_thread():
             answer, known = learner.answer(part, fold)
         predicted.append(align(answer, known, classes))
     probabilities, index = np.concatenate(predicted), np.concatenate(held_out)
@@ -134,7 +135,7 @@ def _splits(rows: TrainingRows, params: TrainParams) -> list[tuple[np.ndarray, n
 
 def fit_quietly(learner: Learner, rows: TrainingRows) -> Any:
     """Fit a learner; that a network stops after its set number of epochs is no warning here."""
-    with quiet():
+    with quiet(), one_thread():
         return learner.fit(rows)
 
 

@@ -27,6 +27,7 @@ from semigen.classifiers.graph import GraphClassifier
 from semigen.classifiers.learners import GraphLearner, Learner, SemiSupervisedLearner
 from semigen.classifiers.naive_bayes import SemiSupervisedNaiveBayes
 from semigen.classifiers.rows import Space, TrainingRows
+from semigen.compute import one_thread
 from semigen.config import TrainParams
 from semigen.errors import UserError
 
@@ -227,7 +228,7 @@ def _objective(
     classes = np.unique(rows.y)
     predicted, truth = [], []
     for step, (part, held_out) in enumerate(folds):
-        with quiet():
+        with quiet(), one_thread():
             answer, known = learner.answer(part, held_out)
         predicted.append(align(answer, known, classes))
         truth.append(np.searchsorted(classes, rows.y[held_out]))
