@@ -64,10 +64,17 @@ def _canonicalize(path: Path) -> None:
     numbers: dict[int, int] = {}
     files: dict[str, str] = {}
     schema = _renumber(json.loads(members.pop("schema.json")), numbers, files)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for old, new in files.items():
-            archive.writestr(zipfile.ZipInfo(new, EPOCH), members[old])
-        archive.writestr(zipfile.ZipInfo("schema.json", EPOCH), json.dumps(schema))
+            archive.writestr(_dated(new), members[old])
+        archive.writestr(_dated("schema.json"), json.dumps(schema))
+
+
+def _dated(name: str) -> zipfile.ZipInfo:
+    """Return an entry of a fixed date, compressed: trees shrink to a fraction."""
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
 
 
 def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> Any:

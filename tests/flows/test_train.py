@@ -204,6 +204,8 @@ def test_interrupted_command_leaves_nothing_running(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell starts its background jobs, and so a CI's, with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     project.wait_for_slow_stage()
     if end is signal.SIGINT:
