@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class ProbabilisticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class ProbabilisticClassifier(ClassifierMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]
     """Predicts the class of the largest probability."""
 
     classes_: np.ndarray
 
+    @abc.abstractmethod
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, shape ``(n, n_classes)``."""
-        raise NotImplementedError
 
     def predict(self, X: Any) -> np.ndarray:
         """Return labels, shape ``(n,)``."""

@@ -76,7 +76,7 @@ def cross_validate(
         on_learner: Called with each learner's name before it is tried.
     """
     started = time.monotonic()
-    splits = _splits(rows, params)
+    splits = split(rows, params.folds, params.repeats, rows.seed)
     parts = [rows.subset(train) for train, _ in splits]
     held_out = [fold for _, fold in splits]
     candidates, left_out = [], []
@@ -110,7 +110,9 @@ def _evaluate(
     return Candidate(learner, temperature, calibrate(probabilities, temperature)[repeats])
 
 
-def _splits(rows: TrainingRows, params: TrainParams) -> list[tuple[np.ndarray, np.ndarray]]:
+def split(
+    rows: TrainingRows, n_folds: int, n_repeats: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return which labeled rows each fold keeps and holds out.
 
     The only row of a class is always kept: without it no learner would know the class.
@@ -123,9 +125,9 @@ def _splits(rows: TrainingRows, params: TrainParams) -> list[tuple[np.ndarray, n
     if not len(tried):
         raise UserError("every class has a single labeled row; one at least must have two")
     folds = RepeatedStratifiedKFold(
-        n_splits=min(params.folds, int(counts[counts > 1].min())),
-        n_repeats=params.repeats,
-        random_state=rows.seed,
+        n_splits=min(n_folds, int(counts[counts > 1].min())),
+        n_repeats=n_repeats,
+        random_state=seed,
     )
     return [
         (np.sort(np.concatenate([tried[kept], single])), tried[held_out])

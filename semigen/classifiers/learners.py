@@ -133,6 +133,7 @@ def make_learners(
     """
     mlp = partial(_mlp, params)
     graph = partial(_graph, params)
+    boosted = Learner("boosted_trees", (), "encoded", _boosted_trees)
     learners = [
         Learner("logistic_regression", (), "encoded", _logistic),
         Learner("logistic_regression_standard", (), "encoded", _standard_logistic),
@@ -143,6 +144,7 @@ def make_learners(
         Learner("random_forest", (), "encoded", _random_forest),
         Learner("kernel_machine", (), "encoded", _kernel_machine),
         Learner("mlp", (), "encoded", mlp),
+        *([boosted] if n_rows_per_class >= MIN_ROWS_PER_CLASS_BOOSTING else []),
         Learner("logistic_regression_latent", ("unlabeled",), "both", _logistic),
         Learner("extra_trees_latent", ("unlabeled",), "both", _wide_extra_trees),
         SemiSupervisedLearner("self_training", ("unlabeled",), "encoded", _self_training),
@@ -161,8 +163,6 @@ def make_learners(
         ),
     ]
     learners += [EXTRA_LEARNERS[name] for name in params.extra_learners]
-    if n_rows_per_class >= MIN_ROWS_PER_CLASS_BOOSTING:
-        learners.insert(9, Learner("boosted_trees", (), "encoded", _boosted_trees))
     if isinstance(generator, ClassifyingModel):
         learners.append(PosteriorLearner("generator", ("unlabeled",), "posterior", _no_model))
     return tuple(learners)

@@ -124,7 +124,8 @@ class TrainingRows:
         """Return the graph of the rows of ``everything``; a problem and its folds share it."""
         whole = self.fold[0] if self.fold else self
         if self.generator is not whole.generator:
-            return neighbor_graph(self.everything(space)[0], n_neighbors)
+            x, _ = self.everything(space)
+            return neighbor_graph(x, min(n_neighbors, len(x) - 1))
         key = (space, n_neighbors)
         if key not in whole._graphs:
             x = whole._all_in_space(space)

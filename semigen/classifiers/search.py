@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,20 +17,18 @@ from optuna.storages.journal import JournalFileBackend
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from semigen.classifiers.calibration import align, calibrate, fit_temperature
-from semigen.classifiers.evidence import quiet
+from semigen.classifiers.evidence import quiet, split
 from semigen.classifiers.graph import GraphClassifier
 from semigen.classifiers.learners import GraphLearner, Learner, SemiSupervisedLearner
 from semigen.classifiers.naive_bayes import SemiSupervisedNaiveBayes
 from semigen.classifiers.rows import Space, TrainingRows
 from semigen.compute import one_thread
 from semigen.config import TrainParams
-from semigen.errors import UserError
 
 N_KEPT = 3
 """Learners that the search adds to the committee's candidates, each of another kind: more of one
@@ -37,7 +36,6 @@ kind would be alike, and the more are chosen by luck the more the evidence flatt
 SEED_OF_FOLDS = 1_000_003
 """Added to the seed: the folds that choose settings are not those that weigh the learners."""
 N_STARTUP = 8
-STUDY = "learners"
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 KINDS = (
     "extra_trees",
@@ -84,7 +82,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         storage=_storage(journal),
-        study_name=STUDY,
+        study_name=_fingerprint(rows, params),
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=rows.seed, n_startup_trials=N_STARTUP),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=N_STARTUP),
@@ -213,11 +211,16 @@ def _storage(journal: Path | None) -> BaseStorage:
 
 
 def _folds(rows: TrainingRows, params: TrainParams) -> list[tuple[TrainingRows, np.ndarray]]:
-    n_splits = min(params.folds, int(np.unique(rows.y, return_counts=True)[1].min()))
-    if n_splits < 2:
-        raise UserError("train.search: every class needs two labeled rows")
-    folds = StratifiedKFold(n_splits, shuffle=True, random_state=rows.seed + SEED_OF_FOLDS)
-    return [(rows.subset(kept), held_out) for kept, held_out in folds.split(rows.x, rows.y)]
+    splits = split(rows, params.folds, 1, rows.seed + SEED_OF_FOLDS)
+    return [(rows.subset(kept), held_out) for kept, held_out in splits]
+
+
+def _fingerprint(rows: TrainingRows, params: TrainParams) -> str:
+    """Return what a journal's trials belong to: they say nothing about other rows or folds."""
+    digest = hashlib.sha256(f"{rows.seed} {params.folds}".encode())
+    for array in (rows.x, rows.y, rows.x_unlabeled, rows.z):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _objective(

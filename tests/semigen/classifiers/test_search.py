@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pandas as pd
@@ -44,6 +46,8 @@ def test_search_that_was_killed_goes_on(problem, tmp_path):
     second = search(rows, params(5), journal, on_trial=lines.append).trials
     assert len(lines) == 2
     pd.testing.assert_frame_equal(second.head(3), first)
+    other = replace(rows, y=1 - rows.y)  # trials of other rows are no trials of these
+    assert len(search(other, params(2), journal).trials) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
