@@ -142,7 +142,14 @@ def _round_trip() -> Any:
 
     parser = YAML()  # keeps comments and order
     parser.width = 1000
+    parser.preserve_quotes = True
+    parser.representer.add_representer(type(None), _write_null)
     return parser
+
+
+def _write_null(representer: Any, _: None) -> Any:
+    """Write ``null``, where ruamel would leave a hole."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -7,12 +7,19 @@ the stages that read it. A misspelt key or a value out of range is refused by na
 from __future__ import annotations
 
 import difflib
+import zoneinfo
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from semigen.errors import UserError
 from semigen.generator_params import (
@@ -32,6 +39,22 @@ SAMPLES_DIR = "data/samples"
 """Where the ``sample`` stage writes; tables elsewhere are the user's own."""
 
 ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
+
+
+def _checked_cron(value: str) -> str:
+    if len(value.split()) != 5:  # Prefect, which reads them, says what is wrong with a field
+        raise ValueError("must be five fields as in crontab, e.g. '0 3 * * *' for daily at 3:00")
+    return value
+
+
+def _checked_time_zone(value: str) -> str:
+    if value not in zoneinfo.available_timezones():
+        raise ValueError("must be a time zone, e.g. 'UTC' or 'Europe/Berlin'")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_checked_cron)]
+TimeZone = Annotated[str, AfterValidator(_checked_time_zone)]
 
 
 def is_sample(path: str) -> bool:
@@ -201,6 +224,58 @@ class ComputeParams(Section):
     """Processes that share the training of a network; 0 starts one for each GPU."""
     checkpoint_seconds: float = Field(30.0, gt=0)
     """Least time between two checkpoints of a network in training."""
+    require_gpu: bool = False
+    """Whether a stage that wants a GPU worker must have one; else it runs in place without."""
+    gpu_wait_seconds: float = Field(0.0, ge=0)
+    """How long such a stage waits for a worker before it fails, if ``require_gpu``."""
+    workspace: Literal["shared", "clone"] = "shared"
+    """``shared``: GPU workers see the project's folder; ``clone``: they have only git and the DVC
+    remote."""
+
+
+class PromoteParams(Section):
+    """What a retrained model must show to take the champion's place. Not tracked by DVC."""
+
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy"
+    """What champion and challenger are compared by, on the same test rows."""
+    tolerance: float = Field(0.02, ge=0)
+    """How far below the champion the challenger's interval may reach."""
+    min_test_rows: int = Field(30, ge=2)
+    """Test rows needed for a comparison, those left out from which the champion learned."""
+    fairness_columns: tuple[str, ...] = ()
+    """Columns whose groups are compared, e.g. ``[sex, region]``."""
+    max_fairness_gap: float = Field(0.1, ge=0, le=1)
+    """Largest difference in accuracy between groups that may be certain."""
+    max_drift: float = Field(0.8, ge=0.5, le=1)
+    """Largest ROC AUC that may be certain of telling labeled rows from unlabeled ones."""
+
+
+class MonitorParams(Section):
+    """How the ``monitor`` deployment watches the tables. Not tracked by DVC."""
+
+    cron: Cron | None = "*/15 * * * *"
+    """When it runs, in the time zone of ``retrain``; null: only by hand."""
+    input: str | None = None
+    """Table of new rows that is watched for drift; null: only changes of the tables are noticed."""
+    max_distance: Fraction = 0.2
+    """Distance (Kolmogorov-Smirnov, total variation) above which a column may be drifting."""
+    significance: float = Field(0.01, gt=0, lt=1)
+    """Chance of a false alarm of one look, over all columns."""
+
+
+class RetrainParams(Section):
+    """When the ``train`` deployment runs by itself. Not tracked by DVC."""
+
+    cron: Cron | None = "0 3 * * *"
+    """Five fields as in crontab; null: only by hand and on events. Unchanged inputs end it soon."""
+    timezone: TimeZone = "UTC"
+    """Of the schedules, e.g. ``Europe/Berlin``."""
+    on_drift: bool = True
+    """Whether drift that ``monitor`` finds starts it."""
+    on_new_data: bool = True
+    """Whether changed tables that ``monitor`` finds start it."""
+    commit: bool = False
+    """Whether a run commits ``dvc.lock`` and metrics to git, and pushes the DVC cache."""
 
 
 class Params(Section):
@@ -216,6 +291,9 @@ class Params(Section):
     augment: AugmentParams = AugmentParams()
     train: TrainParams = TrainParams()
     evaluate: EvaluateParams = EvaluateParams()
+    promote: PromoteParams = PromoteParams()
+    monitor: MonitorParams = MonitorParams()
+    retrain: RetrainParams = RetrainParams()
     compute: ComputeParams = ComputeParams()
 
     @classmethod
