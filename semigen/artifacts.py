@@ -84,9 +84,18 @@ class Layout:
         """Classifiers by what they may use beside labels; see ``selection.ABLATION``."""
         return self._at("models", "ablation")
 
+    @property
+    def registry(self) -> Path:
+        """Champion and challengers, see ``semigen.registry``; no run depends on them."""
+        return self._at("models", "registry")
+
     def checkpoint(self, stage: str) -> Path:
         """Directory of a stage's training checkpoints; not tracked, gone when the stage is done."""
         return self._at(".semigen", "checkpoints", stage)
+
+    def lock(self, name: str) -> Path:
+        """File that a stage or a flow locks while it runs."""
+        return self._at(".semigen", "locks", f"{name}.lock")
 
     @property
     def validation_json(self) -> Path:
@@ -107,6 +116,16 @@ class Layout:
     @property
     def metrics(self) -> Path:
         return self._at("reports", "metrics.json")
+
+    @property
+    def promotion_json(self) -> Path:
+        """What became of the last challenger; tells of the registry, so DVC does not track it."""
+        return self._at("reports", "promotion.json")
+
+    @property
+    def promotion_markdown(self) -> Path:
+        """The same as a page."""
+        return self._at("reports", "promotion.md")
 
     def plot(self, name: str) -> Path:
         """Table behind a plot, such as ``confusion``."""

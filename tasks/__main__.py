@@ -1,4 +1,4 @@
-"""Run one stage, label new rows, or draw rows: ``python -m tasks STAGE | predict | synthesize``.
+"""Run one stage, or work with what the stages made: ``python -m tasks COMMAND``.
 
 ``--debug``, or ``SEMIGEN_DEBUG=1`` in the environment, shows tracebacks of mistakes.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -13,13 +14,14 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from semigen.artifacts import Layout, read_json, write_json
 from semigen.config import Params
 from semigen.errors import UserError
 from semigen.generator_params import Family
 from tasks import STAGES
+from tasks.guard import end_with_parents, only_one
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,11 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage, help=f"run the {stage} stage")
         command.add_argument("--params", default="params.yaml", help="parameter file")
         command.add_argument("--debug", action="store_true", help="show tracebacks")
-    predict = commands.add_parser("predict", help="label new rows with the trained classifier")
+    predict = commands.add_parser("predict", help="label new rows with the champion")
     add_predict_arguments(predict)
     synthesize = commands.add_parser("synthesize", help="draw new rows like those of a table")
     add_synthesize_arguments(synthesize)
-    for command in (predict, synthesize):
+    registry = add_registry_commands(commands)
+    for command in (predict, synthesize, *registry):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
@@ -42,7 +45,11 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``tasks.predict.predict_table``, which the flow takes too."""
     parser.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
     parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
-    parser.add_argument("--model", default="models/classifier", help="folder of the classifier")
+    parser.add_argument(
+        "--model",
+        help="folder of the classifier (default: the champion's or, before the first promotion, "
+        "models/classifier)",
+    )
     parser.add_argument(
         "--keep-columns", action="store_true", help="also write the input's own columns"
     )
@@ -51,6 +58,22 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="treat feature columns that the input lacks as missing values",
     )
+
+
+def add_registry_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add what makes champions, takes them back, and lists them."""
+    promote = commands.add_parser("promote", help="make the trained classifier champion, if it may")
+    promote.add_argument("--params", default="params.yaml", help="parameter file")
+    promote.add_argument("--force", action="store_true", help="promote it whatever is found")
+    rollback = commands.add_parser("rollback", help="make the champion before this one champion")
+    rollback.add_argument("--to", metavar="VERSION", help="or this version, e.g. v0003")
+    for command in (promote, rollback):
+        command.add_argument("--reason", default="by hand", help="what the history says of it")
+    return [
+        promote,
+        rollback,
+        commands.add_parser("registry", help="list champion and challengers"),
+    ]
 
 
 def add_synthesize_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +98,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             run_predict(arguments)
         elif arguments.command == "synthesize":
             run_synthesize(arguments)
+        elif arguments.command == "promote":
+            run_promote(arguments)
+        elif arguments.command == "rollback":
+            run_rollback(arguments)
+        elif arguments.command == "registry":
+            run_registry()
         else:
+            end_with_parents()
             run_stage(arguments.command, Params.load(arguments.params), Layout())
     except UserError as error:
         if arguments.debug or os.environ.get("SEMIGEN_DEBUG"):
@@ -87,26 +117,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_stage(stage: str, params: Params, layout: Layout) -> None:
     """Run a stage's function and note how long it took."""
-    started = time.perf_counter()
-    importlib.import_module(f"tasks.{stage}").run(params, layout)
+    module = importlib.import_module(f"tasks.{stage}")
+    # One of several processes of a stage leaves the lock to the one that started them.
+    alone = (
+        contextlib.nullcontext() if "RANK" in os.environ else only_one(stage, layout.lock(stage))
+    )
+    with alone:
+        started = time.perf_counter()
+        module.run(params, layout)
     if os.environ.get("RANK", "0") != "0":
-        return  # one of several processes of a stage; the first one keeps the books
+        return  # the first process keeps the books
     seconds = time.perf_counter() - started
     timings = read_json(layout.timings) if layout.timings.exists() else {}
     write_json(layout.timings, {**timings, stage: round(seconds, 2)})
 
 
 def run_predict(arguments: argparse.Namespace) -> None:
-    from tasks.predict import predict_table
+    from tasks.predict import predict_table, resolve_model
 
+    model = resolve_model(arguments.model, Layout())
     n_rows = predict_table(
         Path(arguments.input),
         Path(arguments.output),
-        Path(arguments.model),
+        model.folder,
         keep_columns=arguments.keep_columns,
         impute_missing_columns=arguments.impute_missing_columns,
     )
-    print(f"{arguments.output}: {n_rows} rows labeled")
+    print(f"{arguments.output}: {n_rows} rows labeled by {model.name}")
 
 
 def run_synthesize(arguments: argparse.Namespace) -> None:
@@ -121,6 +158,28 @@ def run_synthesize(arguments: argparse.Namespace) -> None:
         model=Path(arguments.model) if arguments.model else None,
         seed=arguments.seed,
     )
+
+
+def run_promote(arguments: argparse.Namespace) -> None:
+    from tasks.promote import promote, to_text
+
+    params, layout = Params.load(arguments.params), Layout()
+    print(to_text(promote(params, layout, reason=arguments.reason, force=arguments.force)))
+    print(layout.promotion_markdown.relative_to(layout.root))
+
+
+def run_rollback(arguments: argparse.Namespace) -> None:
+    from semigen.registry import Registry
+
+    event = Registry(Layout().registry).rollback(arguments.to, trigger=arguments.reason)
+    print(f"{event.version} is the champion, in the place of {event.replaced or 'none'}")
+
+
+def run_registry() -> None:
+    from semigen.registry import Registry
+    from tasks.promote import to_list
+
+    print(to_list(Registry(Layout().registry)))
 
 
 def leave(status: int) -> NoReturn:
