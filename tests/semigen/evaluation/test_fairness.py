@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from semigen.errors import UserError
+from semigen.evaluation.fairness import MISSING, fairness, groups_of, wilson
+
+
+def planted(*groups: tuple[str, int, int]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return a table of ``(group, rows, right ones)`` and which rows are right."""
+    names = [name for name, n, _ in groups for _ in range(n)]
+    is_right = [i < right for _, n, right in groups for i in range(n)]
+    return pd.DataFrame({"sex": names}), np.array(is_right)
+
+
+@pytest.mark.parametrize(("n_right", "n_rows"), [(0, 3), (3, 3), (17, 40), (999, 1000)])
+def test_wilson_is_scipys(n_right, n_rows):
+    found = wilson(n_right / n_rows, n_rows, 0.95)
+    expected = binomtest(n_right, n_rows).proportion_ci(0.95, method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_gap_of_two_groups_is_newcombes():
+    """Newcombe (1998), table II, example (a): 56/70 against 48/80."""
+    rows, is_right = planted(("f", 70, 56), ("m", 80, 48))
+    found = fairness(rows, "sex", is_right)
+    assert found.pair == ("f", "m")
+    assert found.gap.value == pytest.approx(0.2)
+    assert (found.gap.low, found.gap.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert [(g.name, g.n_rows) for g in found.groups] == [("f", 70), ("m", 80)]
+    assert found.groups[0].accuracy.value == pytest.approx(0.8)
+
+
+def test_the_certain_gap_counts_not_the_largest():
+    rows, is_right = planted(("big", 1000, 950), ("other", 1000, 700), ("few", 2, 0))
+    found = fairness(rows, "sex", is_right)
+    assert found.pair == ("big", "other")
+    assert found.gap.low > 0.2
+
+
+def test_groups_that_are_equally_right_have_no_certain_gap():
+    rows, is_right = planted(("a", 50, 40), ("b", 50, 40))
+    gap = fairness(rows, "sex", is_right).gap
+    assert gap.value == 0 and gap.low < 0 < gap.high
+
+
+def test_many_groups_are_not_found_unfair_by_chance():
+    """Accuracy is 0.8 in each of twelve groups; with 95 % intervals 1 in 20 may err (+3 s.e.)."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"ward": np.repeat(list("abcdefghijkl"), 40)})
+    n_false = sum(
+        fairness(rows, "ward", rng.random(len(rows)) < 0.8).gap.low > 0 for _ in range(200)
+    )
+    assert n_false / 200 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_numbers_are_cut_at_their_quartiles_and_gaps_are_a_group():
+    ages = pd.Series([*range(100), None])
+    groups = groups_of(ages)
+    assert groups.nunique() == 5
+    assert (groups == MISSING).sum() == 1
+    assert set(groups[groups != MISSING].value_counts()) == {25}
+    assert list(groups_of(pd.Series([1.0, 2.0, None]))) == ["1", "2", MISSING]
+    assert list(groups_of(pd.Series(["x", None]))) == ["x", MISSING]
+
+
+def test_one_group_has_no_gap():
+    rows, is_right = planted(("a", 5, 4))
+    found = fairness(rows, "sex", is_right)
+    assert found.gap is None and found.pair is None
+
+
+def test_unknown_column_is_named_with_those_there_are():
+    rows, is_right = planted(("a", 5, 4))
+    with pytest.raises(UserError, match="no column 'gender' among the test rows; there are: sex"):
+        fairness(rows, "gender", is_right)
