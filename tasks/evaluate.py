@@ -33,19 +33,19 @@ def run(params: Params, layout: Layout) -> None:
     classifier, labels_only = semigen.load(layout.classifier), semigen.load(layout.labels_only)
     schema = classifier.schema
     test = pd.read_parquet(layout.prepared("test"))
-    y = _test_labels(test, schema)
-    probabilities = _class_probabilities(classifier, test, schema)
+    y = labels_of(test, schema)
+    probabilities = class_probabilities(classifier, test, schema)
     compare = partial(
         evaluate,
         y,
-        baseline_probabilities=_class_probabilities(labels_only, test, schema),
+        baseline_probabilities=class_probabilities(labels_only, test, schema),
         n_bootstrap=params.evaluate.n_bootstrap,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )
     evaluation = compare(probabilities)
     ablation = {
-        name: compare(_class_probabilities(semigen.load(folder), test, schema))
+        name: compare(class_probabilities(semigen.load(folder), test, schema))
         for name in ABLATION
         if (folder := layout.ablation / name).exists()
     }
@@ -111,7 +111,12 @@ def _interval(figure: Mapping[str, float], sign: str = "") -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _test_labels(test: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+def labels_of(test: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+    """Return the class index of every test row, shape ``(n,)``.
+
+    Raises:
+        UserError: If a test row has no label, or one that is no class.
+    """
     y = schema.encode_labels(test[schema.target])
     if (y < 0).any():
         row = int(np.flatnonzero(y < 0)[0])
@@ -122,7 +127,7 @@ def _test_labels(test: pd.DataFrame, schema: TableSchema) -> np.ndarray:
     return y
 
 
-def _class_probabilities(
+def class_probabilities(
     classifier: Classifier, test: pd.DataFrame, schema: TableSchema
 ) -> np.ndarray:
     """Return probabilities in the order of the schema's classes, shape ``(n, n_classes)``.
