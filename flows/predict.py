@@ -1,4 +1,4 @@
-"""Label new rows with the trained classifier, as a Prefect flow.
+"""Label new rows with the champion, or another classifier, as a Prefect flow.
 
 ``python -m tasks predict`` does the same without Prefect.
 """
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow
+from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.states import Failed
 
 from flows.command import add_debug, run_flow
+from semigen.artifacts import Layout
 from semigen.errors import UserError
 from tasks.__main__ import add_predict_arguments
 
@@ -24,7 +25,7 @@ from tasks.__main__ import add_predict_arguments
 def predict(
     input: str,  # noqa: A002 - the name of the command's option
     output: str,
-    model: str = "models/classifier",
+    model: str | None = None,
     keep_columns: bool = False,
     impute_missing_columns: bool = False,
 ) -> list[dict[str, Any]] | State[Any]:
@@ -33,7 +34,8 @@ def predict(
     Args:
         input: CSV or Parquet table of new rows.
         output: CSV or Parquet table to write.
-        model: Folder of the classifier.
+        model: Folder of the classifier; None takes the champion or, before the first promotion,
+            ``models/classifier``.
         keep_columns: Also write the input's own columns.
         impute_missing_columns: Treat feature columns that the input lacks as missing values.
 
@@ -41,20 +43,24 @@ def predict(
         One row a predicted class: how many rows got it and how novel these are on average.
     """
     from semigen.sources import read_table
-    from tasks.predict import predict_table
+    from tasks.predict import predict_table, resolve_model
 
     try:
+        labeler = resolve_model(model, Layout())
         predict_table(
             Path(input),
             Path(output),
-            Path(model),
+            labeler.folder,
             keep_columns=keep_columns,
             impute_missing_columns=impute_missing_columns,
         )
     except UserError as error:
         return Failed(message=str(error))
     summary = summarize(read_table(output))
-    create_table_artifact(summary, key="predictions", description=f"{input} labeled in {output}")
+    get_run_logger().info("%s labeled by %s", input, labeler.name)
+    create_table_artifact(
+        summary, key="predictions", description=f"{input} labeled in {output} by {labeler.name}"
+    )
     return summary
 
 
@@ -77,16 +83,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from tasks.predict import resolve_model
+
     arguments = vars(build_parser().parse_args(argv))
-    debug = arguments.pop("debug")
+    debug, labeled_by = arguments.pop("debug"), ""
 
     def check() -> None:
+        nonlocal labeled_by
+        model = resolve_model(arguments["model"], Layout())
+        labeled_by, arguments["model"] = model.name, str(model.folder)
         for name in ("input", "model"):
             if not Path(arguments[name]).exists():
                 raise UserError(f"{arguments[name]}: no such file; check --{name}")
 
     def report(summary: list[dict[str, Any]]) -> None:
-        print(f"{arguments['output']}: {sum(row['rows'] for row in summary)} rows labeled")
+        n_rows = sum(row["rows"] for row in summary)
+        print(f"{arguments['output']}: {n_rows} rows labeled by {labeled_by}")
         for row in summary:
             print(f"  {row['prediction']}: {row['rows']} (mean novelty {row['mean_novelty']:.2f})")
 

@@ -1,15 +1,48 @@
-"""``predict``: label new rows with the trained classifier."""
+"""``predict``: label new rows with the champion, or another classifier."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import semigen
+from semigen.artifacts import Layout
 from semigen.errors import UserError
+from semigen.registry import Registry
 from semigen.sources import read_table, write_table
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier and what to call it.
+
+    Attributes:
+        folder: Where it lies.
+        name: The champion's version, or the folder.
+    """
+
+    folder: Path
+    name: str
+
+
+def resolve_model(model: str | None, layout: Layout) -> Model:
+    """Return the classifier that labels rows.
+
+    The folder of a champion never changes, so that a promotion meanwhile does no harm.
+
+    Args:
+        model: Folder; None takes the champion or, before the first promotion, the latest one.
+        layout: The project's files.
+    """
+    if model is not None:
+        return Model(Path(model), model)
+    champion = Registry(layout.registry).champion()
+    if champion is not None:
+        return Model(champion.classifier, f"champion {champion.name}")
+    return Model(layout.classifier, layout.classifier.relative_to(layout.root).as_posix())
 
 
 def predict_table(
