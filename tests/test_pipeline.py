@@ -19,7 +19,10 @@ from tasks import STAGES
 ROOT = Path(__file__).parents[1]
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 TABLES = {"labeled", "unlabeled", "test"}
-UNTRACKED = {"checkpoint", "report", "root", "source", "timings"}
+UNTRACKED = {
+    *("checkpoint", "lock", "report", "root", "source", "timings"),
+    *("promotion_json", "promotion_markdown", "registry"),
+}
 """Members of Layout that are no deps or outs."""
 
 
