@@ -47,10 +47,7 @@ def plan(root: Path, target: str = "report") -> list[Stage]:
     """
     with _open(root) as repo:
         graph = repo.index.graph  # successors(stage) are the stages that it depends on
-        by_name = {stage.addressing: stage for stage in graph}
-        if target not in by_name:
-            raise UserError(f"dvc.yaml: no stage {target!r}; stages: {', '.join(sorted(by_name))}")
-        wanted = nx.descendants(graph, by_name[target]) | {by_name[target]}
+        wanted = _upstream(graph, target)
         changed = set(repo.status())
         positions = {stage: i for i, stage in enumerate(repo.index.stages)}
         order = nx.lexicographical_topological_sort(
@@ -61,6 +58,34 @@ def plan(root: Path, target: str = "report") -> list[Stage]:
             upstream = [stages[other.addressing] for other in graph.successors(stage)]
             stages[stage.addressing] = _describe(stage, changed, upstream)
     return list(stages.values())
+
+
+def changed_tables(root: Path, target: str = "report") -> list[str]:
+    """Return the files that differ from those of the last run and that no stage makes, sorted.
+
+    These are the user's own tables: what the target depends on, but for parameters and for what
+    stages before it write. Before the first run they count as changed.
+
+    Args:
+        root: The project.
+        target: The last stage that matters.
+
+    Returns:
+        Paths relative to the root.
+
+    Raises:
+        UserError: As ``plan``.
+    """
+    with _open(root) as repo:
+        wanted = _upstream(repo.index.graph, target)
+        made = {str(out) for stage in wanted if stage.cmd for out in stage.outs}
+        status = repo.status()
+        entries = [entry for stage in wanted for entry in status.get(stage.addressing, [])]
+        # Beside dictionaries there are words such as "changed command"; changed parameters are
+        # "changed deps" too, with a dictionary of them in the place of a word.
+        deps = [entry["changed deps"] for entry in entries if "changed deps" in entry]
+        found = {path for dep in deps for path, how in dep.items() if isinstance(how, str)}
+    return sorted(found - made)
 
 
 def is_changed(root: Path, name: str) -> bool:
@@ -88,6 +113,15 @@ def settle_scm(root: Path | None = None) -> None:
                 del core["no_scm"]
             else:
                 core["no_scm"] = True
+
+
+def _upstream(graph: Any, target: str) -> set[Any]:
+    """Return DVC's stage of a name and all that it depends on."""
+    by_name = {stage.addressing: stage for stage in graph}
+    if target not in by_name:
+        raise UserError(f"dvc.yaml: no stage {target!r}; stages: {', '.join(sorted(by_name))}")
+    found: set[Any] = nx.descendants(graph, by_name[target]) | {by_name[target]}
+    return found
 
 
 @contextlib.contextmanager

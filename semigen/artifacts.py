@@ -132,6 +132,30 @@ class Layout:
         return self._at("reports", "plots", f"{name}.csv")
 
     @property
+    def drift_json(self) -> Path:
+        """What ``monitor`` last said of new rows; not tracked by DVC."""
+        return self._at("reports", "drift.json")
+
+    @property
+    def drift_markdown(self) -> Path:
+        """The same as a page."""
+        return self._at("reports", "drift.md")
+
+    @property
+    def reported(self) -> Path:
+        """What ``monitor`` has reported already, so that it does so once."""
+        return self._at(".semigen", "monitor.json")
+
+    def label_curve(self, ending: str) -> Path:
+        """How accuracy grows with labels, as ``csv``, ``json`` or ``png``; not tracked by DVC."""
+        return self._at("reports", f"label_curve.{ending}")
+
+    @property
+    def label_curve_fits(self) -> Path:
+        """A line for each finished fit of the label curve, to go on from."""
+        return self._at(".semigen", "label_curve.jsonl")
+
+    @property
     def model_card(self) -> Path:
         return self._at("reports", "model_card.md")
 

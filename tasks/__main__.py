@@ -36,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     synthesize = commands.add_parser("synthesize", help="draw new rows like those of a table")
     add_synthesize_arguments(synthesize)
     registry = add_registry_commands(commands)
-    for command in (predict, synthesize, *registry):
+    monitor = commands.add_parser("monitor", help="look for drift in new rows")
+    add_monitor_arguments(monitor)
+    for command in (predict, synthesize, *registry, monitor):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
@@ -57,6 +59,13 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--impute-missing-columns",
         action="store_true",
         help="treat feature columns that the input lacks as missing values",
+    )
+
+
+def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``tasks.monitor.monitor``, which the flow takes too."""
+    parser.add_argument(
+        "--input", help="CSV or Parquet table of new rows (default: monitor.input of params.yaml)"
     )
 
 
@@ -104,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             run_rollback(arguments)
         elif arguments.command == "registry":
             run_registry()
+        elif arguments.command == "monitor":
+            run_monitor(arguments)
         else:
             end_with_parents()
             run_stage(arguments.command, Params.load(arguments.params), Layout())
@@ -180,6 +191,15 @@ def run_registry() -> None:
     from tasks.promote import to_list
 
     print(to_list(Registry(Layout().registry)))
+
+
+def run_monitor(arguments: argparse.Namespace) -> None:
+    from tasks.monitor import monitor
+
+    layout = Layout()
+    found = monitor(Params.load(layout.params), layout, arguments.input)
+    print(f"{found['input']}: {found['sentence']}")
+    print(layout.drift_markdown.relative_to(layout.root))
 
 
 def leave(status: int) -> NoReturn:

@@ -22,6 +22,7 @@ TABLES = {"labeled", "unlabeled", "test"}
 UNTRACKED = {
     *("checkpoint", "lock", "report", "root", "source", "timings"),
     *("promotion_json", "promotion_markdown", "registry"),
+    *("drift_json", "drift_markdown", "reported", "label_curve", "label_curve_fits"),
 }
 """Members of Layout that are no deps or outs."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.dvc_graph import is_changed, plan, settle_scm
+from flows.dvc_graph import changed_tables, is_changed, plan, settle_scm
 from semigen.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,6 +64,25 @@ def test_table_under_dvc_add_is_part_of_the_graph(done: Project) -> None:
     assert changed(done) == ["train"]
     (done.root / "table.csv").write_text("2\n")
     assert set(changed(done)) == {"table.csv.dvc", "train"}
+
+
+def test_tables_that_no_stage_makes_are_told_when_they_change(done: Project) -> None:
+    assert changed_tables(done.root) == []
+    done.edit("params.yaml", "epochs: 50", "epochs: 20")
+    (done.root / "labeled.csv").write_text("of the stage sample\n")
+    assert changed_tables(done.root) == [], "neither parameters nor files that stages make"
+    for name in ("own.csv", "added.csv"):
+        (done.root / name).write_text("1\n")
+    assert done.run("dvc", "add", "added.csv").returncode == 0
+    done.edit("dvc.yaml", "deps: [schema.json]", "deps: [schema.json, own.csv, added.csv]")
+    assert changed_tables(done.root) == ["added.csv", "own.csv"]
+    assert done.run("dvc", "repro", "report").returncode == 0
+    assert changed_tables(done.root) == []
+    (done.root / "added.csv").write_text("2\n")
+    assert changed_tables(done.root) == ["added.csv"]
+    (done.root / "own.csv").unlink()
+    assert changed_tables(done.root) == ["added.csv", "own.csv"]
+    assert changed_tables(done.root, "validate") == []
 
 
 def test_errors_of_dvc_are_the_users_in_one_line(settled: Project) -> None:

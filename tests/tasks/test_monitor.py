@@ -1,0 +1,122 @@
+"""What the task says of batches whose drift is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from semigen.artifacts import Layout
+from semigen.config import MonitorParams, Params
+from semigen.errors import UserError
+from semigen.schema import TableSchema
+from tasks.__main__ import main
+from tasks.monitor import HEADER, column_rows, monitor, to_markdown
+from tests.semigen.tables import people
+
+PARAMS = Params(monitor=MonitorParams(input="data/new.csv"))
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """A project that has learned from 400 rows; ``data/new.csv`` holds others like them."""
+    layout = Layout(tmp_path)
+    learned = people(400, seed=0).assign(zip=lambda t: (t["age"] % 7 + 10115).astype(str))
+    schema = TableSchema.infer(learned.assign(label="a"), learned, "label", {"zip": "category"})
+    layout.schema.parent.mkdir()
+    schema.save(layout.schema)
+    layout.prepared("unlabeled").parent.mkdir()
+    schema.coerce(learned).to_parquet(layout.prepared("unlabeled"))
+    write(layout, people(300, seed=1))
+    return layout
+
+
+def write(layout, table, name="data/new.csv"):
+    with_zip = table.assign(zip=lambda t: pd.to_numeric(t["age"], errors="coerce") % 7 + 10115)
+    with_zip.to_csv(layout.root / name, index=False)
+
+
+def test_rows_of_the_same_source_have_not_drifted_though_csv_has_forgotten_their_types(layout):
+    """``zip`` is read as numbers; the schema knows better, as in ``preprocess``."""
+    found = monitor(PARAMS, layout)
+    assert found["sentence"] == "no drift in 5 columns of 300 rows"
+    assert found["input"] == "data/new.csv"
+    assert found["n_reference"] == 400
+    assert all(column["new_categories"] == [] for column in found["columns"])
+    assert json.loads(layout.drift_json.read_text()) == found
+    assert layout.drift_markdown.read_text() == to_markdown(found)
+
+
+def test_argument_names_another_table_and_parameters_set_the_limits(layout):
+    table = people(300, seed=2)
+    write(layout, table.assign(income=table["income"] + 4), "data/other.csv")
+    found = monitor(PARAMS, layout, "data/other.csv")
+    assert (found["input"], found["drifted"]) == ("data/other.csv", [])
+    strict = Params(monitor=MonitorParams(input="data/new.csv", max_distance=0.05))
+    assert monitor(strict, layout, "data/other.csv")["drifted"] == ["income"]
+    assert monitor(strict, layout)["input"] == "data/new.csv"
+
+
+def test_absent_columns_and_text_among_numbers_are_findings_that_name_them(layout):
+    broken = people(300, seed=3).drop(columns="city").astype({"income": object})
+    broken.loc[4, "income"] = "a lot"
+    write(layout, broken.assign(extra=1))
+    found = monitor(PARAMS, layout)
+    assert found["drifted"] == ["income", "city"]
+    assert "first 'a lot' in row 5" in found["sentence"]
+    page = layout.drift_markdown.read_text()
+    assert "| city | drift | 1.000 | < 0.0001 | 0.0% | 100.0% |  |" in page
+    assert "city (column is absent)" in page
+
+
+def test_drifted_columns_come_first_in_the_table(layout):
+    table = people(300, seed=4)
+    write(layout, table.assign(city="Rome"))
+    found = monitor(PARAMS, layout)
+    rows = [dict(zip(HEADER, row, strict=True)) for row in column_rows(found)]
+    assert (rows[0]["column"], rows[0]["verdict"], rows[0]["new categories"]) == (
+        "city", "drift", "Rome",
+    )  # fmt: skip
+    distances = [float(row["distance"]) for row in rows[1:]]
+    assert distances == sorted(distances, reverse=True)
+
+
+def test_a_page_of_very_many_columns_says_where_the_others_are(layout):
+    found = monitor(PARAMS, layout)
+    many = {**found, "columns": found["columns"] * 30}
+    assert "50 more columns are in `reports/drift.json`." in to_markdown(many)
+
+
+def test_one_row_is_enough_to_look(layout):
+    write(layout, people(1, seed=5))
+    assert not monitor(PARAMS, layout)["has_drifted"]
+
+
+def test_mistakes_say_what_to_do(layout):
+    with pytest.raises(UserError, match=r"no table to watch: name one with --input, or in monitor"):
+        monitor(Params(), layout)
+    with pytest.raises(UserError, match=r"data/none\.csv: no such file"):
+        monitor(PARAMS, layout, "data/none.csv")
+    layout.prepared("unlabeled").unlink()
+    with pytest.raises(UserError, match=r"nothing to compare with: .* run the pipeline"):
+        monitor(PARAMS, layout)
+
+
+def test_command_prints_what_was_found_and_where(layout, monkeypatch, capsys):
+    monkeypatch.chdir(layout.root)
+    layout.params.write_text("{}\n")
+    assert main(["monitor", "--input", "data/new.csv"]) == 0
+    assert capsys.readouterr().out == (
+        "data/new.csv: no drift in 5 columns of 300 rows\nreports/drift.md\n"
+    )
+    assert main(["monitor"]) == 1
+    assert "monitor.input" in capsys.readouterr().err
+
+
+def test_equal_inputs_give_equal_bytes(layout):
+    written = []
+    for _ in range(2):
+        monitor(PARAMS, layout)
+        written.append(layout.drift_json.read_bytes())
+    assert written[0] == written[1]
+    assert np.isfinite(json.loads(written[0])["auc"]["value"])
