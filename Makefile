@@ -30,11 +30,12 @@ repro: $(VENV)/.core ## the same with DVC alone
 	@dvc repro $(ARGS)
 
 .PHONY: ui
-ui: $(VENV)/.core ## a Prefect server with the UI, on this machine only (PORT=4200)
-	@echo "In other terminals: export PREFECT_API_URL=http://127.0.0.1:$(or $(PORT),4200)/api"
-	@PREFECT_HOME=$${PREFECT_HOME:-$(CURDIR)/.prefect} \
-		PREFECT_SERVER_UI_API_URL=http://127.0.0.1:$(or $(PORT),4200)/api \
-		prefect server start --host 127.0.0.1 --port $(or $(PORT),4200)
+ui: $(VENV)/.core ## start server with UI, workers and schedules, on this machine only (PORT=4200)
+	@python -m flows.service up $(if $(PORT),--port $(PORT))
+
+.PHONY: ui-stop
+ui-stop: $(VENV)/.core ## end them
+	@python -m flows.service down
 
 .PHONY: test
 test: $(VENV)/.dev ## the fast tests (ARGS="tests/flows -k name ...")

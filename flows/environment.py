@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import socket
 from pathlib import Path
 
 NO_TELEMETRY = {
@@ -15,6 +17,9 @@ NO_TELEMETRY = {
 START_SECONDS = "120"
 """That a temporary server may take to start: Prefect's 20 s were too few on a busy machine right
 after the installation, when nothing is compiled yet."""
+HEARTBEAT_SECONDS = 30
+"""Between signs of life of a flow run; those silent for three times as long are crashed."""
+SERVICE_FOLDER = ".prefect/service"
 LOGGING = "PREFECT_LOGGING_"
 TERSE_LOGS = {
     # Prefect's own notices from warnings on; those of flow and task runs all.
@@ -24,6 +29,34 @@ TERSE_LOGS = {
     f"{LOGGING}FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  flow        %(message)s",
     f"{LOGGING}FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_name)-10s  %(message)s",
 }
+
+
+def address_file(root: Path) -> Path:
+    """Return the file that says where a project's server listens, while there is one."""
+    return root / SERVICE_FOLDER / "address.json"
+
+
+def service_settings(root: Path, port: int) -> dict[str, str]:
+    """Return the settings of server, workers and flow runs that a project keeps in the background.
+
+    Secrets are not among them: they pass from the environment to the processes.
+    """
+    api_url = f"http://127.0.0.1:{port}/api"
+    settings = NO_TELEMETRY | {
+        "PREFECT_HOME": str(root / ".prefect"),
+        "PREFECT_API_URL": api_url,
+        "PREFECT_CLIENT_MAX_RETRIES": "10",  # while the server is started anew
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # a stage reaches a worker in half of the time
+        "SEMIGEN_PROJECT": str(root),
+    }
+    return settings | own_credentials()
+
+
+def own_credentials() -> dict[str, str]:
+    """Return the server's login as that of its clients, if it has one."""
+    login = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    return {"PREFECT_API_AUTH_STRING": login} if login else {}
 
 
 def prepare(directory: Path) -> None:
@@ -40,6 +73,7 @@ def prepare(directory: Path) -> None:
         profiles = Path("~/.prefect/profiles.toml").expanduser()
         if profiles.exists():  # a server that the user has configured there stays in use
             settings["PREFECT_PROFILES_PATH"] = str(profiles)
+    settings |= own_credentials() | _running_server(directory)
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     logging.getLogger("prefect.task_runs").addFilter(_is_news)
@@ -48,3 +82,13 @@ def prepare(directory: Path) -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     """Drop what Prefect says of a failed state, with an empty traceback, before saying it again."""
     return not str(record.msg).startswith("Task run failed with state: ")
+
+
+def _running_server(directory: Path) -> dict[str, str]:
+    """Return the address of the project's own server if it is up."""
+    try:
+        address = json.loads(address_file(directory).read_text())
+        socket.create_connection(("127.0.0.1", address["port"]), timeout=1).close()
+    except (OSError, ValueError):
+        return {}
+    return {"PREFECT_API_URL": address["api_url"]}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flows.dvc_graph import Stage
 from semigen.errors import UserError
+from tasks.guard import OWNER, owner_of_children
 
 CHATTER = re.compile(
     r"^$|^(Running stage|Stage|Verifying data sources in stage:?) '"
@@ -83,6 +84,7 @@ def _child(command: list[str], root: Path, *, debug: bool) -> Iterator[subproces
         **os.environ,
         "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
+        OWNER: owner_of_children(),  # a killed flow cannot end its stage
     }
     if debug:
         environment["SEMIGEN_DEBUG"] = "1"

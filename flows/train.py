@@ -8,36 +8,55 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect import State, flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
 from flows.command import add_debug, run_flow
 from flows.dvc_graph import Stage, is_changed, plan, settle_scm
+from flows.events import MODEL_PROMOTED, emit
 from flows.overrides import apply_overrides, load_params, overridden
 from flows.publish import publish
 from flows.stage import reproduce
 from flows.summary import print_summary
 from semigen.artifacts import Layout
+from semigen.config import Params
 from semigen.errors import UserError
 
 CACHED = "Cached"
 """Name of the state of a stage that is up to date."""
 
 
-@flow(name="train")
+def run_name() -> str:
+    """Return the flow run's name: the data, and why it was started."""
+    parameters = flow_run.parameters
+    try:
+        data = Params.load(Layout().params).data
+    except UserError:  # the flow says what is wrong
+        return str(parameters["reason"])
+    return f"{Path(data.labeled).stem} ({parameters['reason']})"
+
+
+@flow(name="train", flow_run_name=run_name)
 def train(
-    overrides: Sequence[str] = (), force: bool = False, debug: bool = False
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    debug: bool = False,
+    reason: str = "by hand",
 ) -> dict[str, bool] | State[Any]:
-    """Bring ``report`` and all that it depends on up to date.
+    """Bring ``report`` and all that it depends on up to date; a model not worse becomes champion.
 
     Args:
         overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``; they stay.
         force: Run every stage, also those that are up to date.
         debug: Log DVC's messages too.
+        reason: Why the run was started.
 
     Returns:
         For each stage whether it ran; the others were up to date.
@@ -57,7 +76,30 @@ def train(
         if not state.is_completed():
             return Failed(message=state.message)
         ran[stage.name] = state.name != CACHED
+    if is_promotion_due(layout):
+        state = promote_model(reason, return_state=True)
+        if not state.is_completed():
+            return Failed(message=state.message)
     return ran
+
+
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
+def promote_model(reason: str) -> State[Any]:
+    """Make the classifier champion, or keep it as challenger with the reason."""
+    from tasks.promote import promote
+
+    layout = Layout()
+    try:
+        decision = promote(load_params(layout), layout, reason=reason)
+    except UserError as error:
+        return Failed(message=str(error))
+    get_run_logger().info("%s: %s", decision.outcome, decision.reason)
+    if decision.outcome == "promoted":
+        emit(MODEL_PROMOTED, layout, {"version": decision.version, "what": decision.reason})
+    if PREFECT_API_URL.value() and layout.promotion_markdown.exists():
+        markdown = layout.promotion_markdown.read_text(encoding="utf-8")
+        create_markdown_artifact(markdown, key="promotion", description=decision.reason)
+    return Completed(name=decision.outcome.capitalize())
 
 
 @task(cache_policy=NO_CACHE)
@@ -91,6 +133,17 @@ def is_report_stale(layout: Layout) -> bool:
     if not (layout.report.exists() and layout.metrics.exists()):
         return True
     return layout.report.stat().st_mtime < layout.metrics.stat().st_mtime
+
+
+def is_promotion_due(layout: Layout) -> bool:
+    """Return whether the classifier was not judged since it was evaluated.
+
+    A run that was killed in between is made good for by the next one.
+    """
+    if not (layout.classifier.exists() and layout.metrics.exists()):
+        return False
+    judged = layout.promotion_json
+    return not judged.exists() or judged.stat().st_mtime < layout.metrics.stat().st_mtime
 
 
 def _as_task(stage: Stage) -> Any:

@@ -97,6 +97,10 @@ class Layout:
         """File that a stage or a flow locks while it runs."""
         return self._at(".semigen", "locks", f"{name}.lock")
 
+    def progress(self, stage: str) -> Path:
+        """How far a stage is, while it runs; see ``semigen.progress``."""
+        return self._at(".semigen", "progress", f"{stage}.json")
+
     @property
     def validation_json(self) -> Path:
         return self._at("reports", "validation.json")

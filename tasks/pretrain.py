@@ -30,7 +30,7 @@ def run(params: Params, layout: Layout) -> None:
     history = generator.fit(
         rows,
         checkpoint=layout.checkpoint("pretrain"),
-        progress=Progress("pretrain") if is_first else None,
+        progress=Progress("pretrain", file=layout.progress("pretrain")) if is_first else None,
     )
     if not is_first:
         return

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from semigen.artifacts import Layout, atomic_path, write_json
+from semigen.artifacts import Layout, atomic_path, remove, write_json
 from semigen.classifiers.classifier import Classifier
 from semigen.classifiers.evidence import cross_validate, fit_quietly
 from semigen.classifiers.rows import TrainingRows
@@ -21,6 +21,7 @@ from semigen.config import Params
 from semigen.encoding import Encoded, TableEncoder
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
+from semigen.progress import write_progress
 from semigen.sources import write_csv
 
 CURVE = "mlp_synthetic"
@@ -53,7 +54,7 @@ def run(params: Params, layout: Layout) -> None:
     found = search(rows, params.train, journal, lambda line: print(f"train: {line}", flush=True))
     learners = (*learners_for(rows, params.train), *found.learners)
     evidence = cross_validate(
-        learners, rows, params.train, lambda name: print(f"train: trying {name}", flush=True)
+        learners, rows, params.train, announcer([learner.name for learner in learners], layout)
     )
     selection = select(evidence, params.seed)
     network = next(learner for learner in learners if learner.name == CURVE)
@@ -67,7 +68,18 @@ def run(params: Params, layout: Layout) -> None:
     with atomic_path(layout.plot("search")) as temporary:
         write_csv(found.trials, temporary)
     shutil.rmtree(journal.parent, ignore_errors=True)
+    remove(layout.progress("train"))
     print(f"train: {selection.selected.name} selected; {selection.reason}")
+
+
+def announcer(names: list[str], layout: Layout) -> Callable[[str], None]:
+    """Return what says, before a learner is tried, which one it is and how many are done."""
+
+    def announce(name: str) -> None:
+        print(f"train: trying {name}", flush=True)
+        write_progress(layout.progress("train"), names.index(name), len(names), "learner", at=name)
+
+    return announce
 
 
 def save_ablation(
