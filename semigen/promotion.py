@@ -58,6 +58,18 @@ class Comparison:
     challenger: Mapping[str, Estimate]
     difference: Mapping[str, Gain]
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any] | None) -> Comparison | None:
+        """Return what was recorded as plain dictionaries; None of None."""
+        if content is None:
+            return None
+        kinds = {"champion": Estimate, "challenger": Estimate, "difference": Gain}
+        figures = {
+            part: {metric: kind(**figure) for metric, figure in content[part].items()}
+            for part, kind in kinds.items()
+        }
+        return cls(**{**content, **figures})
+
     def worst_loss(self, metric: str) -> float:
         """Return how much worse the challenger may be, at the interval's end; below 0 if better."""
         difference = self.difference[metric]

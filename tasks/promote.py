@@ -112,8 +112,9 @@ def promote(
                 decision = replace(decision, outcome="unchanged")
             champion = registry.champion()
             decision = replace(decision, version=known.name, champion=_name(champion))
-    write_json(layout.promotion_json, to_json(asdict(decision)))
-    write_text(layout.promotion_markdown, to_markdown(decision))
+        # Under the lock, too: the report must tell of the last decision.
+        write_json(layout.promotion_json, to_json(asdict(decision)))
+        write_text(layout.promotion_markdown, to_markdown(decision))
     return decision
 
 
@@ -281,7 +282,10 @@ def headline(decision: Decision) -> str:
 def _settled(
     registry: Registry, known: Version | None, champion: Version | None, *, force: bool
 ) -> Decision | None:
-    """Return the decision about a known classifier that needs no judging, if it is one."""
+    """Return the decision about a known classifier that needs no judging, if it is one.
+
+    Its figures are those of the record, so that reports go on showing them.
+    """
     if known is None:
         return None
     if known == champion:
@@ -292,7 +296,15 @@ def _settled(
         )
     else:
         return None
-    return Decision("unchanged", reason, version=known.name, champion=_name(champion))
+    recorded = known.facts["decision"]
+    return Decision(
+        "unchanged",
+        reason,
+        version=known.name,
+        champion=_name(champion),
+        gates=tuple(Gate(**gate) for gate in recorded["gates"]),
+        comparison=Comparison.from_json(recorded["comparison"]),
+    )
 
 
 def _score(champion: Version, challenger: Challenger) -> tuple[np.ndarray, np.ndarray]:

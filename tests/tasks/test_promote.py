@@ -117,6 +117,10 @@ def test_an_equal_model_is_promoted_and_a_worse_one_kept(layout):
     decision = promote(params(), layout)
     assert (decision.outcome, decision.champion) == ("promoted", "v0002")
     assert decision.comparison.n_rows == 200
+    figures = layout.promotion_markdown.read_text().partition("\n| 200 test rows")
+    again = promote(params(), layout)  # what is known is reported anew
+    assert again.outcome == "unchanged" and again.comparison.n_rows == 200
+    assert figures[1:] == layout.promotion_markdown.read_text().partition(figures[1])[1:]
     spoil(layout)
     decision = promote(params(), layout)
     assert (decision.outcome, decision.version, decision.champion) == ("kept", "v0003", "v0002")
