@@ -205,7 +205,7 @@ def roc_auc(positive: np.ndarray, negative: np.ndarray, *, confidence: float = 0
     below = 1 - (ranks[n_positive:] - rankdata(negative)) / n_positive
     area = float(above.mean())
     error = np.sqrt(above.var(ddof=1) / n_positive + below.var(ddof=1) / n_negative)
-    return _interval(area, float(error), min(n_positive, n_negative), confidence)
+    return share_interval(area, float(error), min(n_positive, n_negative), confidence)
 
 
 def _to_other_half(rows: np.ndarray, non_members: np.ndarray) -> np.ndarray:
@@ -229,10 +229,10 @@ def _clustered_mean(values: np.ndarray, clusters: np.ndarray, confidence: float)
     mean = values.mean()
     residuals = np.bincount(clusters, weights=values - mean)
     error = np.sqrt((residuals**2).sum()) / len(values)
-    return _interval(float(mean), float(error), len(np.unique(clusters)), confidence)
+    return share_interval(float(mean), float(error), len(np.unique(clusters)), confidence)
 
 
-def _interval(share: float, error: float, n_trials: int, confidence: float) -> Estimate:
+def share_interval(share: float, error: float, n_trials: int, confidence: float) -> Estimate:
     """Return the normal interval; of a share of 0 or 1, which has no spread, the binomial one."""
     tail = (1 - confidence) / 2
     if share in (0.0, 1.0):

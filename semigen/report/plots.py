@@ -148,6 +148,30 @@ def selection_png(selection: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
+def label_curve_png(path_csv: Path) -> bytes:
+    """Return accuracy by number of labels: a line with its intervals for each ``learner``."""
+    table = pd.read_csv(path_csv)
+    figure = _figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    styles = ((BLUE, "-", "o", BLUE), (ORANGE, "--", "s", "white"))
+    learners = table.groupby("learner", sort=False)
+    for (name, points), (color, dashes, marker, face) in zip(learners, styles, strict=False):
+        n_labeled, accuracy = points["n_labeled"], points["accuracy"]
+        axes.fill_between(n_labeled, points["low"], points["high"], color=color, alpha=0.15, lw=0)
+        axes.plot(
+            n_labeled, accuracy, dashes, marker=marker, color=color, mfc=face, lw=1.8, label=name
+        )
+        axes.vlines(n_labeled, points["low"], points["high"], color=color, lw=1.2)
+    axes.set(xlabel="labels", ylabel="accuracy on test rows")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.legend(frameon=False, loc="lower right")
+    axes.grid(axis="y", color="#dddddd", lw=0.8)
+    axes.set_axisbelow(True)
+    _open_frame(axes)
+    return _png(figure)
+
+
 def fidelity_png(fidelity: Mapping[str, Any]) -> bytes:
     """Return the columns whose synthetic values are farthest from the real ones, at most 20."""
     columns = sorted(fidelity["columns"], key=lambda column: -float(column["distance"]))

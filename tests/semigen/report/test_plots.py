@@ -47,6 +47,11 @@ def draw_all(tmp_path):
     (tmp_path / "calibration.csv").write_text(
         "bin_low,bin_high,n_rows,confidence,accuracy\n0.6,0.666667,10,0.64,0.5\n0.9,1.0,30,0.97,1\n"
     )
+    (tmp_path / "labels.csv").write_text(
+        "learner,n_labeled,n_draws,accuracy,low,high\n"
+        "semigen,25,3,0.8,0.7,0.9\nsemigen,50,3,0.9,0.85,0.93\n"
+        "labels only,25,3,0.7,0.6,0.8\nlabels only,50,3,0.8,0.75,0.83\n"
+    )
     fidelity = {
         "mean_distance": 0.1,
         "columns": [{"column": f"c{i}", "kind": "numeric", "distance": i / 40} for i in range(40)],
@@ -57,6 +62,7 @@ def draw_all(tmp_path):
         "calibration": plots.calibration_png(tmp_path / "calibration.csv"),
         "selection": plots.selection_png(SELECTION),
         "fidelity": plots.fidelity_png(fidelity),
+        "label curve": plots.label_curve_png(tmp_path / "labels.csv"),
     }
 
 

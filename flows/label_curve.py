@@ -1,0 +1,138 @@
+"""How accuracy grows with labels: trained on fewer of them, on demand, as a Prefect flow."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import State, flow
+from prefect.artifacts import (
+    create_image_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.states import Completed, Failed
+from rich.console import Console
+from rich.table import Table
+
+from flows.command import add_debug, run_flow
+from flows.overrides import load_params
+from flows.publish import interval
+from semigen.artifacts import Layout
+from semigen.errors import UserError
+
+DRAWS = 3
+
+
+@flow(name="label-curve", log_prints=True)
+def label_curve(budgets: Sequence[int] | None = None, draws: int = DRAWS) -> State[Any]:
+    """Train on fewer labels and ask the test rows; finished fits are not made again.
+
+    Args:
+        budgets: Numbers of labels; a quarter, a half, three quarters and all of them if None.
+        draws: How often the labels that are kept are drawn.
+
+    Returns:
+        As ``tasks.label_curve.label_curve``.
+    """
+    from tasks.label_curve import label_curve as compute
+
+    layout = Layout()
+    try:
+        params = load_params(layout)
+        found = compute(params, layout, budgets=budgets, draws=draws, on_fit=progress(layout))
+    except UserError as error:
+        return Failed(message=str(error))
+    create_table_artifact(rows(found), key="label-curve-figures", description=found["sentence"])
+    return Completed(message=found["sentence"], data=found)
+
+
+def progress(layout: Layout) -> Callable[[int, int], None]:
+    """Return what shows, after each fit, how many are finished and what the curve looks like."""
+    made = create_progress_artifact(0.0, key="label-curve-progress", description="label curve")
+    shown = cast(UUID, made)  # a coroutine only where this is called from one
+
+    def show(done: int, total: int) -> None:
+        text = f"{done} of {total} fits"
+        update_progress_artifact(shown, 100 * done / total, description=text)
+        if done:
+            png = base64.b64encode(layout.label_curve("png").read_bytes()).decode()
+            create_image_artifact(
+                f"data:image/png;base64,{png}", key="label-curve", description=text
+            )
+
+    return show
+
+
+def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the curve as table rows: a number of labels, accuracies and the gain."""
+    accuracy = {(p["learner"], p["n_labeled"]): interval(p["accuracy"]) for p in found["points"]}
+    learners = list(dict.fromkeys(point["learner"] for point in found["points"]))
+    return [
+        {
+            "labels": point["n_labeled"],
+            **{name: accuracy[name, point["n_labeled"]] for name in learners},
+            "gain": interval(point["gain"], sign="+"),
+        }
+        for point in found["gains"]
+    ]
+
+
+def print_curve(found: dict[str, Any], console: Console | None = None) -> None:
+    """Print the curve, what more labels would be worth, and where the files lie."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    content = rows(found)
+    for name in content[0]:
+        table.add_column(name, justify="right" if name == "labels" else "left")
+    for row in content:
+        table.add_row(*map(str, row.values()))
+    console.print()
+    console.print(table)
+    console.print(f"\n{found['sentence']} ({found['n_test']} test rows)", markup=False)
+    console.print("reports/label_curve.png, .csv, .json", style="dim")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flows.label_curve", description=__doc__)
+    parser.add_argument(
+        "--budgets",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="numbers of labels (default: a quarter, a half, three quarters and all)",
+    )
+    parser.add_argument(
+        "--draws", type=int, default=DRAWS, help=f"of the labels that are kept (default: {DRAWS})"
+    )
+    add_debug(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+
+    def check() -> None:  # before a server is started, what would be refused anyway
+        from tasks.label_curve import check_budgets, read_problem
+
+        layout = Layout()
+        load_params(layout)
+        check_budgets(arguments.budgets, read_problem(layout).y)
+        if arguments.draws < 1:
+            raise UserError(f"--draws: must be at least 1, not {arguments.draws}")
+
+    return run_flow(
+        lambda: label_curve(arguments.budgets, arguments.draws, return_state=True),
+        check=check,
+        then=print_curve,
+        debug=arguments.debug,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
