@@ -1,4 +1,4 @@
-"""The pipeline as DVC sees it: the only module that touches DVC's Python API.
+"""The pipeline as DVC sees it: with ``dvc_remote`` all that touches DVC's Python API.
 
 ``Repo.index`` and ``Repo.status`` are no documented API, hence ``dvc<4`` in pyproject.toml.
 """
@@ -45,7 +45,7 @@ def plan(root: Path, target: str = "report") -> list[Stage]:
     Raises:
         UserError: If DVC cannot read the project, or there is no such stage.
     """
-    with _open(root) as repo:
+    with open_repo(root) as repo:
         graph = repo.index.graph  # successors(stage) are the stages that it depends on
         wanted = _upstream(graph, target)
         changed = set(repo.status())
@@ -76,7 +76,7 @@ def changed_tables(root: Path, target: str = "report") -> list[str]:
     Raises:
         UserError: As ``plan``.
     """
-    with _open(root) as repo:
+    with open_repo(root) as repo:
         wanted = _upstream(repo.index.graph, target)
         made = {str(out) for stage in wanted if stage.cmd for out in stage.outs}
         status = repo.status()
@@ -90,7 +90,7 @@ def changed_tables(root: Path, target: str = "report") -> list[str]:
 
 def is_changed(root: Path, name: str) -> bool:
     """Return whether DVC would run a stage now, whatever its upstream stages are about to do."""
-    with _open(root) as repo:
+    with open_repo(root) as repo:
         return bool(repo.status([name]))
 
 
@@ -125,7 +125,8 @@ def _upstream(graph: Any, target: str) -> set[Any]:
 
 
 @contextlib.contextmanager
-def _open(root: Path) -> Iterator[Any]:
+def open_repo(root: Path) -> Iterator[Any]:
+    """Open the project in DVC; its errors become ``UserError``."""
     try:
         # DVC names stages relative to the working directory. Another process may hold its lock
         # for moments: wait, as --wait-for-lock does.

@@ -1,0 +1,275 @@
+"""A stage on another host, which shares nothing with this one but git and DVC's remote.
+
+The host of the flow calls ``snapshot``, the other one ``run_in_clone``, the first again
+``collect``. In between they exchange two commits, on refs that are no branches:
+
+    refs/semigen/<key>/request    the working tree as it was, uncommitted changes included
+    refs/semigen/<key>/result     the same and the stage's entry in dvc.lock
+
+Data travels by DVC's remote. A key names one stage of one flow run and is the same for all attempts
+at it, so that the next attempt finds the checkpoints of the last. What `.dvc/config` says about the
+remote travels by git; secrets do not: every host has its own in the environment (``AWS_*``) or in
+its user's DVC configuration (``dvc config --global``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from flows import dvc_remote, git
+from flows.checkpoints import SECONDS_BETWEEN, carried, forget
+from flows.dvc_graph import plan
+from flows.patience import PATIENCE_SECONDS, Log, Unreachable, patiently
+from flows.stage import reproduce
+from semigen.artifacts import Layout, atomic_path
+from semigen.errors import UserError
+
+WORKSPACE = "SEMIGEN_WORKSPACE"
+"""Environment variable: the folder of a worker's clones."""
+KEPT = ("/.dvc/cache", "/.dvc/tmp", "/.dvc/config.local", "/.semigen/locks", "__pycache__")
+"""What a clone keeps from one run to the next, in the terms of .gitignore."""
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def snapshot(
+    root: Path, stage: str, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS
+) -> str:
+    """Hand a stage and all that it needs over to git and DVC's remote.
+
+    The user's branch, index, stash and working tree stay as they are. New files that git does not
+    know yet come along if they are code (``git.CODE``) or what the stage reads.
+
+    Args:
+        root: The project's root, and that of its git repository.
+        stage: Which one; those that it depends on must be up to date.
+        key: See the module.
+        log: Is told when a host does not answer.
+        patience: Seconds for which such a host is waited for.
+
+    Returns:
+        The commit, on ``request_ref(key)`` of the remote repository.
+
+    Raises:
+        UserError: If other hosts cannot get something, with the remedy.
+    """
+    ref = request_ref(key)
+    git.check_repository(root)
+    git.remote_name(root)
+    dvc_remote.check_store(root)
+    dvc_remote.check_dependencies(root, stage)
+    needed = dvc_remote.dependencies(root, stage)
+    commit = git.commit_working_tree(root, f"{stage} is to run", also=needed.in_git)
+    _check_sources(root, commit, needed.sources)
+    patiently(lambda: dvc_remote.push(root, needed.cached), log, patience=patience)
+    patiently(lambda: git.push(root, f"{commit}:{ref}"), log, patience=patience)
+    return commit
+
+
+def run_in_clone(
+    url: str,
+    commit_ref: str,
+    stage: str,
+    workspace: Path,
+    *,
+    log: Log,
+    force: bool = False,
+    debug: bool = False,
+    patience: float = PATIENCE_SECONDS,
+    checkpoint_seconds: float = SECONDS_BETWEEN,
+) -> None:
+    """Run a stage that another host asked for, and hand its outputs over.
+
+    While it runs, its checkpoints go to DVC's remote; those of an earlier attempt are brought
+    first, and all are removed at the end.
+
+    Args:
+        url: The repository, as this host reaches it.
+        commit_ref: What ``request_ref`` returns.
+        stage: The stage.
+        workspace: Folder for clones, one for each repository, with a DVC cache of its own.
+        log: Takes each line of the stage's output, and is told when a host does not answer.
+        force: As in ``reproduce``.
+        debug: As in ``reproduce``.
+        patience: Seconds for which a host that does not answer is waited for.
+        checkpoint_seconds: Least time between uploads of checkpoints.
+
+    Raises:
+        UserError: If the stage failed, or a host cannot be reached.
+    """
+    key = _key_of(commit_ref)
+    clone = clone_path(url, workspace)
+    with _only_user(clone, log):
+        _check_out(clone, url, commit_ref, log, patience)
+        needed = dvc_remote.dependencies(clone, stage).cached
+        patiently(lambda: dvc_remote.pull(clone, needed), log, patience=patience)
+        store = dvc_remote.store(clone)
+        folder = Layout(clone).checkpoint(stage)
+        options = {"seconds": checkpoint_seconds, "patience": patience}
+        with carried(store, key, folder, log=log, **options):
+            reproduce(plan(clone, stage)[-1], clone, force=force, debug=debug, log=log)
+        _hand_over(clone, stage, key, log, patience)
+        with contextlib.suppress(Unreachable):  # ``collect`` removes them too
+            forget(store, key)
+
+
+def collect(
+    root: Path, stage: str, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS
+) -> bool:
+    """Take over a stage's outputs from the host that ran it, and remove what was exchanged.
+
+    Of ``dvc.lock`` only the entry of this stage changes. It may be called again if it fails.
+
+    Args:
+        root: The project's root.
+        stage: Which one.
+        key: See the module.
+        log: Is told when a host does not answer.
+        patience: Seconds for which such a host is waited for.
+
+    Returns:
+        False if there is no result of the latest request, so that nothing was done.
+
+    Raises:
+        UserError: If a host cannot be reached.
+    """
+    result = _result(root, key, log, patience)
+    if result is None:
+        return False
+    lock = git.git(root, "show", f"{result}:{dvc_remote.lock_file(root, stage)}")
+    made = dvc_remote.outputs(root, stage)
+    dvc_remote.merge_lock_entry(root, stage, lock)
+    patiently(lambda: dvc_remote.pull(root, made.cached), log, patience=patience)
+    _restore(root, result, made.in_git)
+    discard(root, key, log=log, patience=patience)
+    return True
+
+
+def discard(root: Path, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS) -> None:
+    """Remove the refs and checkpoints of a key, also of a stage that nobody will finish.
+
+    Raises:
+        UserError: If a host cannot be reached.
+    """
+    store = dvc_remote.store(root)
+    patiently(lambda: forget(store, key), log, patience=patience)
+    patiently(lambda: _delete_refs(root, key), log, patience=patience)
+
+
+def request_ref(key: str) -> str:
+    """Return the ref on which a stage is asked for.
+
+    Raises:
+        ValueError: If the key holds anything but letters, digits, ``-`` and ``_``.
+    """
+    if not KEY.fullmatch(key):
+        raise ValueError(f"a key consists of letters, digits, '-' and '_': {key!r}")
+    return f"refs/semigen/{key}/request"
+
+
+def result_ref(key: str) -> str:
+    """Return the ref on which a stage's result is handed over."""
+    return request_ref(key).replace("/request", "/result")
+
+
+def default_workspace() -> Path:
+    """Return ``$SEMIGEN_WORKSPACE``, or a folder in the user's cache."""
+    return Path(os.environ.get(WORKSPACE) or Path.home() / ".cache" / "semigen" / "clones")
+
+
+def clone_path(url: str, workspace: Path) -> Path:
+    """Return the folder of a repository's clone: its name, and a hash that tells it from others."""
+    name = re.sub(r"[^\w.-]", "_", url.rstrip("/").rpartition("/")[2].removesuffix(".git"))
+    return workspace.resolve() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+def _key_of(ref: str) -> str:
+    key = ref.removeprefix("refs/semigen/").removesuffix("/request")
+    if ref != request_ref(key):
+        raise ValueError(f"no ref of a request: {ref!r}")
+    return key
+
+
+def _check_sources(root: Path, commit: str, paths: tuple[str, ...]) -> None:
+    for path in paths:
+        if not git.is_committed(root, commit, path):
+            raise UserError(
+                f"{path}: neither DVC nor git tracks it, so other hosts lack it; run "
+                f"`dvc add {path}`"
+            )
+
+
+@contextlib.contextmanager
+def _only_user(clone: Path, log: Log) -> Iterator[None]:
+    """Hold a clone for one run; the system releases it from a process that is killed."""
+    clone.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(clone.with_name(f"{clone.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log(f"waiting for another run in {clone}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_out(clone: Path, url: str, ref: str, log: Log, patience: float) -> None:
+    """Make the clone's files those of a request, whatever a killed run left there."""
+    clone.mkdir(exist_ok=True)
+    git.git(clone, "init", "--quiet")
+    for left in (clone / ".git").rglob("*.lock"):  # by a git that was killed; we are alone here
+        left.unlink()
+    git.git(clone, "config", "remote.origin.url", url)
+    patiently(lambda: git.fetch(clone, f"{ref}:refs/semigen/request"), log, patience=patience)
+    git.git(clone, "checkout", "--quiet", "--force", "--detach", "refs/semigen/request")
+    excluded = [f"--exclude={pattern}" for pattern in KEPT]
+    git.git(clone, "clean", "-ffdxq", *excluded)
+
+
+def _hand_over(clone: Path, stage: str, key: str, log: Log, patience: float) -> None:
+    made = dvc_remote.outputs(clone, stage)
+    patiently(lambda: dvc_remote.push(clone, made.cached), log, patience=patience)
+    paths = [dvc_remote.lock_file(clone, stage), *made.in_git]
+    commit = git.commit_files(clone, f"{stage} ran", paths)
+    patiently(lambda: git.push(clone, f"{commit}:{result_ref(key)}"), log, patience=patience)
+
+
+def _result(root: Path, key: str, log: Log, patience: float) -> str | None:
+    """Fetch and return the commit that answers the latest request, if it is there."""
+
+    def find() -> str | None:
+        refs = git.remote_refs(root, f"refs/semigen/{key}/*")
+        if result_ref(key) not in refs:
+            return None
+        git.fetch(root, result_ref(key))
+        commit = refs[result_ref(key)]
+        is_answer = git.git(root, "rev-parse", f"{commit}^") == refs.get(request_ref(key))
+        return commit if is_answer else None
+
+    return patiently(find, log, patience=patience)
+
+
+def _restore(root: Path, commit: str, paths: tuple[str, ...]) -> None:
+    if not paths:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        git.restore(root, commit, paths, Path(scratch))
+        for path in paths:
+            with atomic_path(root / path) as temporary:
+                shutil.move(Path(scratch) / path, temporary)
+
+
+def _delete_refs(root: Path, key: str) -> None:
+    refs = git.remote_refs(root, f"refs/semigen/{key}/*")
+    if refs:
+        git.push(root, *(f":{ref}" for ref in refs))
