@@ -287,7 +287,8 @@ def summarize(fits: Sequence[Fit], problem: Problem) -> dict[str, Any]:
     ]
     most = max(hits)
     n_draws = min(map(len, hits.values()))  # while it runs, some numbers of labels are ahead
-    more = forecast({n: found[:n_draws, 0] for n, found in hits.items()}, n_more=most)
+    committees = {n: found[:n_draws, 0] for n, found in hits.items()}
+    more = forecast(committees, n_more=most, n_all=len(problem.y))
     reached = f"{100 * hits[most][:, 0].mean():.1f} % accuracy with {most} labels"
     return {
         "n_labeled": len(problem.y),

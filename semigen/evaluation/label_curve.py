@@ -98,7 +98,9 @@ def mean_estimate(values: np.ndarray) -> Estimate:
     return Estimate(mean, max(lowest, mean - reach), min(1.0, mean + reach))
 
 
-def forecast(hits: Mapping[int, np.ndarray], n_more: int, seed: int = 0) -> Forecast | None:
+def forecast(
+    hits: Mapping[int, np.ndarray], n_more: int, *, n_all: int | None = None, seed: int = 0
+) -> Forecast | None:
     """Return what more labels would be worth after ``error = floor + a * n ** -b``.
 
     Power laws often fit learning curves (Viering & Loog 2023, "The Shape of Learning Curves"), but
@@ -107,10 +109,14 @@ def forecast(hits: Mapping[int, np.ndarray], n_more: int, seed: int = 0) -> Fore
     ``MOST_OF_THE_FLOOR`` of the least error. The interval holds 95 % of the gains that follow,
     which may be negative.
 
+    Where all labels are kept, draws do not tell how much depends on which rows have one. That
+    error is given the spread of the draws with the most labels below, which is a little more.
+
     Args:
         hits: By number of labels, whether each draw's classifier was right on each test row, shape
             ``(n_draws, n_rows)``; all of one shape.
         n_more: Labels beyond the most that were tried.
+        n_all: All labels that there are; None if the draws differ in every number of them.
         seed: Of the resamples.
 
     Returns:
@@ -121,13 +127,16 @@ def forecast(hits: Mapping[int, np.ndarray], n_more: int, seed: int = 0) -> Fore
     budgets = np.array(sorted(hits))
     errors = 1 - np.stack([hits[n] for n in budgets])  # (n_budgets, n_draws, n_rows)
     _, n_draws, n_rows = errors.shape
+    is_all = budgets[-1] == n_all
+    spread = errors[-2].mean(1).std(ddof=1) if is_all and n_draws > 1 else 0.0
     rng = np.random.default_rng(seed)
     gains = np.empty(N_RESAMPLES)
     for i in range(N_RESAMPLES):
         draws = rng.multinomial(n_draws, np.full(n_draws, 1 / n_draws)) / n_draws
         rows = rng.multinomial(n_rows, np.full(n_rows, 1 / n_rows)) / n_rows
-        # Without an error among so many rows there may still be half a one.
-        error = np.maximum(np.einsum("bdr,d,r->b", errors, draws, rows), 0.5 / n_rows)
+        error = np.einsum("bdr,d,r->b", errors, draws, rows)
+        error[-1] += rng.normal(0, spread)
+        error = np.maximum(error, 0.5 / n_rows)  # none among so many rows may still be half a one
         floor = max(0.0, rng.uniform(-MOST_OF_THE_FLOOR, MOST_OF_THE_FLOOR)) * error.min()
         gains[i] = _gain(budgets, error, floor, budgets[-1] + n_more)
     value, low, high = np.quantile(gains, [0.5, 0.025, 0.975])

@@ -96,6 +96,14 @@ def test_few_test_rows_make_the_forecast_vague():
     assert few.high - few.low > 1.5 * (many.high - many.low)
 
 
+def test_forecast_is_vaguer_where_draws_cannot_tell_which_labels_matter():
+    rng = np.random.default_rng(0)
+    by_draw = {25: [0.3, 0.3, 0.3], 50: [0.15, 0.2, 0.25], 100: [0.15, 0.15, 0.15]}
+    hits = {n: rng.random((3, 2000)) >= np.array(e)[:, None] for n, e in by_draw.items()}
+    some, every = (forecast(hits, n_more=100, n_all=n).gain for n in (None, 100))
+    assert every.high - every.low > 1.3 * (some.high - some.low)
+
+
 def test_forecast_needs_two_numbers_of_labels_and_survives_perfect_ones():
     assert forecast(hits_of({50: 0.1}), n_more=50) is None
     found = forecast(hits_of({25: 0.0, 50: 0.0}, n_rows=30), n_more=50)
