@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from semigen import distributed
-from semigen.artifacts import atomic_path, read_json, remove
+from semigen.artifacts import atomic_path, read_json
 from semigen.compute import resolve_device, seeded, threads_for, uses_bf16
 from semigen.config import ComputeParams
 from semigen.errors import UserError
@@ -140,7 +140,9 @@ def train(
         compute: Device and precision.
         width: Widest layer, which decides whether bf16 and threads pay.
         checkpoint: Folder for checkpoints. If it holds one of the same plan, network and data,
-            training goes on from there; it is removed at the end.
+            training goes on from there, or is done at once if that one was. The last one stays:
+            a model of several trainings, killed in a later one, need not repeat the first. Who
+            needs it no longer removes it.
         progress: Receives every epoch's losses.
 
     Raises:
@@ -217,11 +219,11 @@ class _Run:
         return time.monotonic() - self.saved_at >= self.seconds_between
 
     def finish(self) -> History:
-        self.module.load_state_dict(self.best)
-        self.module.to("cpu").eval()
         distributed.wait_for_all()
         if self.checkpoint and distributed.rank() == 0:
-            remove(self.checkpoint)
+            self._save()
+        self.module.load_state_dict(self.best)
+        self.module.to("cpu").eval()
         return self.history
 
     def resume(self) -> None:

@@ -140,15 +140,17 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
             [self._codes(training.x)],
             self._free_plan(len(training.x)),
             held_out=[self._codes(held_out.x)],
-            checkpoint=checkpoint,
+            checkpoint=checkpoint and checkpoint / "free",
             progress=progress,
         )
         self._learn_features(training.x)
         if (training.y >= 0).any():
-            self._learn_classes(training, progress)
+            self._learn_classes(training, checkpoint and checkpoint / "classes", progress)
         return history
 
-    def _learn_classes(self, rows: Encoded, progress: Progress | None = None) -> None:
+    def _learn_classes(
+        self, rows: Encoded, checkpoint: Path | None = None, progress: Progress | None = None
+    ) -> None:
         """Tell a copy of the free network the classes of the labeled rows."""
         known = soft_labels(rows.x, self.features, rows.y, self.seed)
         with seeded(self.seed):
@@ -164,7 +166,8 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
             loss,
             [self._codes(rows.x), torch.from_numpy(known.shares).log()],
             self._class_plan(rows.y),
-            progress=progress and Progress(f"{progress.title}, classes", progress.stream),
+            checkpoint=checkpoint,
+            progress=progress,
         )
         self._classes = known.classes
         self.network = TwoNetworks(self.network.free, told)

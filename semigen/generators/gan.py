@@ -296,10 +296,11 @@ class GAN(NetworkModel[GANParams]):
         self._classes, self.shares = np.zeros(0, np.int64), np.zeros((0, len(self.base.owner)))
         codes = torch.from_numpy(self.bins.encode(training.x))
         no_class = torch.zeros(len(codes), 0)
-        history = self._train(self.base, codes, no_class, 1.0, checkpoint, progress)
+        history = self._train(
+            self.base, codes, no_class, 1.0, checkpoint and checkpoint / "all", progress
+        )
         if (training.y >= 0).any():
-            second = checkpoint and checkpoint.with_name(f"{checkpoint.name}-classes")
-            self._learn_classes(training, second, progress)
+            self._learn_classes(training, checkpoint and checkpoint / "classes", progress)
         return history
 
     def _learn_classes(

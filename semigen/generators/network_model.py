@@ -13,7 +13,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from semigen.artifacts import read_json
+from semigen import distributed
+from semigen.artifacts import read_json, remove
 from semigen.config import ComputeParams
 from semigen.encoding import Encoded, Span
 from semigen.generator_params import NetworkParams
@@ -79,6 +80,8 @@ class NetworkModel(abc.ABC, Generic[P]):
         is_kept = np.ones(len(rows.y), bool)
         is_kept[held_out] = False
         history = self._fit(_at(rows, is_kept), _at(rows, held_out), checkpoint, progress)
+        if checkpoint and distributed.rank() == 0:
+            remove(checkpoint)
         shares = np.linspace(0.0, 1.0, N_QUANTILES)
         self.held_out_scores = np.quantile(self.score(rows.x[held_out]), shares)
         return history
@@ -165,7 +168,10 @@ class NetworkModel(abc.ABC, Generic[P]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        """Train; ``held_out`` rows may only stop training and choose its epoch."""
+        """Train; ``held_out`` rows may only stop training and choose its epoch.
+
+        A family of several trainings gives each a folder of its own within ``checkpoint``.
+        """
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Return what is learned other than by gradient; no training row."""

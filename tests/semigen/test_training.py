@@ -104,7 +104,19 @@ def test_resumed_training_ends_in_the_same_bits(n_epochs_done, tmp_path):
     history = run(resumed, compute=EVERY_EPOCH, checkpoint=checkpoint)
     assert torch.equal(weights(resumed), weights(undisturbed))
     assert history == expected
-    assert not checkpoint.exists()
+
+
+class NoEpoch(Progress):
+    def epoch(self, *_):
+        raise AssertionError("an epoch was trained")
+
+
+def test_a_training_that_is_done_is_not_repeated(tmp_path):
+    module, again = network(), network()
+    history = run(module, checkpoint=tmp_path / "checkpoint")
+    silent = NoEpoch("", stream=None)
+    assert run(again, checkpoint=tmp_path / "checkpoint", progress=silent) == history
+    assert torch.equal(weights(again), weights(module))
 
 
 @pytest.mark.parametrize(

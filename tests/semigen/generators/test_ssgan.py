@@ -19,7 +19,6 @@ from semigen.generators.ssgan import (
     feature_matching,
     unsupervised_loss,
 )
-from semigen.progress import Progress
 from semigen.training import TrainingDiverged
 from tests.semigen.tables import TARGET, encoded, encoder_of, mixed_table
 
@@ -32,12 +31,11 @@ QUICK = SMALL.model_copy(update={"max_steps": 24})
 @pytest.fixture(scope="module")
 def trained():
     encoder, rows = encoded(mixed_table(400, missing=0.1), n_labeled=6)
-    model = make_generator(encoder, PretrainParams(generator="ssgan", ssgan=SMALL), EVERY, seed=1)
+    model = make_generator(
+        encoder, PretrainParams(generator="ssgan", ssgan=SMALL), ComputeParams(), seed=1
+    )
     history = model.fit(rows)
     return model, rows, history, encoder
-
-
-EVERY = ComputeParams(checkpoint_seconds=1e-9)
 
 
 def test_unsupervised_loss_is_that_of_a_further_class_with_logit_zero():
@@ -196,31 +194,6 @@ def test_same_seed_same_rows_and_saving_changes_nothing(trained, tmp_path):
         np.testing.assert_array_equal(getattr(reloaded, method)(rows.x), expected)
     np.testing.assert_array_equal(reloaded.sample(y, 5), model.sample(y, 5))
     np.testing.assert_array_equal(reloaded.classes_, model.classes_)
-
-
-class Killed(Exception):
-    pass
-
-
-class KillAfter(Progress):
-    def __init__(self, n_epochs: int) -> None:
-        super().__init__("", stream=None)
-        self.n_epochs = n_epochs
-
-    def epoch(self, train, *_):
-        if len(train) == self.n_epochs:
-            raise Killed
-
-
-def test_training_that_was_killed_ends_in_the_same_bits(trained, tmp_path):
-    _, rows, _, encoder = trained
-    models = [SSGAN(encoder.spans_, QUICK, EVERY, seed=1) for _ in range(3)]
-    n_epochs = len(models[0].fit(rows).train)
-    with pytest.raises(Killed):
-        models[1].fit(rows, checkpoint=tmp_path / "c", progress=KillAfter(n_epochs // 2))
-    models[2].fit(rows, checkpoint=tmp_path / "c")
-    for name, value in models[2].network.state_dict().items():
-        assert torch.equal(value, models[0].network.state_dict()[name]), name
 
 
 def test_saved_model_holds_no_training_row(trained, tmp_path):

@@ -19,7 +19,6 @@ from semigen.generators.ssvae import SSVAE
 from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes, marginal_bounds
 from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
 from semigen.generators.vae import MIN_SCALE
-from semigen.progress import Progress
 from tests.semigen.tables import encoded, mixed_table
 
 FORMS = ("m2", "m1m2", "sdgm", "adgm")
@@ -348,41 +347,3 @@ def test_no_class_loses_all_its_labels_to_the_held_out_rows():
     held_out = model.held_out(y)
     assert set(np.delete(y, held_out)) == set(y)
     assert len(model.held_out(np.arange(3))) == 1
-
-
-class Killed(Exception):
-    """Stands in for kill -9."""
-
-
-class KillAfter(Progress):
-    """Kills in the given epoch of the second training, which is M2's."""
-
-    def __init__(self, n_epochs: int) -> None:
-        super().__init__("", stream=None)
-        self.n_epochs, self.n_trainings = n_epochs, 0
-
-    def epoch(self, train, _validation, _n_epochs) -> None:
-        self.n_trainings += len(train) == 1
-        if self.n_trainings == 2 and len(train) == self.n_epochs:
-            raise Killed
-
-
-@pytest.mark.parametrize("form", ["m2", "sdgm"])
-def test_resumed_training_ends_in_the_same_bits(form, tmp_path):
-    encoder, rows = encoded(mixed_table(120), n_labeled=8)
-    params = TINY.model_copy(update={"form": form, "noise_scale": "column"})
-    every_epoch = ComputeParams(checkpoint_seconds=1e-9)
-    whole = SSVAE(encoder.spans_, params, every_epoch, seed=1)
-    whole.fit(rows)
-    checkpoint = tmp_path / "checkpoint"
-    with pytest.raises(Killed):
-        SSVAE(encoder.spans_, params, every_epoch, seed=1).fit(
-            rows, checkpoint=checkpoint, progress=KillAfter(3)
-        )
-    assert (checkpoint / "m2" / "state.json").exists()
-    resumed = SSVAE(encoder.spans_, params, every_epoch, seed=1)
-    history = resumed.fit(rows, checkpoint=checkpoint)
-    assert len(history.train) == 4
-    for kept, again in zip(outputs(whole, rows.x), outputs(resumed, rows.x), strict=True):
-        np.testing.assert_array_equal(kept, again)
-    assert not (checkpoint / "m2").exists()
