@@ -47,6 +47,7 @@ def service_settings(root: Path, port: int) -> dict[str, str]:
         "PREFECT_API_URL": api_url,
         "PREFECT_CLIENT_MAX_RETRIES": "10",  # while the server is started anew
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",  # one that is silent for 30 s counts as dead
         "PREFECT_WORKER_QUERY_SECONDS": "1",  # a stage reaches a worker in half of the time
         "SEMIGEN_PROJECT": str(root),
     }
