@@ -145,13 +145,10 @@ def test_interrupted_flow_ends_its_stage_on_the_worker(
 
 
 def test_worker_that_sees_another_folder_is_told(
-    shared: Project, server: Server, tmp_path: Path
+    shared: Project, done: Project, server: Server
 ) -> None:
-    other = tmp_path / "other"
-    give_code(other)
-    for name in ("dvc.yaml", "params.yaml", "toy.py"):
-        (other / name).write_text((shared.root / name).read_text())
-    with server.worker(other, tmp_path / "gpu"):
+    give_code(done.root)
+    with server.worker(done.root, done.root / "gpu"):
         wait_for(server.workers, "no worker")
         text = output(server.flow(shared.root), 1)
-    assert re.search(r"^error: .*(compute.workspace to clone|not .*DVC repository)", text, re.M)
+    assert re.search(r"^error: stage 'train' completed on a gpu worker, .* to clone$", text, re.M)

@@ -231,6 +231,7 @@ def test_nothing_is_collected_before_there_is_a_result(hosts: Hosts) -> None:
     assert hosts.refs() == []
 
 
+@pytest.mark.slow
 def test_stage_runs_on_another_host(hosts: Hosts) -> None:
     hosts.project.edit("params.yaml", "epochs: 50", "epochs: 70")
     old = hosts.root / "model"
