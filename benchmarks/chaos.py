@@ -1,7 +1,7 @@
 """Kill a random process of a running pipeline at a random moment, many times; count what was lost.
 
 Each time the parameters change, a scheduled retraining starts on a server with its workers as
-``make ui`` starts them (``benchmarks.chaos_stages``: five small stages, two of them on the GPU
+``make ui`` starts them (``benchmarks.chaos_stages``: three small stages, one of them on the GPU
 worker), and one process gets SIGKILL: that of the flow, of a stage's run on the worker, of the
 stage, of the DVC around it, of a worker, of the server or of the supervisor. Then the run must end
 in a true state in bounded time, a second run must complete, and the project must be as after an
@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,7 @@ END_SECONDS = 240.0
 """In which a disturbed run must end: the server crashes runs that are silent for 90 s; one that was
 about to start waits for 180 s."""
 RERUN_SECONDS = 180.0
+SERVER_SECONDS = 60.0
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -71,6 +73,7 @@ class Arena:
         self.environment = {**inherited, **NO_TELEMETRY, "PATH": path, "PYTHONPATH": str(ROOT)}
         self.expected: dict[int, dict[str, str]] = {}
         self.seconds = 0.0
+        self.deployment = ""
 
     def make(self) -> None:
         """Write the project's files."""
@@ -86,6 +89,7 @@ class Arena:
 
     def learn(self) -> None:
         """Run once undisturbed for each seed."""
+        self.deployment = self._get("deployments/name/train/train")["id"]
         for seed in (*SEEDS, SEEDS[0]):  # the first one is slow: nothing is compiled yet
             started = time.monotonic()
             state = self.await_end(self.start(seed), RERUN_SECONDS)
@@ -109,15 +113,12 @@ class Arena:
         return self.run(seed)
 
     def run(self, seed: int) -> str:
-        deployment = self._get("deployments/name/train/train")["id"]
         content = {
             "state": {"type": "SCHEDULED"},
             "parameters": {"overrides": [f"seed={seed}"], "reason": "chaos"},
+            "idempotency_key": str(uuid.uuid4()),
         }
-        url = f"{self.service.api_url}/deployments/{deployment}/create_flow_run"
-        answer = httpx.post(url, json=content, timeout=30)
-        answer.raise_for_status()
-        return str(answer.json()["id"])
+        return str(self._post(f"deployments/{self.deployment}/create_flow_run", content)["id"])
 
     def state(self, run: str) -> str:
         """Return the state of a run; empty while the server is down."""
@@ -146,6 +147,19 @@ class Arena:
         answer = httpx.get(f"{self.service.api_url}/{path}", timeout=10)
         answer.raise_for_status()
         return dict(answer.json())
+
+    def _post(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        """Ask until there is an answer: a server that was just killed, or is busy, gives none."""
+        deadline = time.monotonic() + SERVER_SECONDS
+        while True:
+            try:
+                answer = httpx.post(f"{self.service.api_url}/{path}", json=content, timeout=30)
+                answer.raise_for_status()
+                return dict(answer.json())
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def _command(self, *arguments: str) -> None:
         done = subprocess.run(
