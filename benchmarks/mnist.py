@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.synthesis import cpu_model
+from benchmarks.machine import cpu_model
 from semigen.artifacts import write_json, write_text
 from semigen.config import ComputeParams
 from semigen.encoding import Encoded, Span

@@ -35,6 +35,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.machine import cpu_model
 from benchmarks.synthesis_report import Bar, Record, bars, markdown
 from semigen.artifacts import read_json, remove, write_json, write_text
 from semigen.encoding import TableEncoder
@@ -342,14 +343,6 @@ def run_with_threads(program: Sequence[str], n_threads: int) -> None:
             raise
     if process.returncode:
         raise SystemExit(f"a fit failed with status {process.returncode}: {' '.join(program)}")
-
-
-def cpu_model() -> str:
-    """Return the processor's name."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

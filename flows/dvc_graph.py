@@ -17,6 +17,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import SCM, SCMError
 
+from flows.mend import mend
 from semigen.errors import UserError
 
 
@@ -131,6 +132,7 @@ def open_repo(root: Path) -> Iterator[Any]:
         # DVC names stages relative to the working directory. Another process may hold its lock
         # for moments: wait, as --wait-for-lock does.
         with contextlib.chdir(root), Repo(_wait_for_lock=True) as repo:
+            mend(repo)
             yield repo
     except DvcException as error:
         raise UserError(f"DVC: {' '.join(str(error).split())}") from error

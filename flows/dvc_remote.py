@@ -136,8 +136,8 @@ def check_store(root: Path) -> None:
             )
         if isinstance(url, RelPath):
             raise UserError(
-                f"DVC remote {name!r}: {url.def_path} is relative; name a path that all hosts "
-                f"have: dvc remote modify {name} url /PATH"
+                f"DVC remote {name!r}: a relative path, here {url}; name one that all hosts have: "
+                f"dvc remote modify {name} url /PATH"
             )
         repo.cloud.get_remote_odb(command="run on another host")  # refuses versioned buckets
 

@@ -19,6 +19,7 @@ START_SECONDS = "120"
 after the installation, when nothing is compiled yet."""
 HEARTBEAT_SECONDS = 30
 """Between signs of life of a flow run; those silent for three times as long are crashed."""
+FILE_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 SERVICE_FOLDER = ".prefect/service"
 LOGGING = "PREFECT_LOGGING_"
 TERSE_LOGS = {
@@ -47,6 +48,10 @@ def service_settings(root: Path, port: int) -> dict[str, str]:
         "PREFECT_API_URL": api_url,
         "PREFECT_CLIENT_MAX_RETRIES": "10",  # while the server is started anew
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # In memory, as is the default, a server that is started anew knows none of those who hold a
+        # deployment's limit: it never lets go of it, and ends runs after five minutes.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": FILE_LEASES,
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",  # one that is silent for 30 s counts as dead
         "PREFECT_WORKER_QUERY_SECONDS": "1",  # a stage reaches a worker in half of the time
         "SEMIGEN_PROJECT": str(root),
     }

@@ -183,20 +183,25 @@ def _is_of(process: psutil.Process, service: Service) -> bool:
 def _configuration(service: Service) -> str:
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
     server = ["server", "start", "--host", host, "--port", str(service.port)]
-    programs = [_program(service, "server", server, autostart=True, priority=1)]
+    programs = [
+        _program(service, "server", ["prefect", *server], autostart=True, priority=1),
+        _program(service, "watchdog", ["flows.watchdog"], autostart=True, priority=3),
+    ]
     for pool, limit in POOLS.items():
-        worker = ["worker", "start", "--pool", pool, "--type", "process", "--limit", str(limit)]
+        worker = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
+        worker += ["--limit", str(limit)]
         programs.append(_program(service, f"{pool}-worker", worker, autostart=False, priority=2))
     head = SUPERVISOR.format(folder=service.folder, socket=service.socket)
     return (head + "".join(programs)).replace("%", "%%")
 
 
 def _program(
-    service: Service, name: str, arguments: list[str], *, autostart: bool, priority: int
+    service: Service, name: str, module: list[str], *, autostart: bool, priority: int
 ) -> str:
+    """Return the section of a program: a module and its arguments."""
     return PROGRAM.format(
         name=name,
-        command=" ".join(_quoted([*_dying_with_parent(), *_python("prefect"), *arguments])),
+        command=" ".join(_quoted([*_dying_with_parent(), *_python(*module)])),
         root=service.root,
         autostart=str(autostart).lower(),
         priority=priority,
@@ -210,8 +215,8 @@ def _dying_with_parent() -> list[str]:
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
-def _python(module: str) -> list[str]:
-    return [sys.executable, "-m", module]
+def _python(*module: str) -> list[str]:
+    return [sys.executable, "-m", *module]
 
 
 def _quoted(command: list[str]) -> list[str]:

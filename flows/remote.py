@@ -15,28 +15,20 @@ its user's DVC configuration (``dvc config --global``).
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from flows import dvc_remote, git
 from flows.checkpoints import SECONDS_BETWEEN, carried, forget
+from flows.clone import check_out, clone_path, only_user
 from flows.dvc_graph import plan
 from flows.patience import PATIENCE_SECONDS, Log, Unreachable, patiently
 from flows.stage import reproduce
 from semigen.artifacts import Layout, atomic_path
 from semigen.errors import UserError
 
-WORKSPACE = "SEMIGEN_WORKSPACE"
-"""Environment variable: the folder of a worker's clones."""
-KEPT = ("/.dvc/cache", "/.dvc/tmp", "/.dvc/config.local", "/.semigen/locks", "__pycache__")
-"""What a clone keeps from one run to the next, in the terms of .gitignore."""
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -107,8 +99,8 @@ def run_in_clone(
     """
     key = _key_of(commit_ref)
     clone = clone_path(url, workspace)
-    with _only_user(clone, log):
-        _check_out(clone, url, commit_ref, log, patience)
+    with only_user(clone, log):
+        check_out(clone, url, commit_ref, log, patience=patience)
         needed = dvc_remote.dependencies(clone, stage).cached
         patiently(lambda: dvc_remote.pull(clone, needed), log, patience=patience)
         store = dvc_remote.store(clone)
@@ -180,17 +172,6 @@ def result_ref(key: str) -> str:
     return request_ref(key).replace("/request", "/result")
 
 
-def default_workspace() -> Path:
-    """Return ``$SEMIGEN_WORKSPACE``, or a folder in the user's cache."""
-    return Path(os.environ.get(WORKSPACE) or Path.home() / ".cache" / "semigen" / "clones")
-
-
-def clone_path(url: str, workspace: Path) -> Path:
-    """Return the folder of a repository's clone: its name, and a hash that tells it from others."""
-    name = re.sub(r"[^\w.-]", "_", url.rstrip("/").rpartition("/")[2].removesuffix(".git"))
-    return workspace.resolve() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-
-
 def _key_of(ref: str) -> str:
     key = ref.removeprefix("refs/semigen/").removesuffix("/request")
     if ref != request_ref(key):
@@ -205,35 +186,6 @@ def _check_sources(root: Path, commit: str, paths: tuple[str, ...]) -> None:
                 f"{path}: neither DVC nor git tracks it, so other hosts lack it; run "
                 f"`dvc add {path}`"
             )
-
-
-@contextlib.contextmanager
-def _only_user(clone: Path, log: Log) -> Iterator[None]:
-    """Hold a clone for one run; the system releases it from a process that is killed."""
-    clone.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(clone.with_name(f"{clone.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log(f"waiting for another run in {clone}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _check_out(clone: Path, url: str, ref: str, log: Log, patience: float) -> None:
-    """Make the clone's files those of a request, whatever a killed run left there."""
-    clone.mkdir(exist_ok=True)
-    git.git(clone, "init", "--quiet")
-    for left in (clone / ".git").rglob("*.lock"):  # by a git that was killed; we are alone here
-        left.unlink()
-    git.git(clone, "config", "remote.origin.url", url)
-    patiently(lambda: git.fetch(clone, f"{ref}:refs/semigen/request"), log, patience=patience)
-    git.git(clone, "checkout", "--quiet", "--force", "--detach", "refs/semigen/request")
-    excluded = [f"--exclude={pattern}" for pattern in KEPT]
-    git.git(clone, "clean", "-ffdxq", *excluded)
 
 
 def _hand_over(clone: Path, stage: str, key: str, log: Log, patience: float) -> None:

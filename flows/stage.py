@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
+
 from flows.dvc_graph import Stage
 from semigen.errors import UserError
 from tasks.guard import OWNER, owner_of_children
@@ -19,8 +21,10 @@ CHATTER = re.compile(
     r"^$|^(Running stage|Stage|Verifying data sources in stage:?) '"
     r"|^(Updating|Generating) lock file|^Use `dvc push`|^To (track the changes|enable auto stag)"
     r"|^\t(git add|dvc config core.autostage)|^ERROR: failed to reproduce '"
+    r"|^If there are no processes with such PIDs, you can manually remove|^  \(PID \d+\): "
 )
 """What DVC says beside the stage's own output."""
+BLOCKED_BY = re.compile(r"^  \(PID (\d+)\): ")
 GRACE_SECONDS = 5.0
 """How long an interrupted stage has to tidy up."""
 
@@ -49,17 +53,38 @@ def reproduce(
         UserError: If the stage failed; the message is the stage's own ``error:`` line.
     """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage.name]
-    lines = []
-    with _child(command + ["--force"] * force, root, debug=debug) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            if debug or not is_chatter(lines[-1], stage):
-                log(lines[-1])
-        status = process.wait()
+    while True:
+        lines = []
+        with _child(command + ["--force"] * force, root, debug=debug) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                if debug or not is_chatter(lines[-1], stage):
+                    log(lines[-1])
+            status = process.wait()
+        others = holders(lines) if status else []
+        if not others:
+            break
+        pids = ", ".join(str(other.pid) for other in others)
+        log(f"{stage.name}: waiting for another DVC that uses its files (process {pids})")
+        psutil.wait_procs(others)
     if status:
         raise UserError(failure(lines, stage, status))
     return any(line.startswith("Running stage '") for line in lines)
+
+
+def holders(lines: list[str]) -> list[psutil.Process]:
+    """Return the live processes because of which DVC did not run a stage.
+
+    ``--wait-for-lock`` is about DVC's lock on the project, which it gives up while a stage runs; on
+    the files of that stage it then refuses to wait.
+    """
+    found = []
+    for match in map(BLOCKED_BY.match, lines):
+        if match:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(int(match[1])))
+    return found
 
 
 def is_chatter(line: str, stage: Stage) -> bool:

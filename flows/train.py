@@ -19,18 +19,16 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
 from flows.command import add_debug, run_flow
+from flows.dispatch import run_where_wanted
 from flows.dvc_graph import Stage, is_changed, plan, settle_scm
 from flows.events import MODEL_PROMOTED, emit
 from flows.overrides import apply_overrides, load_params, overridden
 from flows.publish import publish
-from flows.stage import reproduce
+from flows.stage_run import CACHED
 from flows.summary import print_summary
 from semigen.artifacts import Layout
 from semigen.config import Params
 from semigen.errors import UserError
-
-CACHED = "Cached"
-"""Name of the state of a stage that is up to date."""
 
 
 def run_name() -> str:
@@ -108,8 +106,13 @@ def run_stage(stage: Stage, *, force: bool, debug: bool) -> State[Any]:
     layout, logger = Layout(), get_run_logger()
     force = force or (stage.name == "report" and is_report_stale(layout))
     try:
-        ran = is_due(stage, layout, force=force) and reproduce(
-            stage, layout.root, force=force, debug=debug, log=logger.info
+        ran = is_due(stage, layout, force=force) and run_where_wanted(
+            stage,
+            layout,
+            load_params(layout).compute,
+            force=force,
+            debug=debug,
+            log=logger.info,
         )
     except UserError as error:
         publish(stage.name, layout)

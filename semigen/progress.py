@@ -60,6 +60,12 @@ class Progress:
         if self.file is not None:
             self.file.unlink(missing_ok=True)
 
+    def resumed(self, n_done: int, n_epochs: int) -> None:
+        """Say that training goes on after epochs of an earlier attempt, if there were any."""
+        if n_done and self.stream is not None:
+            text = f"{self.title}: goes on after epoch {n_done}/{n_epochs} of an earlier attempt"
+            print(text, file=self.stream, flush=True)
+
     def epoch(self, train: Sequence[float], validation: Sequence[float], n_epochs: int) -> None:
         """Show an epoch's losses; the lists end with the latest."""
         if not train:

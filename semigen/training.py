@@ -154,6 +154,7 @@ def train(
     run.resume()
     threads = threads_for(width=width, batch_size=plan.batch_size)
     with threads, progress or Progress.silent() as shown:
+        shown.resumed(len(run.history.train), plan.epochs)
         while not run.is_done:
             run.epoch()
             shown.epoch(run.history.train, run.history.validation, plan.epochs)

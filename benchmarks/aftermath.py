@@ -1,0 +1,123 @@
+"""What a fault must not leave behind; the tests of faults ask the same of a project."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from semigen.artifacts import read_json
+from tasks.guard import OWNER
+
+ORPHAN_SECONDS = 15.0
+"""How long a process may outlive the one that it worked for: the guard looks every half second and
+leaves a stage five seconds to tidy up, a stage on a worker looks every five."""
+
+
+def hashes(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of every file at or below some paths, by its name."""
+    found = {}
+    for path in paths:
+        files = (root / path).rglob("*") if (root / path).is_dir() else [root / path]
+        for file in files:
+            if file.is_file():
+                name = str(file.relative_to(root))
+                found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def complaints(
+    root: Path, expected: Mapping[str, str], outputs: Sequence[str], environment: dict[str, str]
+) -> list[str]:
+    """Return what is not as after an undisturbed run, in words; nothing if all is well.
+
+    Args:
+        root: The project, with no run at work in it.
+        expected: ``hashes`` after an undisturbed run.
+        outputs: Whose hashes these are.
+        environment: In which ``dvc`` is run.
+    """
+    found = hashes(root, outputs)
+    names = sorted(set(found) | set(expected))
+    told = [f"differs: {name}" for name in names if found.get(name) != expected.get(name)]
+    told += [f"orphan: {orphan}" for orphan in orphans(root)]
+    told += [f"lock held: {lock}" for lock in held_locks(root)]
+    status = dvc_status(root, environment)
+    return told + ([] if "up to date" in status else [f"dvc status: {status}"])
+
+
+def orphans(root: Path, *, seconds: float = ORPHAN_SECONDS) -> list[str]:
+    """Return the stages, and DVC around them, that still run in a project after a while."""
+    last: list[str] = []
+
+    def is_free() -> bool:
+        last[:] = [" ".join(p.info["cmdline"] or []) for p in stage_processes(root)]
+        return not last
+
+    wait_until(is_free, seconds)
+    return last
+
+
+def stage_processes(root: Path) -> list[psutil.Process]:
+    """Return the processes that flows started to run stages of a project."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ", "cwd", "status"]):
+        told = process.info
+        if told["status"] == psutil.STATUS_ZOMBIE or OWNER not in (told["environ"] or {}):
+            continue
+        if told["cwd"] and Path(told["cwd"]).is_relative_to(root):
+            found.append(process)
+    return found
+
+
+def held_locks(root: Path) -> list[str]:
+    """Return the locks of stages and of DVC that somebody holds, or that DVC thinks are held."""
+    held = []
+    for path in [*(root / ".semigen" / "locks").glob("*"), root / ".dvc" / "tmp" / "lock"]:
+        try:
+            with FileLock(path).acquire(timeout=0):
+                pass
+        except Timeout:
+            held.append(str(path.relative_to(root)))
+    books = root / ".dvc" / "tmp" / "rwlock"
+    if books.exists() and books.read_text().strip():
+        held += [f"rwlock of {path}" for path in read_json(books) if not is_stale(books, path)]
+    return held
+
+
+def is_stale(books: Path, path: str) -> bool:
+    """Return whether all who have a path in DVC's books are gone; DVC passes over them itself."""
+    users = read_json(books)[path]
+    holders = [*users.get("read", []), *([users["write"]] if "write" in users else [])]
+    return not any(psutil.pid_exists(holder["pid"]) for holder in holders)
+
+
+def dvc_status(root: Path, environment: dict[str, str]) -> str:
+    command = [sys.executable, "-m", "dvc", "status", "report", "--with-deps"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def wait_until(condition: Callable[[], object], seconds: float, pause: float = 0.2) -> bool:
+    """Return whether a condition became true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def kill(processes: Collection[psutil.Process]) -> None:
+    """Kill processes at once, as when a host loses power."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,209 @@
+"""A small project with its server and workers, in which processes are killed.
+
+For ``benchmarks.chaos`` and for the tests of faults.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from benchmarks import aftermath
+from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
+from flows.dvc_graph import settle_scm
+from flows.environment import NO_TELEMETRY
+from flows.processes import MARK, Service
+
+ROOT = Path(__file__).resolve().parents[1]
+SEEDS = (1, 2)
+"""Values of the parameter that takes turns, so that every run has something to do."""
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+END_SECONDS = 240.0
+"""In which a disturbed run must end: the server crashes runs that are silent for 90 s; one that was
+about to start waits for 180 s."""
+RERUN_SECONDS = 180.0
+SERVER_SECONDS = 60.0
+
+
+class Arena:
+    """A project with its server and workers.
+
+    Attributes:
+        root: The project's folder.
+        service: Its background processes.
+        expected: For each seed, the hashes after an undisturbed run.
+        seconds: How long that took.
+    """
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root = root
+        self.service = Service(root, port)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = {**inherited, **NO_TELEMETRY, "PATH": path, "PYTHONPATH": str(ROOT)}
+        self.expected: dict[int, dict[str, str]] = {}
+        self.seconds = 0.0
+        self.deployment = ""
+
+    def make(self) -> None:
+        """Write the project's files."""
+        (self.root / ".dvc").mkdir(parents=True)
+        (self.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+        (self.root / "dvc.yaml").write_text(DVC_YAML)
+        (self.root / "params.yaml").write_text(
+            "seed: 0\nretrain: {cron: null}\nmonitor: {cron: null}\n"
+        )
+        for name in ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", ".dvcignore"):
+            (self.root / name).symlink_to(ROOT / name)
+        settle_scm(self.root)
+
+    def learn(self) -> None:
+        """Run once undisturbed for each seed."""
+        for seed in (*SEEDS, SEEDS[0]):  # the first one is slow: nothing is compiled yet
+            started = time.monotonic()
+            state = self.await_end(self.start(seed), RERUN_SECONDS)
+            if state != "COMPLETED":
+                raise SystemExit(f"the undisturbed run ended as {state}; see {self.service.folder}")
+            self.seconds = time.monotonic() - started
+            found = aftermath.hashes(self.root, OUTPUTS)
+            if self.expected.setdefault(seed, found) != found:
+                raise SystemExit("two undisturbed runs differ")
+
+    def up(self) -> None:
+        self._command("up", "--port", str(self.service.port))
+        self.deployment = self._get("deployments/name/train/train")["id"]
+
+    def down(self) -> None:
+        self._command("down")
+
+    def start(self, seed: int) -> str:
+        """Start a retraining that has everything to do; return the run's id."""
+        for name in ("runs", "files"):  # else DVC would take known results from its cache
+            subprocess.run(["rm", "-rf", str(self.root / ".dvc" / "cache" / name)], check=True)
+        return self.run(seed)
+
+    def run(self, seed: int) -> str:
+        content = {
+            "state": {"type": "SCHEDULED"},
+            "parameters": {"overrides": [f"seed={seed}"], "reason": "chaos"},
+            "idempotency_key": str(uuid.uuid4()),
+        }
+        return str(self._post(f"deployments/{self.deployment}/create_flow_run", content)["id"])
+
+    def state(self, run: str) -> str:
+        """Return the state of a run; empty while the server is down."""
+        try:
+            return str(self._get(f"flow_runs/{run}")["state_type"])
+        except httpx.HTTPError:
+            return ""
+
+    def await_end(self, run: str, seconds: float) -> str:
+        """Return the state of a run when it is final, or after so many seconds."""
+        aftermath.wait_until(lambda: self.state(run) in FINAL, seconds, pause=0.5)
+        return self.state(run) or "no server"
+
+    def lost(self, state: str, seed: int) -> list[str]:
+        """Run again and return what a fault lost, in words; nothing if all is well.
+
+        Args:
+            state: How the disturbed run ended.
+            seed: Its parameter.
+        """
+        lost = [] if state in FINAL else [f"the run did not end: {state}"]
+        if state == "COMPLETED":
+            lost += [f"completed, but {told}" for told in self.complaints(seed)]
+        second = self.await_end(self.run(seed), RERUN_SECONDS)
+        if second != "COMPLETED":
+            lost.append(f"the rerun ended as {second}")
+        return lost + self.complaints(seed)
+
+    def complaints(self, seed: int) -> list[str]:
+        return aftermath.complaints(self.root, self.expected[seed], OUTPUTS, self.environment)
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Return the processes at work in the project by kind."""
+        found: dict[str, list[psutil.Process]] = {}
+        for process in psutil.process_iter(["cmdline", "environ", "status"]):
+            told = process.info
+            is_ours = (told["environ"] or {}).get(MARK) == str(self.root)
+            if is_ours and told["status"] != psutil.STATUS_ZOMBIE:
+                kind = kind_of(told["cmdline"] or [], told["environ"], process)
+                found.setdefault(kind, []).append(process)
+        return found
+
+    def _get(self, path: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.service.api_url}/{path}", timeout=10)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def _post(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        """Ask until there is an answer: a server that was just killed, or is busy, gives none."""
+        deadline = time.monotonic() + SERVER_SECONDS
+        while True:
+            try:
+                answer = httpx.post(f"{self.service.api_url}/{path}", json=content, timeout=30)
+                answer.raise_for_status()
+                return dict(answer.json())
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def _command(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.service", *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise SystemExit(f"semigen {arguments[0]}: {done.stderr.strip()}")
+
+
+def kind_of(command: list[str], environment: dict[str, str], process: psutil.Process) -> str:
+    """Return which of ``KINDS`` a process is, or another word."""
+    line = " ".join(command)
+    if "supervisor.supervisord" in line:
+        return "supervisor"
+    if "benchmarks.chaos_stages" in line and " -m dvc " not in line and "/bin/sh" not in line:
+        return "stage"
+    if " -m dvc " in line:
+        return "dvc"
+    if "prefect server start" in line:
+        return "server"
+    if "prefect worker start" in line:
+        return f"{'gpu' if '--pool gpu' in line else 'cpu'} worker"
+    if "PREFECT__FLOW_RUN_ID" in environment:
+        pool = environment.get("PREFECT__WORK_POOL_NAME", "")
+        return "stage run" if is_of_gpu_worker(process) or pool == "gpu" else "flow"
+    return "other"
+
+
+def is_of_gpu_worker(process: psutil.Process) -> bool:
+    try:
+        return any("--pool gpu" in " ".join(p.cmdline()) for p in process.parents())
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def arena_in(folder: Path, port: int) -> Iterator[Arena]:
+    """Yield a project that is up, and end it."""
+    arena = Arena(folder / "project", port)
+    arena.make()
+    try:
+        arena.up()
+        yield arena
+    finally:
+        arena.down()

@@ -1,0 +1,118 @@
+"""One stage as a flow of its own: what ``train`` sends to a worker of another pool.
+
+It ends with the run that asked for it, and looks after that itself: a flow that is killed cannot
+end what runs on another host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import State, flow, get_client, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.checkpoints import SECONDS_BETWEEN
+from flows.clone import default_workspace
+from flows.dvc_graph import plan
+from flows.remote import run_in_clone
+from flows.stage import reproduce
+from semigen.artifacts import Layout
+from semigen.errors import UserError
+
+CACHED = "Cached"
+"""Name of the state of a stage that is up to date."""
+LOOK_SECONDS = 5.0
+"""Between looks at whether the run is still wanted."""
+
+
+@flow(name="stage", flow_run_name="{name}")
+def stage_run(
+    name: str,
+    force: bool = False,
+    debug: bool = False,
+    url: str = "",
+    ref: str = "",
+    checkpoint_seconds: float = SECONDS_BETWEEN,
+) -> State[Any]:
+    """Run one stage here, or in a clone of its own.
+
+    Args:
+        name: The stage; those that it depends on must be up to date.
+        force: Run it even if nothing changed.
+        debug: Log DVC's messages too.
+        url: Repository to clone; empty if this host sees the folder of the flow that asks.
+        ref: Of the request in that repository (``flows.remote``).
+        checkpoint_seconds: Least time between uploads of a clone's checkpoints.
+    """
+    log = get_run_logger().info
+    try:
+        with while_wanted(log):
+            if url:
+                run_in_clone(
+                    *(url, ref, name, default_workspace()),
+                    log=log,
+                    force=force,
+                    debug=debug,
+                    checkpoint_seconds=checkpoint_seconds,
+                )
+                return Completed()
+            root = Layout().root
+            ran = reproduce(plan(root, name)[-1], root, force=force, debug=debug, log=log)
+    except UserError as error:
+        return Failed(message=str(error))
+    return Completed() if ran else Completed(name=CACHED)
+
+
+@contextlib.contextmanager
+def while_wanted(log: Callable[[str], None]) -> Iterator[None]:
+    """End this process when its flow run, or the one that asked for it, has ended elsewhere."""
+    own, asking = flow_run.id, flow_run.parent_flow_run_id
+    if own is None:
+        yield
+        return
+    stop = threading.Event()
+    arguments = (UUID(own), UUID(asking) if asking else None, log, stop)
+    watcher = threading.Thread(target=_watch, args=arguments, daemon=True, name="while-wanted")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _watch(
+    own: UUID, asking: UUID | None, log: Callable[[str], None], stop: threading.Event
+) -> None:
+    with get_client(sync_client=True) as client:
+        while not stop.wait(LOOK_SECONDS):
+            with contextlib.suppress(httpx.HTTPError):  # the server may be down for a while
+                if has_ended(client, own):
+                    break
+                if asking is not None and has_ended(client, asking):
+                    log("the run that asked for this stage has ended")
+                    message = "The run that asked for it has ended."
+                    client.set_flow_run_state(own, Cancelled(message=message), force=True)
+                    break
+        else:
+            return
+    os.kill(os.getpid(), signal.SIGTERM)  # ends the stage on the way
+
+
+def has_ended(client: SyncPrefectClient, run: UUID) -> bool:
+    """Return whether a flow run is over or about to be, or was deleted."""
+    try:
+        state = client.read_flow_run(run).state
+    except ObjectNotFound:
+        return True
+    return state is not None and (state.is_final() or state.is_cancelling())

@@ -1,0 +1,133 @@
+"""A Prefect server with this project's pools and deployments, and workers, without a supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.flows.hosts import kill_all, wait_for
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def give_code(root: Path) -> None:
+    """Let a folder have what ``prefect.yaml`` names, as a checkout of the repository has."""
+    root.mkdir(exist_ok=True)
+    for name in ("flows", "semigen", "tasks"):
+        (root / name).symlink_to(REPOSITORY / name)
+    shutil.copy(REPOSITORY / "prefect.yaml", root)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is up, and the environment by which others find it."""
+
+    url: str
+    environment: dict[str, str]
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(
+        cls, home: Path, environment: dict[str, str], host: str = "127.0.0.1"
+    ) -> Iterator[Server]:
+        port = free_port(host)
+        url = f"http://{host}:{port}/api"
+        own = {**environment, "PREFECT_HOME": str(home), "PREFECT_API_URL": url}
+        own |= {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
+        own |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "DO_NOT_TRACK": "1"}
+        own["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
+        home.mkdir(exist_ok=True)
+        with (home / "server.log").open("w") as log:
+            process = subprocess.Popen(
+                [*command, "--port", str(port)], cwd=home, env=own, stdout=log, stderr=log
+            )
+        server = cls(url, own)
+        try:
+            wait_for(server.is_healthy, "the server did not start", 120)
+            yield server
+        finally:
+            kill_all(process)
+
+    def is_healthy(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
+        return False
+
+    def post(self, path: str, content: dict[str, Any]) -> Any:
+        answer = httpx.post(f"{self.url}/{path}", json=content, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def states(self, flow: str) -> list[str]:
+        """Return the states of a flow's runs, the latest last."""
+        wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_ASC"}
+        return [str(run["state_name"]) for run in self.post("flow_runs/filter", wanted)]
+
+    def set_up(self, root: Path) -> None:
+        """Register pools, deployments and automations for a project that has the code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.setup"],
+            cwd=root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def flow(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Start the retraining flow by hand."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.train", *arguments],
+            cwd=root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @contextlib.contextmanager
+    def worker(
+        self, folder: Path, home: Path, name: str = "gpu-1", prefix: Sequence[str] = ()
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Start a worker of the gpu pool for which ``folder`` is the project."""
+        home.mkdir(exist_ok=True)
+        options = ["--pool", "gpu", "--type", "process", "--limit", "1", "--name", name]
+        with (home / "worker.log").open("w") as log:
+            process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "prefect", "worker", "start", *options],
+                cwd=home,
+                env={
+                    **self.environment,
+                    "HOME": str(home),
+                    "PREFECT_HOME": str(home / ".prefect"),
+                    "SEMIGEN_PROJECT": str(folder),
+                },
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+        try:
+            yield process
+        finally:
+            kill_all(process)
+
+    def workers(self) -> list[str]:
+        """Return the names of the gpu workers that are alive."""
+        found = self.post("work_pools/gpu/workers/filter", {})
+        return [str(worker["name"]) for worker in found if worker["status"] == "ONLINE"]
