@@ -30,6 +30,8 @@ class Stage:
         worker: Kind of worker it wants (``meta.worker`` in ``dvc.yaml``), None for any.
         changed: Whether DVC would run it as things are now.
         pending: Whether it changed itself or depends on a stage that did.
+        cached: Paths that it writes and that DVC keeps, relative to the root.
+        in_git: Paths that it writes and that git keeps.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Stage:
     worker: str | None
     changed: bool
     pending: bool
+    cached: tuple[str, ...] = ()
+    in_git: tuple[str, ...] = ()
 
 
 def plan(root: Path, target: str = "report") -> list[Stage]:
@@ -144,4 +148,6 @@ def _describe(stage: Any, changed: set[str], upstream: list[Stage]) -> Stage:
         worker=(stage.meta or {}).get("worker") if stage.cmd else None,
         changed=is_changed_itself,
         pending=is_changed_itself or any(other.pending for other in upstream),
+        cached=tuple(str(out) for out in stage.outs if out.use_cache),
+        in_git=tuple(str(out) for out in stage.outs if not out.use_cache),
     )

@@ -39,7 +39,7 @@ def tag_champion(root: Path, version: str, commit: str) -> list[str]:
     Raises:
         UserError: If git refuses, or another version was made by that commit.
     """
-    name = f"v{int(version.removeprefix('v'))}.0.0"
+    name = _semantic(version)
     made = []
     try:
         artifact = _read(root)
@@ -53,6 +53,16 @@ def tag_champion(root: Path, version: str, commit: str) -> list[str]:
     except (GTOException, SCMError) as error:
         raise UserError(f"{version}: cannot tag commit {commit} as {name}: {error}") from error
     return [event.tag for event in made]
+
+
+def is_tagged(root: Path, version: str) -> bool:
+    """Return whether a tag says which commit made a version."""
+    return _semantic(version) in {found.version for found in _read(root).versions}
+
+
+def _semantic(version: str) -> str:
+    """Return a version as GTO wants it: ``v3.0.0`` for ``v0003``."""
+    return f"v{int(version.removeprefix('v'))}.0.0"
 
 
 def _read(root: Path) -> Artifact:
