@@ -98,6 +98,11 @@ def is_changed(root: Path, name: str) -> bool:
         return bool(repo.status([name]))
 
 
+def has_remote(root: Path) -> bool:
+    """Return whether the project has a default remote."""
+    return bool(Config(str(root / ".dvc"))["core"].get("remote"))
+
+
 def settle_scm(root: Path | None = None) -> None:
     """Tell DVC, in its untracked local settings, whether the project lies in a git repository.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows import dvc_remote
-from flows.dvc_graph import Stage
+from flows.dvc_graph import Stage, has_remote
 from flows.git import IDENTITY, git
 from flows.patience import Log, Unreachable, patiently
 from semigen.artifacts import Layout
@@ -73,9 +73,7 @@ def record(layout: Layout, stages: Sequence[Stage], message: str, log: Log) -> s
 
 def push(root: Path, stages: Sequence[Stage], log: Log) -> None:
     """Copy what the stages made to DVC's remote; without a remote, say so."""
-    from dvc.config import Config
-
-    if not Config(str(root / ".dvc"))["core"].get("remote"):
+    if not has_remote(root):
         log(
             "no default DVC remote, so data and models are not pushed: "
             "dvc remote add --default NAME URL"

@@ -18,17 +18,17 @@ from semigen.registry import Registry
 
 MAX_DIFFERENCE_LINES = 200
 SHORT = 8
-"""Digits of a hash that are shown."""
+"""Digits of a commit that are shown."""
 
 
 def headline(layout: Layout, ran: Mapping[str, bool]) -> str:
-    """Return in one line what a run did."""
+    """Return in one line what a run did, the score first."""
     done = [stage for stage, has_run in ran.items() if has_run]
     if not done:
         return f"Nothing changed: all {len(ran)} stages are up to date"
-    text = f"Ran {', '.join(done)}"
+    text = f"ran all {len(ran)} stages" if len(done) == len(ran) else f"ran {', '.join(done)}"
     if layout.metrics.exists():
-        text += f"; accuracy {percent(read_json(layout.metrics)['test']['accuracy'])}"
+        text = f"Accuracy {percent(read_json(layout.metrics)['test']['accuracy'])}; {text}"
     return text
 
 
@@ -45,6 +45,8 @@ def page(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool], told:
         _facts(layout),
         "## Stages",
         _stages(layout, ran),
+        "## Files, by MD5",
+        _files(layout, ran),
         "## Parameters",
         _fenced(layout.params.read_text(encoding="utf-8"), "yaml"),
     ]
@@ -92,15 +94,26 @@ def _code(layout: Layout) -> str:
 
 
 def _stages(layout: Layout, ran: Mapping[str, bool]) -> str:
-    locked = _locked(layout)
     seconds = read_json(layout.timings) if layout.timings.exists() else {}
-    rows = []
-    for name, has_run in ran.items():
-        outs = locked.get(name, {}).get("outs", [])
-        wrote = ", ".join(f"{out['path']} `{out.get('md5', '')[:SHORT]}`" for out in outs)
-        took = f"{seconds[name]:.1f} s" if has_run and name in seconds else ""
-        rows.append((name, "ran" if has_run else "cached", took, wrote))
-    return _table(("stage", "", "time", "wrote (start of its MD5)"), rows)
+    rows = [
+        (name, "ran", f"{seconds[name]:.1f} s" if name in seconds else "")
+        if has_run
+        else (name, "cached", "")
+        for name, has_run in ran.items()
+    ]
+    return _table(("stage", "", "time"), rows)
+
+
+def _files(layout: Layout, ran: Mapping[str, bool]) -> str:
+    """Return what the stages read that none of them makes, and what they wrote."""
+    locked = _locked(layout)
+    written = [(name, out) for name in ran for out in locked.get(name, {}).get("outs", [])]
+    made = {out["path"] for _, out in written}
+    deps = [dep for name in ran for dep in locked.get(name, {}).get("deps", [])]
+    read = {dep["path"]: dep for dep in deps if dep["path"] not in made}
+    found = [("read", dep) for dep in read.values()] + written
+    rows = [(f["path"], f"`{f['md5']}`" if "md5" in f else "", by) for by, f in found]
+    return _table(("file", "MD5", "by"), rows)
 
 
 def _locked(layout: Layout) -> dict[str, Any]:
