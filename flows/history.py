@@ -10,14 +10,13 @@ from pathlib import Path
 
 from flows import dvc_remote
 from flows.dvc_graph import Stage, has_remote
-from flows.git import IDENTITY, git
-from flows.patience import Log, Unreachable, patiently
+from flows.git import EMAIL, NAME, git
+from flows.patience import PATIENCE_SECONDS, Log, Unreachable, patiently
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 
 BUSY_SECONDS = 60.0
 """How long another git command, of the user's say, is waited for."""
-NAME, _, EMAIL = IDENTITY.rstrip(">").partition(" <")
 
 
 def recorded_files(root: Path, stages: Sequence[Stage]) -> list[str]:
@@ -40,7 +39,14 @@ def difference(root: Path, stages: Sequence[Stage]) -> str:
         return ""
 
 
-def record(layout: Layout, stages: Sequence[Stage], message: str, log: Log) -> str | None:
+def record(
+    layout: Layout,
+    stages: Sequence[Stage],
+    message: str,
+    log: Log,
+    *,
+    patience: float = PATIENCE_SECONDS,
+) -> str | None:
     """Push DVC's cache, then commit what the run changed, on the current branch.
 
     In this order, so that no commit names data that is nowhere else. Other changes of the user's,
@@ -51,6 +57,7 @@ def record(layout: Layout, stages: Sequence[Stage], message: str, log: Log) -> s
         stages: Of the run.
         message: Of the commit.
         log: Is told what happens.
+        patience: Seconds for which a remote that does not answer is waited for.
 
     Returns:
         The commit; None if ``HEAD`` holds everything already.
@@ -62,7 +69,7 @@ def record(layout: Layout, stages: Sequence[Stage], message: str, log: Log) -> s
     if is_recorded(root, stages):
         return None
     branch = _branch(root)
-    push(root, stages, log)
+    push(root, stages, log, patience=patience)
     patiently(
         lambda: _commit(root, recorded_files(root, stages), message), log, patience=BUSY_SECONDS
     )
@@ -71,7 +78,7 @@ def record(layout: Layout, stages: Sequence[Stage], message: str, log: Log) -> s
     return commit
 
 
-def push(root: Path, stages: Sequence[Stage], log: Log) -> None:
+def push(root: Path, stages: Sequence[Stage], log: Log, *, patience: float) -> None:
     """Copy what the stages made to DVC's remote; without a remote, say so."""
     if not has_remote(root):
         log(
@@ -80,7 +87,7 @@ def push(root: Path, stages: Sequence[Stage], log: Log) -> None:
         )
         return
     paths = [path for stage in stages for path in stage.cached if (root / path).exists()]
-    patiently(lambda: dvc_remote.push(root, paths), log)
+    patiently(lambda: dvc_remote.push(root, paths), log, patience=patience)
 
 
 def tag(layout: Layout, log: Log) -> None:
