@@ -31,6 +31,8 @@ class Stage:
         worker: Kind of worker it wants (``meta.worker`` in ``dvc.yaml``), None for any.
         changed: Whether DVC would run it as things are now.
         pending: Whether it changed itself or depends on a stage that did.
+        cached: Paths that it writes and that DVC keeps, relative to the root.
+        in_git: Paths that it writes and that git keeps.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Stage:
     worker: str | None
     changed: bool
     pending: bool
+    cached: tuple[str, ...] = ()
+    in_git: tuple[str, ...] = ()
 
 
 def plan(root: Path, target: str = "report") -> list[Stage]:
@@ -95,6 +99,11 @@ def is_changed(root: Path, name: str) -> bool:
         return bool(repo.status([name]))
 
 
+def has_remote(root: Path) -> bool:
+    """Return whether the project has a default remote."""
+    return bool(Config(str(root / ".dvc"))["core"].get("remote"))
+
+
 def settle_scm(root: Path | None = None) -> None:
     """Tell DVC, in its untracked local settings, whether the project lies in a git repository.
 
@@ -146,4 +155,6 @@ def _describe(stage: Any, changed: set[str], upstream: list[Stage]) -> Stage:
         worker=(stage.meta or {}).get("worker") if stage.cmd else None,
         changed=is_changed_itself,
         pending=is_changed_itself or any(other.pending for other in upstream),
+        cached=tuple(str(out) for out in stage.outs if out.use_cache),
+        in_git=tuple(str(out) for out in stage.outs if not out.use_cache),
     )

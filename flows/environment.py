@@ -20,6 +20,8 @@ after the installation, when nothing is compiled yet."""
 HEARTBEAT_SECONDS = 30
 """Between signs of life of a flow run; those silent for three times as long are crashed."""
 FILE_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+LOGIN = "PREFECT_SERVER_API_AUTH_STRING"
+"""Names, in the environment, the login that the server asks for, as ``user:password``."""
 SERVICE_FOLDER = ".prefect/service"
 LOGGING = "PREFECT_LOGGING_"
 TERSE_LOGS = {
@@ -60,7 +62,7 @@ def service_settings(root: Path, port: int) -> dict[str, str]:
 
 def own_credentials() -> dict[str, str]:
     """Return the server's login as that of its clients, if it has one."""
-    login = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    login = os.environ.get(LOGIN)
     return {"PREFECT_API_AUTH_STRING": login} if login else {}
 
 

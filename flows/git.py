@@ -13,7 +13,8 @@ from pathlib import Path
 from flows.patience import failed
 from semigen.errors import UserError
 
-IDENTITY = "semigen <semigen@localhost>"
+NAME, EMAIL = "semigen", "semigen@localhost"
+IDENTITY = f"{NAME} <{EMAIL}>"
 OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
 """Variables by which a hook tells git in which repository it runs."""
 NETWORK = {"fetch", "ls-remote", "push"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -22,7 +21,7 @@ from rich.table import Table
 
 from flows.command import add_debug, run_flow
 from flows.overrides import load_params
-from flows.publish import interval
+from flows.publish import data_uri, interval
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 
@@ -61,10 +60,8 @@ def progress(layout: Layout) -> Callable[[int, int], None]:
         text = f"{done} of {total} fits"
         update_progress_artifact(shown, 100 * done / total, description=text)
         if done:
-            png = base64.b64encode(layout.label_curve("png").read_bytes()).decode()
-            create_image_artifact(
-                f"data:image/png;base64,{png}", key="label-curve", description=text
-            )
+            png = layout.label_curve("png").read_bytes()
+            create_image_artifact(data_uri(png), key="label-curve", description=text)
 
     return show
 

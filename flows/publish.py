@@ -1,22 +1,62 @@
-"""What the Prefect UI shows beside a stage's task run: tables, plots and a link to the report."""
+"""What the Prefect UI shows beside a stage's task run: tables, plots and the report."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 from semigen.artifacts import Layout, read_json
 
 
-def publish(stage: str, layout: Layout) -> None:
-    """Create the artifacts of a stage from the files that it left, if it has any."""
-    publisher = PUBLISHERS.get(stage)
-    if publisher is not None:
-        publisher(layout)
+@dataclass(frozen=True)
+class Plot:
+    """A plot of a file that a stage left.
+
+    Attributes:
+        key: Of the artifact.
+        description: What the UI says of it.
+        source: Returns the file.
+        draw: Returns the plot as PNG.
+    """
+
+    key: str
+    description: str
+    source: Callable[[Layout], Path]
+    draw: Callable[[Path], bytes]
+
+    def publish(self, layout: Layout) -> None:
+        source = self.source(layout)
+        if source.exists():
+            png = self.draw(source)
+            create_image_artifact(data_uri(png), key=self.key, description=self.description)
+
+
+def publish(stage: str, layout: Layout, *, plots: bool = True) -> None:
+    """Create the artifacts of a stage from the files that it left, if it has any.
+
+    Args:
+        stage: Its name.
+        layout: The project.
+        plots: Whether plots are wanted, which take two seconds to begin with.
+    """
+    if stage in TEXTS:
+        TEXTS[stage](layout)
+    for plot in PLOTS.get(stage, ()) if plots else ():
+        plot.publish(layout)
+
+
+def data_uri(png: bytes) -> str:
+    """Return an image as an address that holds all of it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def validation_rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -35,6 +75,13 @@ def validation_rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for result in ranked
     ]
+
+
+def validation_verdict(results: list[dict[str, Any]]) -> str:
+    """Return in a few words how many rules were broken."""
+    failed = [result["severity"] for result in results if not result["success"]]
+    counts = [f"{failed.count(kind)} {kind}s" for kind in ("error", "warning") if kind in failed]
+    return f"{len(results)} rules checked: {', '.join(counts) or 'all kept'}"
 
 
 def metric_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
@@ -61,7 +108,7 @@ def _publish_validation(layout: Layout) -> None:
     if layout.validation_json.exists():
         results = read_json(layout.validation_json)["results"]
         create_table_artifact(
-            validation_rows(results), key="validation", description="Tables checked by validate"
+            validation_rows(results), key="validation", description=validation_verdict(results)
         )
 
 
@@ -74,37 +121,90 @@ def _publish_metrics(layout: Layout) -> None:
             description=f"Selected: {metrics['selected']}. {metrics['n_test']} test rows, "
             f"{metrics['n_labeled']} labeled and {metrics['n_unlabeled']} unlabeled training rows",
         )
-    _publish_plot(layout.plot("confusion"), "confusion-matrix")
-    _publish_plot(layout.plot("calibration"), "calibration")
-
-
-def _publish_curve(stage: str) -> Callable[[Layout], None]:
-    return lambda layout: _publish_plot(layout.plot(stage), f"{stage}-curve")
-
-
-def _publish_plot(table: Path, key: str) -> None:
-    if not table.exists():
-        return
-    from semigen.report import plots
-
-    draw = {"confusion-matrix": plots.confusion_png, "calibration": plots.calibration_png}
-    png = draw.get(key, plots.learning_curve_png)(table)
-    create_image_artifact(
-        f"data:image/png;base64,{base64.b64encode(png).decode()}",
-        key=key,
-        description=key.replace("-", " "),
-    )
 
 
 def _publish_report(layout: Layout) -> None:
-    if layout.report.exists():
-        create_link_artifact(layout.report.as_uri(), link_text="report.html", key="report")
+    if not layout.report.exists():
+        return
+    page = [
+        f"[report.html]({layout.report.as_uri()})",
+        "",
+        "Browsers follow links to files only from pages that are files too: copy the address.",
+        "",
+        f"    {layout.report.as_uri()}",
+        "",
+    ]
+    if layout.model_card.exists():
+        page += ["---", "", layout.model_card.read_text(encoding="utf-8")]
+    create_markdown_artifact(
+        "\n".join(page), key="report", description="The page with everything, and the model card"
+    )
 
 
-PUBLISHERS: dict[str, Callable[[Layout], None]] = {
+def _learning_curve(path: Path) -> bytes:
+    from semigen.report import plots
+
+    return plots.learning_curve_png(path)
+
+
+def _candidates(path: Path) -> bytes:
+    from semigen.report import plots
+
+    return plots.selection_png(read_json(path))
+
+
+def _confusion(path: Path) -> bytes:
+    from semigen.report import plots
+
+    return plots.confusion_png(path)
+
+
+def _calibration(path: Path) -> bytes:
+    from semigen.report import plots
+
+    return plots.calibration_png(path)
+
+
+TEXTS: dict[str, Callable[[Layout], None]] = {
     "validate": _publish_validation,
-    "pretrain": _publish_curve("pretrain"),
-    "train": _publish_curve("train"),
     "evaluate": _publish_metrics,
     "report": _publish_report,
+}
+PLOTS = {
+    "pretrain": (
+        Plot(
+            "pretrain-curve",
+            "Loss of the generative model",
+            lambda layout: layout.plot("pretrain"),
+            _learning_curve,
+        ),
+    ),
+    "train": (
+        Plot(
+            "train-candidates",
+            "Learners, by cross-validation",
+            lambda layout: layout.selection,
+            _candidates,
+        ),
+        Plot(
+            "train-curve",
+            "Loss of the network among the learners",
+            lambda layout: layout.plot("train"),
+            _learning_curve,
+        ),
+    ),
+    "evaluate": (
+        Plot(
+            "confusion-matrix",
+            "Errors on the test rows",
+            lambda layout: layout.plot("confusion"),
+            _confusion,
+        ),
+        Plot(
+            "calibration",
+            "How far the probabilities can be trusted",
+            lambda layout: layout.plot("calibration"),
+            _calibration,
+        ),
+    ),
 }

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from flows.environment import service_settings
+from flows.environment import LOGIN, service_settings
 from flows.processes import (
     GPU_POOL,
     POOLS,
@@ -50,6 +50,7 @@ def up(service: Service) -> None:
         _check_port(service)
         supervise(service)
     _await_server(service)
+    _check_login(service)
     _set_up(service)
     supervisorctl(service, "start", *(f"{pool}-worker" for pool in POOLS))
     service.write_address()
@@ -93,6 +94,17 @@ def _await_server(service: Service) -> None:
         if time.monotonic() > deadline:
             raise UserError(f"the Prefect server did not start; see {service.log('server')}")
         time.sleep(0.2)
+
+
+def _check_login(service: Service) -> None:
+    """Refuse to go on if the server asks for another login than this environment has."""
+    name, colon, password = os.environ.get(LOGIN, "").partition(":")
+    login = (name, password) if colon else None
+    if httpx.get(f"{service.api_url}/admin/version", auth=login, timeout=30).status_code == 401:
+        raise UserError(
+            f"the server asks for a login: set {LOGIN} as it was when the server was started, or "
+            "first end it: make ui-stop"
+        )
 
 
 def _await_end(pid: int) -> None:

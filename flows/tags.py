@@ -8,6 +8,7 @@ was one no more. ``gto show`` lists them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from gto import api
 from gto.base import Artifact
@@ -15,11 +16,14 @@ from gto.exceptions import GTOException
 from gto.registry import GitRegistry
 from scmrepo.exceptions import SCMError
 
+from flows.git import EMAIL, NAME
 from semigen.errors import UserError
 
 ARTIFACT = "classifier"
 """Its name under ``artifacts`` in ``dvc.yaml``."""
 STAGE = "champion"
+TAGGER: dict[str, Any] = {"author": NAME, "author_email": EMAIL}
+"""A worker's user may have told git no name."""
 
 
 def tag_champion(root: Path, version: str, commit: str) -> list[str]:
@@ -39,20 +43,30 @@ def tag_champion(root: Path, version: str, commit: str) -> list[str]:
     Raises:
         UserError: If git refuses, or another version was made by that commit.
     """
-    name = f"v{int(version.removeprefix('v'))}.0.0"
+    name = _semantic(version)
     made = []
     try:
         artifact = _read(root)
         if name not in {found.version for found in artifact.versions}:
-            made.append(api.register(root, ARTIFACT, commit, version=name))
+            made.append(api.register(root, ARTIFACT, commit, version=name, **TAGGER))
         champions = _champions(artifact)
         if name not in champions:
-            made.append(api.assign(root, ARTIFACT, STAGE, version=name, force=True))
+            made.append(api.assign(root, ARTIFACT, STAGE, version=name, force=True, **TAGGER))
         for former in sorted(champions - {name}):
-            made.append(api.unassign(root, ARTIFACT, version=former, stage=STAGE))
+            made.append(api.unassign(root, ARTIFACT, version=former, stage=STAGE, **TAGGER))
     except (GTOException, SCMError) as error:
         raise UserError(f"{version}: cannot tag commit {commit} as {name}: {error}") from error
     return [event.tag for event in made]
+
+
+def is_tagged(root: Path, version: str) -> bool:
+    """Return whether a tag says which commit made a version."""
+    return _semantic(version) in {found.version for found in _read(root).versions}
+
+
+def _semantic(version: str) -> str:
+    """Return a version as GTO wants it: ``v3.0.0`` for ``v0003``."""
+    return f"v{int(version.removeprefix('v'))}.0.0"
 
 
 def _read(root: Path) -> Artifact:

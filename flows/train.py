@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -22,23 +23,40 @@ from flows.command import add_debug, run_flow
 from flows.dispatch import run_where_wanted
 from flows.dvc_graph import Stage, is_changed, plan, settle_scm
 from flows.events import MODEL_PROMOTED, emit
+from flows.history import record, tag
+from flows.live import shown
 from flows.overrides import apply_overrides, load_params, overridden
 from flows.publish import publish
+from flows.run_page import champion_line, headline, show_run
 from flows.stage_run import CACHED
 from flows.summary import print_summary
 from semigen.artifacts import Layout
-from semigen.config import Params
+from semigen.config import Params, is_sample
 from semigen.errors import UserError
 
 
 def run_name() -> str:
     """Return the flow run's name: the data, and why it was started."""
-    parameters = flow_run.parameters
+    overrides, reason = flow_run.parameters["overrides"], flow_run.parameters["reason"]
+    layout = Layout()
     try:
-        data = Params.load(Layout().params).data
+        if overrides:
+            params = Params.model_validate(yaml.safe_load(overridden(overrides, layout.params)))
+        else:
+            params = Params.load(layout.params)
     except UserError:  # the flow says what is wrong
-        return str(parameters["reason"])
-    return f"{Path(data.labeled).stem} ({parameters['reason']})"
+        return str(reason)
+    return f"{data_name(params)} ({reason})"
+
+
+def data_name(params: Params) -> str:
+    """Return what the rows are called: the embedded set, or the labeled table."""
+    if is_sample(params.data.labeled):
+        return params.sample.dataset
+    table = Path(params.data.labeled)
+    # "labeled" says nothing; its folder may.
+    is_plain = table.stem in ("labeled", "labeled_data", "train") and table.parent.name
+    return f"{table.parent.name}/{table.stem}" if is_plain else table.stem
 
 
 @flow(name="train", flow_run_name=run_name)
@@ -63,22 +81,31 @@ def train(
     try:
         for change in apply_overrides(overrides, layout.params):
             get_run_logger().info("params.yaml  %s", change)
-        load_params(layout)
+        params = load_params(layout)
         settle_scm(layout.root)
         stages = plan(layout.root)
     except UserError as error:
         return Failed(message=str(error))
     ran = {}
+    options = {"force": force, "debug": debug, "plots": force or stages[-1].pending}
     for stage in stages:
-        state = _as_task(stage)(stage, force=force, debug=debug, return_state=True)
+        state = _as_task(stage)(stage, **options, return_state=True)
         if not state.is_completed():
             return Failed(message=state.message)
         ran[stage.name] = state.name != CACHED
+    told = headline(layout, ran)
     if is_promotion_due(layout):
         state = promote_model(reason, return_state=True)
         if not state.is_completed():
             return Failed(message=state.message)
-    return ran
+    if params.retrain.commit:
+        state = commit_run(stages, told, return_state=True)
+        if not state.is_completed():
+            return Failed(message=state.message)
+    if PREFECT_API_URL.value():
+        show_run(layout, stages, ran)
+    get_run_logger().info(told)
+    return Completed(message=told, data=ran)
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
@@ -100,25 +127,39 @@ def promote_model(reason: str) -> State[Any]:
     return Completed(name=decision.outcome.capitalize())
 
 
+@task(name="commit", task_run_name="commit", cache_policy=NO_CACHE)
+def commit_run(stages: list[Stage], told: str) -> State[Any]:
+    """Push DVC's cache and commit what the run changed, as ``retrain.commit`` wants it."""
+    layout, log = Layout(), get_run_logger().info
+    message = f"{told}\n\nRun: {flow_run.name} {flow_run.id}\nChampion: {champion_line(layout)}"
+    try:
+        commit = record(layout, stages, message, log)
+        tag(layout, log)
+    except UserError as error:
+        return Failed(message=str(error))
+    return Completed(name="Completed" if commit else CACHED)
+
+
 @task(cache_policy=NO_CACHE)
-def run_stage(stage: Stage, *, force: bool, debug: bool) -> State[Any]:
+def run_stage(stage: Stage, *, force: bool, debug: bool, plots: bool) -> State[Any]:
     """Run a stage unless it is up to date; its state is then named ``CACHED``."""
     layout, logger = Layout(), get_run_logger()
     force = force or (stage.name == "report" and is_report_stale(layout))
     try:
-        ran = is_due(stage, layout, force=force) and run_where_wanted(
-            stage,
-            layout,
-            load_params(layout).compute,
-            force=force,
-            debug=debug,
-            log=logger.info,
-        )
+        with shown(stage.name, layout):
+            ran = is_due(stage, layout, force=force) and run_where_wanted(
+                stage,
+                layout,
+                load_params(layout).compute,
+                force=force,
+                debug=debug,
+                log=logger.info,
+            )
     except UserError as error:
         publish(stage.name, layout)
         return Failed(message=str(error))
-    if ran or PREFECT_API_URL.value():  # few look into a temporary server; plots take two seconds
-        publish(stage.name, layout)
+    if ran or PREFECT_API_URL.value():  # few look into a temporary server
+        publish(stage.name, layout, plots=plots)
     return Completed() if ran else Completed(name=CACHED)
 
 

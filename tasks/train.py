@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,9 @@ def run(params: Params, layout: Layout) -> None:
     journal = layout.checkpoint("train") / "search.log"
     found = search(rows, params.train, journal, lambda line: print(f"train: {line}", flush=True))
     learners = (*learners_for(rows, params.train), *found.learners)
+    announcer = Announcer([learner.name for learner in learners], layout.progress("train"))
     evidence = cross_validate(
-        learners, rows, params.train, announcer([learner.name for learner in learners], layout)
+        learners, rows, params.train, announcer.before_learner, announcer.after_learner
     )
     selection = select(evidence, params.seed)
     network = next(learner for learner in learners if learner.name == CURVE)
@@ -72,14 +74,29 @@ def run(params: Params, layout: Layout) -> None:
     print(f"train: {selection.selected.name} selected; {selection.reason}")
 
 
-def announcer(names: list[str], layout: Layout) -> Callable[[str], None]:
-    """Return what says, before a learner is tried, which one it is and how many are done."""
+class Announcer:
+    """Says which learner is tried, and keeps the file for those who watch from elsewhere.
 
-    def announce(name: str) -> None:
+    Args:
+        names: Of the learners, in their order.
+        file: See ``semigen.progress.write_progress``.
+    """
+
+    def __init__(self, names: Sequence[str], file: Path) -> None:
+        self.names, self.file = list(names), file
+        self.log_loss: dict[str, float] = {}
+
+    def before_learner(self, name: str) -> None:
         print(f"train: trying {name}", flush=True)
-        write_progress(layout.progress("train"), names.index(name), len(names), "learner", at=name)
+        self._write(self.names.index(name), name)
 
-    return announce
+    def after_learner(self, name: str, log_loss: float) -> None:
+        self.log_loss[name] = round(log_loss, 5)
+        self._write(self.names.index(name) + 1, name)
+
+    def _write(self, done: int, name: str) -> None:
+        more = {"at": name, "log_loss": self.log_loss}
+        write_progress(self.file, done, len(self.names), "learner", **more)
 
 
 def save_ablation(

@@ -36,6 +36,11 @@ class Candidate:
     temperature: float
     probabilities: np.ndarray
 
+    def log_loss(self, truth: np.ndarray) -> float:
+        """Return the mean log loss in nats; ``truth`` is that of ``Evidence``."""
+        right = self.probabilities[:, np.arange(len(truth)), truth]
+        return float(-np.log(right).mean())
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -60,6 +65,7 @@ def cross_validate(
     rows: TrainingRows,
     params: TrainParams,
     on_learner: Callable[[str], None] = lambda _name: None,
+    on_result: Callable[[str, float], None] = lambda _name, _log_loss: None,
 ) -> Evidence:
     """Compare learners by repeated stratified cross-validation on the labeled rows.
 
@@ -74,11 +80,13 @@ def cross_validate(
         rows: Labeled rows, two at least of some class, and unlabeled ones.
         params: Folds, repeats and time.
         on_learner: Called with each learner's name before it is tried.
+        on_result: Called with its name and its log loss afterwards.
     """
     started = time.monotonic()
     splits = split(rows, params.folds, params.repeats, rows.seed)
     parts = [rows.subset(train) for train, _ in splits]
     held_out = [fold for _, fold in splits]
+    truth = np.searchsorted(np.unique(rows.y), rows.y)[np.unique(np.concatenate(held_out))]
     candidates, left_out = [], []
     for learner in learners:
         if learner.uses and time.monotonic() - started > params.time_budget_s:
@@ -86,7 +94,7 @@ def cross_validate(
             continue
         on_learner(learner.name)
         candidates.append(_evaluate(learner, rows, parts, held_out))
-    truth = np.searchsorted(np.unique(rows.y), rows.y)[np.unique(np.concatenate(held_out))]
+        on_result(learner.name, candidates[-1].log_loss(truth))
     return Evidence(tuple(candidates), truth, len(splits), tuple(left_out))
 
 

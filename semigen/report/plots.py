@@ -60,7 +60,11 @@ def learning_curve_png(path_csv: Path) -> bytes:
 
     Where there is a column ``validation``, its lowest point is marked.
     """
-    table = pd.read_csv(path_csv)
+    return curves_png(pd.read_csv(path_csv))
+
+
+def curves_png(table: pd.DataFrame) -> bytes:
+    """Return the same of a table in memory, that of a training that goes on, say."""
     figure = _figure(6.4, 3.6)
     axes = figure.add_subplot()
     names = [name for name in table.columns if name != "epoch"]
@@ -145,6 +149,23 @@ def selection_png(selection: Mapping[str, Any]) -> bytes:
     left.set_xlabel("cross-validated accuracy")
     right.set_xlabel("log loss (lower is better)")
     _explain_markers(figure)
+    return _png(figure)
+
+
+def tried_png(log_loss: Mapping[str, float]) -> bytes:
+    """Return the log loss of the learners tried so far, by name, the first tried on top."""
+    names = list(log_loss)[::-1]
+    figure = _figure(6.4, 1.0 + 0.26 * len(names))
+    axes = figure.add_subplot()
+    best = min(log_loss, key=log_loss.__getitem__)
+    for row, name in enumerate(names):
+        color = ORANGE if name == best else BLUE
+        axes.plot(log_loss[name], row, "D" if name == best else "o", color=color, ms=6)
+    axes.set_yticks(range(len(names)), labels=[_short(n, 48) for n in names], parse_math=False)
+    axes.set(xlabel="cross-validated log loss (lower is better)", ylim=(-0.6, len(names) - 0.4))
+    axes.grid(color="#dddddd", lw=0.8)
+    axes.set_axisbelow(True)
+    _open_frame(axes)
     return _png(figure)
 
 

@@ -61,11 +61,11 @@ class Project:
     root: Path
     environment: dict[str, str]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=self.root,
-            env=self.environment,
+            env={**self.environment, **variables},
             capture_output=True,
             text=True,
         )
