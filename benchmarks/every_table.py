@@ -29,7 +29,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from benchmarks.synthesis import cpu_model
+from benchmarks.machine import cpu_model
 from semigen.config import ComputeParams, PretrainParams
 from semigen.encoding import Encoded, TableEncoder
 from semigen.evaluation.fidelity import fidelity
