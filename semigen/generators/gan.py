@@ -19,7 +19,7 @@ from semigen.generator_params import GANParams
 from semigen.generators.bins import RowBins
 from semigen.generators.code_logits import drawn
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
-from semigen.generators.network_model import NetworkModel
+from semigen.generators.network_model import CHUNK_ROWS, NetworkModel
 from semigen.generators.row_head import RowHead
 from semigen.generators.soft_labels import soft_labels
 from semigen.progress import Progress
@@ -312,7 +312,7 @@ class GAN(NetworkModel[GANParams]):
         with seeded(self.seed):
             self.network = GANNetwork(self.bins, self.params, len(self._classes))
         self.network.with_classes(self.base)
-        self.shares = _code_shares(self.network.one_hot(codes), shares)
+        self.shares = _code_shares(self.network.one_hot, codes, shares)
         length = self.params.class_share * max(MIN_CLASS_STEPS, float(np.mean(rows.y >= 0)))
         self._train(self.network, codes, shares.log(), length, checkpoint, progress)
 
@@ -466,13 +466,16 @@ def drawn_classes(log_shares: Tensor) -> Tensor:
     return F.one_hot(drawn(log_shares), log_shares.shape[1]).float()
 
 
-def _code_shares(rows: Tensor, shares: Tensor) -> np.ndarray:
+def _code_shares(one_hot: Callable[[Tensor], Tensor], codes: Tensor, shares: Tensor) -> np.ndarray:
     """Return each class's shares of each column's codes, ``(n_classes, n_all)``.
 
     Args:
-        rows: Joined one-hot codes, shape ``(n, n_all)``.
+        one_hot: Joins codes, one-hot, to rows ``(n, n_all)``; all rows at once are 5 GB of MNIST.
+        codes: Codes of rows, shape ``(n, n_columns)``.
         shares: The rows' class probabilities, shape ``(n, n_classes)``.
     """
-    rows, shares = rows.double(), shares.double()
-    prior = PRIOR_ROWS * rows.mean(0)
-    return ((shares.T @ rows + prior) / (shares.sum(0)[:, None] + PRIOR_ROWS)).float().numpy()
+    weights = torch.cat([torch.ones(len(codes), 1), shares], 1).double()
+    chunks = zip(codes.split(CHUNK_ROWS), weights.split(CHUNK_ROWS), strict=True)
+    counts = torch.stack([some.T @ one_hot(rows).double() for rows, some in chunks]).sum(0)
+    prior = PRIOR_ROWS * counts[0] / len(codes)
+    return ((counts[1:] + prior) / (weights.sum(0)[1:, None] + PRIOR_ROWS)).float().numpy()

@@ -130,7 +130,7 @@ def test_every_parameter_gets_a_gradient():
 def test_shares_of_a_class_are_those_of_its_rows_drawn_towards_all_rows():
     encoder, rows = encoded(mixed_table(300), n_labeled=300)
     game, codes, classes = game_of(rows, encoder.spans_)
-    shares = _code_shares(game.network.one_hot(codes), classes)
+    shares = _code_shares(game.network.one_hot, codes, classes)
     one_hot = game.network.one_hot(codes).numpy()
     n_ill = int((rows.y == 0).sum())
     own, overall = one_hot[rows.y == 0].mean(axis=0), one_hot.mean(axis=0)
