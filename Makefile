@@ -70,6 +70,10 @@ bench-few-labels: $(VENV)/.core ## few labels beside scikit-learn's classifiers,
 bench-mnist: $(VENV)/.core ## MNIST with 100 labels (ARGS="--model ssvae --draws 10")
 	@python -m benchmarks.mnist $(ARGS)
 
+.PHONY: bench-orchestration
+bench-orchestration: $(VENV)/.core ## what Prefect and DVC cost beside the stages, half an hour
+	@python -m benchmarks.orchestration $(ARGS)
+
 .PHONY: clean
 clean: ## remove what the pipeline generated and the test caches (.venv and DVC's cache stay)
 	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json models \

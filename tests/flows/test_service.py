@@ -91,3 +91,18 @@ def test_taken_port_is_refused_by_name(settled: Project, tmp_path: Path) -> None
         result = settled.run("flows.service", "up", "--port", str(port))
     assert result.returncode == 1
     assert f"port {port} is taken" in result.stderr
+
+
+def test_scheduled_runs_are_planned(settled: Project) -> None:
+    """The server's scheduler is a program of its own, whose errors only its log tells of."""
+    params = settled.root / "params.yaml"
+    params.write_text(params.read_text() + 'retrain: {cron: "0 3 * * *"}\n')
+    with running(settled) as service:
+        wanted = {
+            "deployments": {"name": {"any_": ["train"]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        }
+        wait_for(lambda: bool(service.post("flow_runs/filter", wanted)))
+        planned = service.post("flow_runs/filter", wanted)
+    assert {run["expected_start_time"][11:16] for run in planned} == {"03:00"}
+    assert {run["parameters"]["reason"] for run in planned} == {"schedule"}
