@@ -42,8 +42,8 @@ from flows.processes import MARK, Service
 from semigen.artifacts import write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
-LONG = ("train.repeats=8",)
-"""Overrides that make of the default run one of about two minutes."""
+LONG = ("-S", "train.repeats=8")
+"""Makes of the default run one of about two minutes."""
 LINKED = ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", "dvc.yaml", ".dvcignore")
 FUNCTIONS = """
 from semigen.artifacts import Layout
@@ -140,10 +140,8 @@ class Bench:
         return total
 
 
-def measure_runs(bench: Bench, size: str, overrides: Sequence[str], n: int) -> Iterator[Record]:
-    """Time the flow and the functions in turns, after one run that warms both up."""
-    options = [part for override in overrides for part in ("-S", override)]
-    bench.timed(f"{size}: warm-up", "-m", "flows.train", *options)
+def measure_runs(bench: Bench, size: str, n: int) -> Iterator[Record]:
+    """Time the flow and the functions in turns."""
     for i in range(n):
         pair = [
             (f"{size}: flow", ("-m", "flows.train", "--force")),
@@ -157,7 +155,6 @@ def measure_runs(bench: Bench, size: str, overrides: Sequence[str], n: int) -> I
 
 def measure_unchanged(bench: Bench, n: int) -> Iterator[Record]:
     """Time a flow and ``dvc repro`` that have nothing to do."""
-    bench.timed("warm-up", "-m", "flows.train")
     for i in range(n):
         yield {**bench.timed("no-op: flow", "-m", "flows.train"), "repetition": i}
         yield {**bench.timed("no-op: dvc repro", "-m", "dvc", "repro"), "repetition": i}
@@ -206,12 +203,14 @@ def measure(bench: Bench, arguments: argparse.Namespace) -> Iterator[Record]:
     bench.make()
     with bench.up():
         bench.pause_gpu(True)
-        yield from measure_runs(bench, "default", (), arguments.repetitions)
+        bench.timed("warm-up", "-m", "flows.train")
         yield from measure_unchanged(bench, arguments.short_repetitions)
         bench.pause_gpu(False)
         yield from measure_hops(bench, arguments.short_repetitions)
         bench.pause_gpu(True)
-        yield from measure_runs(bench, "two minutes", LONG, arguments.long_repetitions)
+        yield from measure_runs(bench, "default", arguments.repetitions)
+        bench.timed("two minutes: warm-up", "-m", "flows.train", *LONG)
+        yield from measure_runs(bench, "two minutes", arguments.long_repetitions)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,8 +12,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow
+from prefect import State, flow, get_client
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
@@ -122,10 +130,12 @@ def show(found: dict[str, Any], layout: Layout) -> None:
 def report(found: dict[str, Any], layout: Layout) -> list[str]:
     """Emit the events of findings that have not been reported yet, and return their names.
 
-    A temporary server has no automation that would hear of them: then they are left for later.
+    A temporary server has no automation that would hear of them: then they are left for later. So
+    they are while a retraining is at work: the one that they start would be canceled, for only one
+    runs at a time, and what changed since then would wait for the next schedule.
     """
     sent: list[str] = []
-    if not PREFECT_API_URL.value():
+    if not PREFECT_API_URL.value() or is_training():
         return sent
     tables, drift = found["changed_tables"], found["drift"]
     if tables:
@@ -140,6 +150,18 @@ def report(found: dict[str, Any], layout: Layout) -> list[str]:
         if report_once(DRIFT_DETECTED, content, drift_payload(drift), layout):
             sent.append(DRIFT_DETECTED)
     return sent
+
+
+def is_training() -> bool:
+    """Return whether a retraining is at work, or about to be."""
+    types = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["train"])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=types)),
+            limit=1,
+        )
+    return bool(found)
 
 
 def drift_payload(drift: dict[str, Any]) -> dict[str, Any]:

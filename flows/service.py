@@ -71,6 +71,19 @@ def down(service: Service) -> bool:
     return bool(stop_strays(service)) or was_running
 
 
+def prefect(service: Service, arguments: Sequence[str]) -> int:
+    """Run Prefect's command line with this project's server and login; return its exit code.
+
+    Raises:
+        UserError: If the server is not running; Prefect would start one that knows nothing.
+    """
+    if not is_running(service):
+        raise UserError("not running; start with: make ui")
+    environment = {**os.environ, **service_settings(service.root, service.port)}
+    command = [sys.executable, "-m", "prefect", *arguments]
+    return subprocess.run(command, cwd=service.root, env=environment).returncode
+
+
 def _check_port(service: Service) -> None:
     """Refuse a port on which something else listens."""
     try:
@@ -136,6 +149,13 @@ def build_parser() -> argparse.ArgumentParser:
     start.add_argument("--port", type=int, help="of the server (4200, or as it was)")
     commands.add_parser("down", help="end them all")
     commands.add_parser("status", help="say what runs")
+    prefect = commands.add_parser(
+        "prefect",
+        help="give Prefect's own command to this server, e.g. semigen prefect flow-run ls",
+        add_help=False,
+        prefix_chars="\0",  # whatever follows is Prefect's
+    )
+    prefect.add_argument("arguments", nargs="*")
     return parser
 
 
@@ -149,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_welcome(service)
         elif arguments.command == "down":
             print("stopped" if down(service) else "nothing was running")
+        elif arguments.command == "prefect":
+            return prefect(service, arguments.arguments)
         else:
             return _print_status(service)
     except UserError as error:
@@ -161,7 +183,7 @@ def _print_welcome(service: Service) -> None:
     print(f"UI       {service.url}")
     print(f"Workers  {', '.join(POOLS)} (pool {GPU_POOL}: one run at a time)")
     print(f"Logs     {service.folder.relative_to(service.root)}")
-    print("Run now  prefect deployment run train/train   (or in the UI)")
+    print("Run now  semigen prefect deployment run train/train   (or in the UI)")
     print("Stop     make ui-stop")
     if not shutil.which("setpriv"):
         print("note: without setpriv (util-linux), a killed supervisor leaves its processes behind")

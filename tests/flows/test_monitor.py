@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from prefect import State, get_client
+from prefect import State, flow, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -120,6 +120,18 @@ def test_drift_is_reported_once_for_the_same_rows(here: Project) -> None:
     assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
     people(500, seed=3).to_parquet(Layout().prepared("unlabeled"))
     assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED], "of what was learned since"
+
+
+@pytest.mark.slow
+def test_findings_wait_for_a_retraining_that_is_at_work(here: Project) -> None:
+    """The run that they start would be canceled, and nothing would tell of them again."""
+
+    @flow(name="train")
+    def train() -> list[str]:
+        return run("drifted.csv").result()["events"]
+
+    assert train() == []
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -40,7 +41,9 @@ def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) 
     run = service.start()
     wait_for(lambda: service.state_of(run) == "COMPLETED")
     assert service.project.ran() == ["sample", "validate", "train", "evaluate", "report"]
-    again = service.start(reason="once more")
+    arguments = ("train/train", "--param", "reason=once more")
+    told = service.semigen("prefect", "deployment", "run", *arguments)
+    (again,) = re.findall(r"UUID: ([0-9a-f-]{36})", told)
     wait_for(lambda: service.state_of(again) == "COMPLETED")
     assert service.project.ran() == []
     found = service.get(f"flow_runs/{again}")
