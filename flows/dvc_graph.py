@@ -6,19 +6,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import networkx as nx
 from dvc.config import Config
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.scm import SCM, SCMError
 
+from flows.blocked import holders, wait_for
 from flows.mend import mend
+from flows.patience import Log
 from semigen.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,13 @@ class Stage:
     in_git: tuple[str, ...] = ()
 
 
-def plan(root: Path, target: str = "report") -> list[Stage]:
+def plan(root: Path, target: str = "report", *, log: Log = print) -> list[Stage]:
     """Return the target stage and all that it depends on, each after what it depends on.
+
+    Args:
+        root: The project.
+        target: The last stage that matters.
+        log: Is told of another DVC that is waited for, one started by hand, say.
 
     Raises:
         UserError: If DVC cannot read the project, or there is no such stage.
@@ -53,7 +63,7 @@ def plan(root: Path, target: str = "report") -> list[Stage]:
     with open_repo(root) as repo:
         graph = repo.index.graph  # successors(stage) are the stages that it depends on
         wanted = _upstream(graph, target)
-        changed = set(repo.status())
+        changed = set(_unblocked(repo.status, target, log))
         positions = {stage: i for i, stage in enumerate(repo.index.stages)}
         order = nx.lexicographical_topological_sort(
             graph.subgraph(wanted).reverse(), key=positions.__getitem__
@@ -84,7 +94,7 @@ def changed_tables(root: Path, target: str = "report") -> list[str]:
     with open_repo(root) as repo:
         wanted = _upstream(repo.index.graph, target)
         made = {str(out) for stage in wanted if stage.cmd for out in stage.outs}
-        status = repo.status()
+        status = _unblocked(repo.status, target, print)
         entries = [entry for stage in wanted for entry in status.get(stage.addressing, [])]
         # Beside dictionaries there are words such as "changed command"; changed parameters are
         # "changed deps" too, with a dictionary of them in the place of a word.
@@ -96,7 +106,7 @@ def changed_tables(root: Path, target: str = "report") -> list[str]:
 def is_changed(root: Path, name: str) -> bool:
     """Return whether DVC would run a stage now, whatever its upstream stages are about to do."""
     with open_repo(root) as repo:
-        return bool(repo.status([name]))
+        return bool(_unblocked(lambda: repo.status([name]), name, print))
 
 
 def has_remote(root: Path) -> bool:
@@ -132,6 +142,24 @@ def _upstream(graph: Any, target: str) -> set[Any]:
         raise UserError(f"dvc.yaml: no stage {target!r}; stages: {', '.join(sorted(by_name))}")
     found: set[Any] = nx.descendants(graph, by_name[target]) | {by_name[target]}
     return found
+
+
+def _unblocked(call: Callable[[], T], what: str, log: Log) -> T:
+    """Return what a call of DVC's API returns, once nobody uses the files that it reads.
+
+    Args:
+        call: May be called several times.
+        what: For the log.
+        log: Is told of every wait.
+    """
+    while True:
+        try:
+            return call()
+        except LockError as error:
+            others = holders(str(error).splitlines())
+            if not others:
+                raise
+            wait_for(others, what, log)
 
 
 @contextlib.contextmanager

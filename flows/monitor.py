@@ -38,6 +38,14 @@ from semigen.errors import UserError
 from tasks.__main__ import add_monitor_arguments
 
 MAX_COLUMNS_PRINTED = 15
+NOT_NOW: dict[str, Any] = {
+    "changed_tables": None,
+    "drift": None,
+    "not_measured": "a retraining is at work; tables and drift are looked at after it",
+    "events": [],
+}
+"""What is found during a retraining: its stages are writing what would be read, and the run that a
+finding starts would be canceled, for only one runs at a time. Nothing would tell of it again."""
 
 
 def run_name() -> str:
@@ -59,10 +67,13 @@ def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of
         input: CSV or Parquet table of new rows; ``monitor.input`` of ``params.yaml`` if None.
 
     Returns:
-        ``changed_tables``; ``drift`` as ``tasks.monitor.monitor`` returns it, or None with the
-        reason in ``not_measured``; and ``events``, those sent, by name.
+        ``changed_tables``, None if they were not looked at; ``drift`` as ``tasks.monitor.monitor``
+        returns it, or None with the reason in ``not_measured``; and ``events``, those sent, by
+        name.
     """
     layout = Layout()
+    if PREFECT_API_URL.value() and is_training():
+        return Completed(message=in_words(NOT_NOW), data=NOT_NOW)
     try:
         params = load_params(layout)
         settle_scm(layout.root)
@@ -101,6 +112,8 @@ def look_for_drift(
 def in_words(found: dict[str, Any]) -> str:
     """Return what was found in one line."""
     tables, drift = found["changed_tables"], found["drift"]
+    if tables is None:
+        return str(found["not_measured"])
     changed = f"changed tables: {', '.join(tables)}" if tables else "no table changed"
     return f"{drift['sentence']}; {changed}" if drift else f"{changed}; {found['not_measured']}"
 
@@ -130,12 +143,10 @@ def show(found: dict[str, Any], layout: Layout) -> None:
 def report(found: dict[str, Any], layout: Layout) -> list[str]:
     """Emit the events of findings that have not been reported yet, and return their names.
 
-    A temporary server has no automation that would hear of them: then they are left for later. So
-    they are while a retraining is at work: the one that they start would be canceled, for only one
-    runs at a time, and what changed since then would wait for the next schedule.
+    A temporary server has no automation that would hear of them: then they are left for later.
     """
     sent: list[str] = []
-    if not PREFECT_API_URL.value() or is_training():
+    if not PREFECT_API_URL.value():
         return sent
     tables, drift = found["changed_tables"], found["drift"]
     if tables:

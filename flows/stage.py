@@ -11,8 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
-
+from flows.blocked import holders, wait_for
 from flows.dvc_graph import Stage
 from semigen.errors import UserError
 from tasks.guard import OWNER, owner_of_children
@@ -24,7 +23,6 @@ CHATTER = re.compile(
     r"|^If there are no processes with such PIDs, you can manually remove|^  \(PID \d+\): "
 )
 """What DVC says beside the stage's own output."""
-BLOCKED_BY = re.compile(r"^  \(PID (\d+)\): ")
 GRACE_SECONDS = 5.0
 """How long an interrupted stage has to tidy up."""
 
@@ -65,26 +63,10 @@ def reproduce(
         others = holders(lines) if status else []
         if not others:
             break
-        pids = ", ".join(str(other.pid) for other in others)
-        log(f"{stage.name}: waiting for another DVC that uses its files (process {pids})")
-        psutil.wait_procs(others)
+        wait_for(others, stage.name, log)
     if status:
         raise UserError(failure(lines, stage, status))
     return any(line.startswith("Running stage '") for line in lines)
-
-
-def holders(lines: list[str]) -> list[psutil.Process]:
-    """Return the live processes because of which DVC did not run a stage.
-
-    ``--wait-for-lock`` is about DVC's lock on the project, which it gives up while a stage runs; on
-    the files of that stage it then refuses to wait.
-    """
-    found = []
-    for match in map(BLOCKED_BY.match, lines):
-        if match:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(int(match[1])))
-    return found
 
 
 def is_chatter(line: str, stage: Stage) -> bool:

@@ -83,7 +83,7 @@ def train(
             get_run_logger().info("params.yaml  %s", change)
         params = load_params(layout)
         settle_scm(layout.root)
-        stages = plan(layout.root)
+        stages = plan(layout.root, log=get_run_logger().info)
     except UserError as error:
         return Failed(message=str(error))
     ran = {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,3 +111,16 @@ def test_git_repository_needs_no_local_settings(project: Project) -> None:
     subprocess.run(["git", "init", "-q", str(project.root)], check=True)
     settle_scm(project.root)
     assert not Path(project.root / ".dvc" / "config.local").exists()
+
+
+def test_files_that_another_dvc_uses_are_waited_for(done: Project) -> None:
+    """DVC refuses to look at them; a run that starts beside a stage would end as failed."""
+    with subprocess.Popen(["sleep", "2"]) as other:
+        holder = {"pid": other.pid, "cmd": "sleep 2"}
+        books = {"write": {str(done.root / "model"): holder}, "read": {}}
+        (done.root / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(books))
+        told: list[str] = []
+        assert [stage.pending for stage in plan(done.root, log=told.append)] == [False] * 5
+        assert told == [
+            f"report: waiting for another DVC that uses its files (process {other.pid})"
+        ]
