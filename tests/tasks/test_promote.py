@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +26,7 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.config import DataParams, EvaluateParams, Params, PromoteParams
 from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
-from semigen.registry import Registry
+from semigen.registry import Registry, digest_of
 from semigen.schema import as_text
 from tasks.__main__ import main
 from tasks.predict import resolve_model
@@ -26,6 +34,7 @@ from tasks.promote import promote, to_list
 from tests.semigen.tables import TARGET, mixed_table, schema_of
 
 DATA = DataParams(labeled="labeled.csv", unlabeled="unlabeled.csv", test="test.csv", target=TARGET)
+REPOSITORY = Path(__file__).parents[2]
 EVALUATE = EvaluateParams(n_bootstrap=200)
 
 
@@ -310,6 +319,63 @@ def test_predict_takes_the_champion_or_what_it_is_told(layout):
     assert found.name == "champion v0001"
     assert found.folder == layout.registry / "versions" / "v0001" / "classifier"
     assert resolve_model("elsewhere", layout).name == "elsewhere"
+
+
+PROMOTION = """
+from pathlib import Path
+from semigen.artifacts import Layout
+from semigen.config import Params
+from tasks.promote import promote
+layout, params = Layout(Path.cwd()), Params.load("params.yaml")
+print("ready", flush=True)
+promote(params, layout, force=True)
+"""
+NEW_ROWS = mixed_table(20, seed=6).drop(columns=TARGET)
+
+
+@pytest.mark.slow
+def test_predict_beside_promotions_that_are_killed_meets_whole_champions_only(layout):
+    content = {"data": DATA.model_dump(), "evaluate": {"n_bootstrap": 200}}
+    layout.params.write_text(json.dumps(content))
+    started = time.monotonic()
+    promote(params(), layout)
+    seconds, chance = time.monotonic() - started, random.Random(0)
+    for i in range(4):
+        retrain(layout, strength=0.5 + 0.1 * i)
+        with promotion(layout) as process:
+            end = time.monotonic() + chance.uniform(0, 1.5 * seconds)
+            while time.monotonic() < end:
+                predict_and_check(layout)
+            process.kill()
+        predict_and_check(layout)
+    with promotion(layout) as process:
+        assert process.wait(60) == 0
+    newest = Registry(layout.registry).champion()
+    assert newest.digest == digest_of(layout.classifier)
+    predict_and_check(layout)
+
+
+@contextlib.contextmanager
+def promotion(layout: Layout) -> Iterator[subprocess.Popen[str]]:
+    """Promote in another process, which has imported all when the block begins."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROMOTION],
+        cwd=layout.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+
+
+def predict_and_check(layout: Layout) -> None:
+    """Label rows with the champion; it must be one that was registered, and all of it."""
+    found = resolve_model(None, layout)
+    version = Registry(layout.registry).version(found.name.removeprefix("champion "))
+    assert digest_of(found.folder) == version.digest
+    assert len(semigen.load(found.folder).predict_proba(NEW_ROWS)) == len(NEW_ROWS)
 
 
 def test_commands(layout, tmp_path, monkeypatch, capsys):
