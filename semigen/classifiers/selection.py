@@ -11,6 +11,7 @@ import numpy as np
 from semigen.ablation import ABLATION, LEARNS_FROM
 from semigen.classifiers.evidence import Candidate, Evidence
 from semigen.classifiers.weights import MIN_WEIGHT, committee_weights
+from semigen.config import TrainParams
 
 Z_95 = 1.96
 N_BOOTSTRAP = 2000
@@ -126,7 +127,7 @@ class Selection:
         }
 
 
-def select(evidence: Evidence, seed: int = 0) -> Selection:
+def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
     """Weigh the learners, and decide whether unlabeled rows help.
 
     The committee of all learners stands against that of the labels-only ones. How sure the rows are
@@ -155,7 +156,7 @@ def select(evidence: Evidence, seed: int = 0) -> Selection:
             f"with all learners the log loss is {gain:.3f} +- {error:.3f} (standard error) below "
             f"that of labels alone; it is less with probability {probability:.2f}"
         )
-        if probability > 0.5:
+        if probability >= params.min_gain_probability:
             selected, reason = _blend(everything, labels_only, probability, truth), comparison
         else:
             reason = f"fallback to labels alone, since unlabeled rows do not help: {comparison}"

@@ -116,7 +116,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         )
         evidence = cross_validate(learners_for(problem, params), problem, params, self._say)
         compared = time.monotonic()
-        self.selection_ = select(evidence, self.random_state)
+        self.selection_ = select(evidence, params, self.random_state)
         fitted = fit_members(self.selection_, problem, with_ablation=False)
         self.classifier_ = Classifier(encoder, members(self.selection_.selected, fitted), generator)
         self.labels_only_ = Classifier(encoder, members(self.selection_.labels_only, fitted))

@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 from semigen.classifiers.calibration import SMOOTHING, align, calibrate, fit_temperature
 from semigen.classifiers.evidence import Candidate, Evidence, cross_validate
 from semigen.classifiers.learners import Learner, make_learners
-from semigen.classifiers.selection import Committee, select
+from semigen.classifiers.selection import Committee, Selection, select
 from semigen.config import TrainParams
 from semigen.errors import UserError
 
