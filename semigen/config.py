@@ -191,6 +191,10 @@ class TrainParams(Section):
     max_rows_graph: int = Field(8000, ge=10)
     """Most unlabeled rows in that graph, and in other learners that hold all rows at once: time
     and memory grow faster than their number."""
+    min_gain_probability: float = Field(0.95, ge=0, le=1)
+    """How sure the labeled rows must be that unlabeled ones help: with a lower probability of less
+    log loss than labels alone, the classifier falls back to these. 0 always uses unlabeled rows,
+    1 nearly never."""
     time_budget_s: float = Field(600.0, gt=0)
     """Seconds of comparing learners after which no further one is tried. Equal runs are only equal
     if it does not run out."""

@@ -58,7 +58,7 @@ def run(params: Params, layout: Layout) -> None:
     evidence = cross_validate(
         learners, rows, params.train, announcer.before_learner, announcer.after_learner
     )
-    selection = select(evidence, params.seed)
+    selection = select(evidence, params.train, params.seed)
     network = next(learner for learner in learners if learner.name == CURVE)
     fitted = fit_members(selection, rows, with_ablation=True) | {CURVE: fit_quietly(network, rows)}
     Classifier(encoder, members(selection.selected, fitted), generator).save(layout.classifier)

@@ -44,23 +44,33 @@ class GraphClassifier(ProbabilisticClassifier):
         self.n_trees = n_trees
         self.random_state = random_state
 
-    def fit(self, X: np.ndarray, y: np.ndarray, graph: sparse.csr_array | None = None) -> Self:
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        graph: sparse.csr_array | None = None,
+        withheld: np.ndarray | None = None,
+    ) -> Self:
         """Fit on rows ``(n, n_features)`` with labels ``y``, -1 where unlabeled.
 
         Args:
             X: Rows.
             y: Labels.
             graph: Weights of the rows' graph if they are known, shape ``(n, n)``.
+            withheld: Indices of unlabeled rows that are in the graph, but that the forest does not
+                learn from: those that it will be judged by.
         """
         X, y = validate_data(self, X, y, ensure_min_samples=2)
         shares = self.spread(X, y, graph)
         sureness = shares.max(axis=1)
-        reached = sureness > 0  # a row that no label reached has no distribution
+        taught = sureness > 0  # a row that no label reached has no distribution
+        if withheld is not None:
+            taught[withheld] = False
         forest = ExtraTreesClassifier(self.n_trees, random_state=self.random_state)
         self.student_ = forest.fit(
-            X[reached],
-            self.classes_[shares[reached].argmax(axis=1)],
-            sample_weight=sureness[reached],
+            X[taught],
+            self.classes_[shares[taught].argmax(axis=1)],
+            sample_weight=sureness[taught],
         )
         return self
 

@@ -35,14 +35,15 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
 
     A generative model is trained on all rows. Learners on the columns, on its features, on its
     synthetic rows and on graphs of all rows are compared by cross-validation on the labeled ones.
-    They are averaged by that evidence, drawn towards those that use labels alone as far as it is
-    thin; where unlabeled rows do not help, nothing else is left.
+    They are averaged by that evidence: all of them if it is sure that unlabeled rows help, else
+    those that use labels alone.
 
     Args:
         pretrain: The generator and its parameters.
         augment: How synthetic rows are made.
-        train: Learners' parameters, folds, repeats and most rows in a graph
-            (``max_rows_graph``, which bounds the memory).
+        train: Learners' parameters, folds, repeats, most rows in a graph (``max_rows_graph``,
+            which bounds the memory), and how sure a gain from unlabeled rows must be
+            (``min_gain_probability``).
         compute: Device, precision and threads.
         time_budget_s: Seconds after which no further learner is tried. Longer pretraining is cut
             short beforehand. What is fitted on all labels in the end takes a little more.
@@ -116,7 +117,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         )
         evidence = cross_validate(learners_for(problem, params), problem, params, self._say)
         compared = time.monotonic()
-        self.selection_ = select(evidence, self.random_state)
+        self.selection_ = select(evidence, params, self.random_state)
         fitted = fit_members(self.selection_, problem, with_ablation=False)
         self.classifier_ = Classifier(encoder, members(self.selection_.selected, fitted), generator)
         self.labels_only_ = Classifier(encoder, members(self.selection_.labels_only, fitted))

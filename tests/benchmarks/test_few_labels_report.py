@@ -29,6 +29,7 @@ def test_best_peer_is_the_one_of_the_best_mean():
     lines = accuracy_table(RECORDS).splitlines()
     assert lines[2].startswith("| a | 2 | LR | 80.0 | 85.0 | 85.0 | +5.00 |")
     assert lines[3].startswith("| b | 1 | LR | 60.0 | 50.0 | 50.0 | -10.00 |")
+    assert [lines[n].split("|")[9].strip() for n in (0, 2, 3)] == ["fallback", "50.0", "0.0"]
     assert "| mean |" in lines[4] and "| -2.50 |" in lines[4]
     assert "| worst |" in lines[5] and "| -10.00 |" in lines[5]
 
@@ -45,8 +46,9 @@ def test_holm_is_the_step_down_method():
 
 def test_significantly_worse_cells_are_counted():
     assert "labels-only committee in 0 " in safety(RECORDS)
-    assert "labels-only committee in 1 " in safety([*RECORDS, record("c", 0, 0.5, {"LR": 0.5}, 60)])
-    assert "fell back to labels alone in 1." in safety(RECORDS)
+    text = safety([*RECORDS, record("c", 0, 0.5, {"LR": 0.5}, 60)])
+    assert "labels-only committee in 1 " in text and "c, 20 labels, draw 0, +0.0)" in text
+    assert "fell back to labels alone in 1 (33%)." in safety(RECORDS)
 
 
 def test_report_is_written_beside_the_records(tmp_path):

@@ -46,6 +46,21 @@ def test_known_graph_gives_the_same_model(moons):
     np.testing.assert_array_equal(one, two)
 
 
+def test_withheld_rows_teach_the_forest_nothing(moons):
+    """Move rows in space, not in the graph: the forest changes only if it learned from them."""
+    x, _, hidden = moons
+    graph, new = neighbor_graph(x, 10), make_moons(200, noise=0.07, random_state=1)[0]
+    held_out = np.flatnonzero(hidden < 0)[:300]
+    moved = x.copy()
+    moved[held_out] += 5.0
+    for withheld in (held_out, None):
+        here, there = (
+            GraphClassifier().fit(rows, hidden, graph, withheld).predict_proba(new)
+            for rows in (x, moved)
+        )
+        assert np.array_equal(here, there) is (withheld is not None)
+
+
 def test_classes_keep_their_shares():
     """Two clusters of 300 and 100 rows; labels of equal number would say one half each."""
     rng = np.random.default_rng(0)

@@ -84,6 +84,24 @@ def test_held_out_labels_are_hidden_from_all_that_a_fold_knows(problem):
         np.testing.assert_array_equal(one, two, err_msg=learner.name)
 
 
+def test_graph_learner_is_judged_as_for_new_rows(problem):
+    """What is said of a row held out comes from the other rows' spread labels alone."""
+    _, _, rows = problem
+    kept, held_out = np.arange(16), np.arange(16, 24)
+    part = rows.subset(kept)
+    learner = next(learner for learner in LEARNERS if learner.name == "label_diffusion")
+    x, y = part.everything("encoded")
+    model = learner.make(part.seed, 0)
+    shares = model.spread(x, y, part.graph("encoded", model.n_neighbors))
+    others = np.setdiff1d(np.flatnonzero(shares.max(axis=1) > 0), held_out)
+    forest = ExtraTreesClassifier(model.n_trees, random_state=part.seed).fit(
+        x[others], shares[others].argmax(axis=1), shares[others].max(axis=1)
+    )
+    np.testing.assert_array_equal(
+        answer_quietly(learner, part, held_out), forest.predict_proba(x[held_out])
+    )
+
+
 def answer_quietly(learner, part, held_out):
     with quiet():
         return learner.answer(part, held_out)[0]

@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 from semigen.classifiers.calibration import SMOOTHING, align, calibrate, fit_temperature
 from semigen.classifiers.evidence import Candidate, Evidence, cross_validate
 from semigen.classifiers.learners import Learner, make_learners
-from semigen.classifiers.selection import Committee, select
+from semigen.classifiers.selection import Committee, Selection, select
 from semigen.config import TrainParams
 from semigen.errors import UserError
 
@@ -27,20 +27,21 @@ def candidate(name: str, right: np.ndarray | float, uses: tuple[str, ...] = ()) 
     return Candidate(learner, 1.0, probabilities)
 
 
-def evidence(*candidates: Candidate) -> Evidence:
-    return Evidence(candidates, TRUTH, 5)
+def select_from(*candidates: Candidate, min_gain_probability: float = 0.95) -> Selection:
+    params = TrainParams(min_gain_probability=min_gain_probability)
+    return select(Evidence(candidates, TRUTH, 5), params)
 
 
 def test_clear_gain_from_unlabeled_rows_is_taken():
     better = candidate("semi", 0.97, ("unlabeled",))
-    chosen = select(evidence(candidate("plain", 0.55), better))
+    chosen = select_from(candidate("plain", 0.55), better)
     assert chosen.gain_probability == 1.0 and not chosen.is_fallback
     assert chosen.selected.members[0] is better and chosen.selected.weights[0] > 0.85
     assert chosen.labels_only.name == "plain"
 
 
 def test_worse_semi_supervised_learner_leaves_labels_alone():
-    chosen = select(evidence(candidate("plain", 0.9), candidate("semi", 0.6, ("unlabeled",))))
+    chosen = select_from(candidate("plain", 0.9), candidate("semi", 0.6, ("unlabeled",)))
     assert chosen.is_fallback and "fallback" in chosen.reason
     assert chosen.selected.name == chosen.labels_only.name == "plain"
     assert chosen.gain_probability < 0.5
@@ -50,12 +51,25 @@ def test_thin_evidence_leaves_much_of_the_labels_only_committee():
     rng = np.random.default_rng(0)
     noisy = candidate("semi", rng.uniform(0.35, 0.95, 40), ("unlabeled",))
     plain = candidate("plain", 0.6)
-    chosen = select(evidence(plain, noisy))
+    chosen = select_from(plain, noisy, min_gain_probability=0.5)
     assert 0.5 < chosen.gain_probability < 0.999
     everything = chosen.ablation["all"]
     share = chosen.gain_probability
     expected = share * weight_of(everything, "plain") + (1 - share)
     assert weight_of(chosen.selected, "plain") == pytest.approx(expected)
+
+
+def test_gain_that_is_not_sure_enough_leaves_labels_alone():
+    rng = np.random.default_rng(0)
+    noisy = candidate("semi", rng.uniform(0.35, 0.95, 40), ("unlabeled",))
+    plain = candidate("plain", 0.6)
+    p = select_from(plain, noisy).gain_probability
+    cautious, just = (select_from(plain, noisy, min_gain_probability=x) for x in (p + 1e-6, p))
+    assert cautious.is_fallback and cautious.selected is cautious.labels_only
+    assert cautious.reason.startswith("fallback to labels alone")
+    assert f"probability {p:.3f}, where train.min_gain_probability is" in cautious.reason
+    assert not just.is_fallback and weight_of(just.selected, "semi") > 0
+    assert "fallback" not in just.reason
 
 
 def weight_of(committee: Committee, name: str) -> float:
@@ -65,12 +79,10 @@ def weight_of(committee: Committee, name: str) -> float:
 
 
 def test_ablation_separates_what_learners_use():
-    chosen = select(
-        evidence(
-            candidate("plain", 0.6),
-            candidate("semi", 0.7, ("unlabeled",)),
-            candidate("made", 0.7, SYNTHETIC),
-        )
+    chosen = select_from(
+        candidate("plain", 0.6),
+        candidate("semi", 0.7, ("unlabeled",)),
+        candidate("made", 0.7, SYNTHETIC),
     )
     members = {
         name: {m.learner.name for m in committee.members}
@@ -85,7 +97,7 @@ def test_ablation_separates_what_learners_use():
 
 
 def test_labels_alone_need_no_decision():
-    chosen = select(evidence(candidate("one", 0.6), candidate("two", 0.7)))
+    chosen = select_from(candidate("one", 0.6), candidate("two", 0.7))
     assert chosen.is_fallback and chosen.ablation == {}
     assert chosen.reason == "no learner uses unlabeled rows"
 
@@ -106,7 +118,7 @@ def test_committee_averages_by_weight_and_drops_members_without():
 
 
 def test_json_names_every_weight():
-    chosen = select(evidence(candidate("plain", 0.6), candidate("semi", 0.9, ("unlabeled",))))
+    chosen = select_from(candidate("plain", 0.6), candidate("semi", 0.9, ("unlabeled",)))
     content = chosen.to_json_dict()
     assert set(content["committees"]) == {"selected", "labels_only", "unlabeled", "all"}
     weights = content["committees"]["selected"]["weights"]
@@ -149,7 +161,7 @@ def named(*names: str) -> list[Learner]:
 def test_every_labeled_row_is_held_out_once_a_repeat(problem):
     _, _, rows = problem
     learners = named("extra_trees", "latent_mixture", "label_spreading")
-    one, two = (select(cross_validate(learners, rows, QUICK)) for _ in range(2))
+    one, two = (select(cross_validate(learners, rows, QUICK), QUICK) for _ in range(2))
     assert one.to_json_dict() == two.to_json_dict()
     assert one.n_splits == 6
     for committee in one.candidates:
@@ -163,7 +175,7 @@ def test_evidence_is_out_of_fold(problem):
     rng = np.random.default_rng(0)
     shuffled = replace(rows, y=rng.permutation(rows.y))
     learners = named("extra_trees", "extra_trees_synthetic", "label_diffusion", "naive_bayes_em")
-    chosen = select(cross_validate(learners, shuffled, QUICK))
+    chosen = select(cross_validate(learners, shuffled, QUICK), QUICK)
     for committee in chosen.candidates:
         assert committee.hits.mean() < 0.5 + 3 * 0.5 / np.sqrt(24)
 
@@ -173,7 +185,7 @@ def test_two_labels_a_class_are_enough(problem):
     few = rows.subset(np.concatenate([np.flatnonzero(rows.y == c)[:2] for c in (0, 1)]))
     found = cross_validate(make_learners(QUICK), replace(few, fold=None), QUICK)
     assert found.n_splits == 4
-    assert np.isfinite(select(found).selected.losses).all()
+    assert np.isfinite(select(found, QUICK).selected.losses).all()
 
 
 def test_only_row_of_a_class_is_never_held_out(problem):
