@@ -107,6 +107,15 @@ class Arena:
         except httpx.HTTPError:
             return ""
 
+    def message(self, run: str) -> str:
+        """Return what the state of a run says."""
+        return self._get(f"flow_runs/{run}")["state"]["message"] or ""
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return all runs of the retraining, as the server tells them."""
+        wanted = {"deployments": {"id": {"any_": [self.deployment]}}}
+        return list(self._post("flow_runs/filter", wanted))
+
     def await_end(self, run: str, seconds: float) -> str:
         """Return the state of a run when it is final, or after so many seconds."""
         aftermath.wait_until(lambda: self.state(run) in FINAL, seconds, pause=0.5)
@@ -146,14 +155,14 @@ class Arena:
         answer.raise_for_status()
         return dict(answer.json())
 
-    def _post(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, path: str, content: dict[str, Any]) -> Any:
         """Ask until there is an answer: a server that was just killed, or is busy, gives none."""
         deadline = time.monotonic() + SERVER_SECONDS
         while True:
             try:
                 answer = httpx.post(f"{self.service.api_url}/{path}", json=content, timeout=30)
                 answer.raise_for_status()
-                return dict(answer.json())
+                return answer.json()
             except httpx.HTTPError:
                 if time.monotonic() > deadline:
                     raise

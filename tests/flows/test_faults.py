@@ -1,0 +1,224 @@
+"""Faults, done for real to a retraining at work: nothing may be lost by them.
+
+What is asked after each: the run ended in a true state, a rerun completes, hashes of outputs are
+those of an undisturbed run, ``dvc status`` is clean, no process is left over and no lock held
+(``benchmarks.aftermath``). The remotes' faults: ``test_remote``, ``test_hosts``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks import aftermath
+from benchmarks.arena import END_SECONDS, FINAL, SEEDS, Arena, arena_in
+from tests.flows.services import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+STARTED_SECONDS = 60.0
+
+
+@dataclass
+class Round:
+    """One run of the retraining in an arena, to be disturbed.
+
+    Attributes:
+        arena: The project with server and workers.
+        seed: The parameter, another one than the round before had.
+        run: The flow run.
+    """
+
+    arena: Arena
+    seed: int
+    run: str = ""
+
+    def start(self, *kinds: str, n_steps: int = 0) -> dict[str, psutil.Process]:
+        """Start the run; return one process of each kind once all of them are at work.
+
+        Args:
+            kinds: See ``benchmarks.chaos``.
+            n_steps: Steps that the stage on the GPU worker must have behind it.
+        """
+        self.run = self.arena.start(self.seed)
+        found: dict[str, psutil.Process] = {}
+
+        def is_at_work() -> bool:
+            processes = self.arena.processes()
+            found.update({kind: processes[kind][0] for kind in kinds if kind in processes})
+            return set(kinds) <= set(processes) and self.steps() > n_steps
+
+        assert aftermath.wait_until(is_at_work, STARTED_SECONDS), f"no {kinds} at work"
+        return found
+
+    def steps(self) -> int:
+        """Return how many hashes the stage's checkpoint has."""
+        folder = self.arena.root / ".semigen" / "checkpoints" / "pretrain"
+        with contextlib.suppress(FileNotFoundError):
+            return (folder / "hashes.json").read_text().count('"') // 2
+        return 0
+
+    def end(self, *states: str) -> None:
+        """Wait for the run to end in one of some states, and ask what it lost."""
+        state = self.arena.await_end(self.run, END_SECONDS)
+        assert state in states
+        assert self.arena.lost(state, self.seed) == []
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with arena_in(tmp_path_factory.mktemp("faults"), free_port()) as found:
+        found.learn()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def seeds() -> Iterator[int]:
+    """Parameters in turn; ``learn`` ended with the first."""
+    return itertools.cycle((*SEEDS[1:], SEEDS[0]))
+
+
+@pytest.fixture
+def disturbed(arena: Arena, seeds: Iterator[int]) -> Iterator[Round]:
+    (arena.root / "slow").touch()
+    yield Round(arena, next(seeds))
+    (arena.root / "slow").unlink(missing_ok=True)
+
+
+def test_flow_process_killed(disturbed: Round) -> None:
+    aftermath.kill([disturbed.start("flow", "stage")["flow"]])
+    disturbed.end("CRASHED")
+
+
+def test_worker_killed(disturbed: Round) -> None:
+    """Its flow goes with it, for the guard ends what has lost its worker."""
+    aftermath.kill([disturbed.start("cpu worker", "flow", "stage")["cpu worker"]])
+    disturbed.end("CRASHED", "COMPLETED")
+
+
+def test_worker_and_stage_killed(disturbed: Round) -> None:
+    """The stage goes on where it was, on the worker that takes the place of the killed one."""
+    victims = disturbed.start("gpu worker", "stage", n_steps=3)
+    n_before = disturbed.steps()
+    aftermath.kill([victims["gpu worker"], victims["stage"]])
+    disturbed.end("COMPLETED", "FAILED")
+    assert n_before > 3
+
+
+def test_server_killed_in_mid_run(disturbed: Round) -> None:
+    """Supervision starts it anew."""
+    aftermath.kill([disturbed.start("server", "stage")["server"]])
+    disturbed.end("COMPLETED", "CRASHED")
+
+
+def test_worker_told_to_end(disturbed: Round) -> None:
+    disturbed.start("cpu worker", "stage")["cpu worker"].send_signal(signal.SIGTERM)
+    disturbed.end("COMPLETED", "CRASHED", "CANCELLED")
+
+
+def test_two_retrainings_at_once(disturbed: Round) -> None:
+    """A second one on the server is left out; one by hand waits for what the first is at."""
+    disturbed.start("stage")
+    arena = disturbed.arena
+    second = arena.run(disturbed.seed)
+    by_hand = run_by_hand(arena, "flows.train", "-S", f"seed={disturbed.seed}")
+    assert arena.await_end(second, END_SECONDS) == "CANCELLED"
+    output, _ = by_hand.communicate(timeout=END_SECONDS)
+    assert by_hand.returncode == 0, output
+    disturbed.end("COMPLETED")
+
+
+def test_dvc_repro_by_hand_during_a_run(disturbed: Round) -> None:
+    """Whichever of the two comes second to a stage finds it done, or is refused by DVC's lock."""
+    disturbed.start("stage")
+    by_hand = run_by_hand(disturbed.arena, "dvc", "repro", "report")
+    output, _ = by_hand.communicate(timeout=END_SECONDS)
+    assert by_hand.returncode == 0 or "lock" in output or "is busy" in output
+    disturbed.end("COMPLETED")
+
+
+def test_full_disk_where_a_stage_writes(disturbed: Round) -> None:
+    """The run fails and says why; with room again the next one does all."""
+    models = disturbed.arena.root / "models"
+    with small_disk(models) as filler:
+        disturbed.start("stage")
+        state = disturbed.arena.await_end(disturbed.run, END_SECONDS)
+        message = disturbed.arena.message(disturbed.run)
+        assert (state, "No space left on device" in message) == ("FAILED", True), message
+        assert {path.name for path in models.iterdir()} == {filler.name}  # nothing half-written
+        filler.unlink()
+        disturbed.end("FAILED")
+
+
+def test_service_down_past_two_scheduled_times(disturbed: Round) -> None:
+    """What was missed ends in a true state, and no two of it at once: the later is left out."""
+    arena = disturbed.arena
+    (arena.root / "slow").unlink()
+    write_params(arena, disturbed.seed, cron="'* * * * *'")
+    try:
+        arena.up()
+        assert aftermath.wait_until(lambda: len(planned(arena)) > 1, STARTED_SECONDS)
+        missed = planned(arena)[:2]
+        arena.down()
+        due = datetime.fromisoformat(missed[1]["expected_start_time"])
+        aftermath.wait_until(lambda: datetime.now(UTC) > due + timedelta(seconds=1), 150)
+        arena.up()
+        states = [arena.await_end(run["id"], END_SECONDS) for run in missed]
+    finally:
+        write_params(arena, disturbed.seed, cron="null")
+        arena.up()
+    assert "COMPLETED" in states
+    assert set(states) <= {"COMPLETED", "CANCELLED"}
+    is_idle = lambda: {run["state_type"] for run in arena.runs()} <= FINAL  # noqa: E731
+    assert aftermath.wait_until(is_idle, END_SECONDS)
+    assert arena.lost("COMPLETED", disturbed.seed) == []
+
+
+def planned(arena: Arena) -> list[dict[str, Any]]:
+    """Return the runs that a schedule planned and that have not started, the next one first."""
+    found = [run for run in arena.runs() if run["state_type"] == "SCHEDULED"]
+    return sorted(found, key=lambda run: run["expected_start_time"])
+
+
+def write_params(arena: Arena, seed: int, cron: str) -> None:
+    path = arena.root / "params.yaml"
+    text = re.sub(r"^seed: .*$", f"seed: {seed}", path.read_text(), flags=re.MULTILINE)
+    path.write_text(re.sub(r"(retrain: {cron: )[^}]*", rf"\g<1>{cron}", text))
+
+
+def run_by_hand(arena: Arena, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=arena.root,
+        env={**arena.environment, "PREFECT_API_URL": arena.service.api_url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of four pages; yield the file that fills it."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        filler = folder / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+        yield filler
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
