@@ -23,6 +23,7 @@ CHATTER = re.compile(
     r"|^If there are no processes with such PIDs, you can manually remove|^  \(PID \d+\): "
 )
 """What DVC says beside the stage's own output."""
+KILLED = re.compile(r"^ERROR: failed to reproduce .* exited with -9$")
 GRACE_SECONDS = 5.0
 """How long an interrupted stage has to tidy up."""
 
@@ -76,6 +77,11 @@ def is_chatter(line: str, stage: Stage) -> bool:
 
 def failure(lines: list[str], stage: Stage, status: int) -> str:
     """Return in one line why a stage failed: in its own words, else in DVC's."""
+    if any(map(KILLED.search, lines)):
+        return (
+            f"stage {stage.name!r} was killed (signal 9), by the system for want of memory or by "
+            "hand; `dmesg` tells, and another run goes on from what was finished"
+        )
     for prefix in ("error: ", "ERROR: "):
         told = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
         if told:

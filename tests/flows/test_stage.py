@@ -64,6 +64,7 @@ def test_failure_is_told_in_the_words_of_the_stage(settled: Project) -> None:
     [
         (["a", "error: first", "error: last", "ERROR: failed to reproduce 'train': x"], "last"),
         (["ValueError: 3", "ERROR: failed to reproduce 'train': exited with 1"], "failed to "),
+        (["ERROR: failed to reproduce 'train': exited with -9"], "stage 'train' was killed"),
         (["Killed"], "stage 'train' ended with exit code 9"),
     ],
 )
