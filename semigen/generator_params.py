@@ -165,11 +165,6 @@ class SSGANParams(NetworkParams):
     guided_epochs: int = Field(5, ge=0)
     """First epochs, in which the discriminator learns the spread labels, with a weight that falls
     from 1 to 0; 0 spreads none."""
-    teacher_epochs: int = Field(0, ge=0)
-    """Epochs of a first training, whose surest answers take the place of the spread labels in the
-    main one; 0 for none."""
-    teacher_share: float = Field(0.95, ge=0, le=1)
-    """Share of the unlabeled rows, the surest, whose answer is used."""
     smoothness: float = Field(0.0, ge=0)
     """Weight of the classifier's smoothness around every row (virtual adversarial training). With 1
     MNIST's held-out error fell from 2.6 % to 2.0 %, but spambase lost three points of accuracy."""

@@ -76,23 +76,11 @@ def guess_labels(
         n_neighbors: Neighbors of a row in the graph.
         confident_share: Share of the unlabeled rows that get a label.
     """
-    if (y >= 0).all():
-        return np.full_like(y, -1)
-    shares = spread_labels(features, y, n_neighbors=n_neighbors)
-    return surest_labels(shares, y, confident_share)
-
-
-def surest_labels(shares: np.ndarray, y: np.ndarray, confident_share: float) -> np.ndarray:
-    """Return the likeliest class of the surest unlabeled rows, -1 elsewhere, shape ``(n,)``.
-
-    Args:
-        shares: Class shares of all rows, shape ``(n, n_classes)``; zeros where nothing is known.
-        y: Class indices, -1 where unlabeled, shape ``(n,)``.
-        confident_share: Share of the unlabeled rows that get a label.
-    """
-    unlabeled, sureness = y < 0, shares.max(axis=1)
+    unlabeled = y < 0
     if not unlabeled.any():
         return np.full_like(y, -1)
+    shares = spread_labels(features, y, n_neighbors=n_neighbors)
+    sureness = shares.max(axis=1)
     is_sure = sureness >= np.quantile(sureness[unlabeled], 1 - confident_share)
     return np.where(unlabeled & is_sure & (sureness > 0), shares.argmax(axis=1), -1)
 

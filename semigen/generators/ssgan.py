@@ -21,7 +21,7 @@ from semigen.config import ComputeParams
 from semigen.encoding import Encoded, Span
 from semigen.generator_params import SSGANParams
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
-from semigen.generators.label_graph import guess_labels, surest_labels
+from semigen.generators.label_graph import guess_labels
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.row_head import RowHead
 from semigen.generators.smoothness import (
@@ -221,15 +221,12 @@ class SSGAN(NetworkModel[SSGANParams]):
     That Requires a Bad GAN") say why that helps: generated rows between the classes push the
     boundary there. Added to the paper's recipe: labels spread over the graph of nearest neighbors
     (``label_graph``) lead the first epochs, for 100 labels alone put many rows into wrong classes
-    that later epochs would confirm. Where asked for, the surest answers of a first, brief training
-    take their place (``teacher_epochs``; Xie et al. 2020, "Self-training with Noisy Student
-    Improves ImageNet Classification"). The prediction for an unlabeled row is drawn to the one
-    without noise, under noise (``consistency``; Wei et al. 2018, "Improving the Improved Training
-    of Wasserstein GANs", join such a term to a semi-supervised GAN) and under noise a step away in
-    the worst direction (``smoothness``; Miyato et al. 2018, "Virtual Adversarial Training").
-    Historical averaging has its modern form, an exponential moving average of the weights, with
-    which the network predicts (Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN
-    Training").
+    that later epochs would confirm. The prediction for an unlabeled row is drawn to the one without
+    noise, under noise (``consistency``; Wei et al. 2018, "Improving the Improved Training of
+    Wasserstein GANs", join such a term to a semi-supervised GAN) and under noise a step away in the
+    worst direction (``smoothness``; Miyato et al. 2018, "Virtual Adversarial Training"). Historical
+    averaging has its modern form, an exponential moving average of the weights, with which the
+    network predicts (Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training").
 
     The generator takes the class as an input and matches each class's mean features: asked for 500
     rows of a class, it makes 500 rows of that class in one pass, as the discriminator sees it (Bao
@@ -296,33 +293,9 @@ class SSGAN(NetworkModel[SSGANParams]):
         progress: Progress | None,
     ) -> History:
         self._build(np.unique(training.y[training.y >= 0]))
-        if not (self.params.teacher_epochs and len(self._classes)):
-            return self._train(training, self._guess(training), checkpoint, progress)
-        guess = self._taught(training, checkpoint and checkpoint / "teacher", progress)
-        return self._train(training, guess, checkpoint and checkpoint / "student", progress)
-
-    def _taught(
-        self, training: Encoded, checkpoint: Path | None, progress: Progress | None
-    ) -> np.ndarray:
-        """Return a teacher's answers, as ``_guess`` does."""
-        epochs = self.params.teacher_epochs
-        changes = {"epochs": epochs, "guided_epochs": -(-epochs // 2), "teacher_epochs": 0}
-        params = self.params.model_copy(update=changes)
-        teacher = type(self)(self.spans, params, self.compute, self.seed)
-        teacher._fit(training, training, checkpoint, progress)
-        shares = teacher.predict_proba(training.x)
-        return surest_labels(shares, training.y, self.params.teacher_share)
-
-    def _train(
-        self,
-        training: Encoded,
-        guess: np.ndarray,
-        checkpoint: Path | None,
-        progress: Progress | None,
-    ) -> History:
-        """Train the network; ``guess`` are places in ``classes_`` that lead, -1 for none."""
         x, is_labeled = torch.from_numpy(training.x), training.y >= 0
         self._prepare(x, training.y[is_labeled])
+        guess = torch.from_numpy(self._guess(training))
         labeled = torch.from_numpy(training.x[is_labeled])
         targets = torch.from_numpy(np.searchsorted(self._classes, training.y[is_labeled]))
         n_epochs = self.params.n_epochs(len(x))
@@ -342,7 +315,7 @@ class SSGAN(NetworkModel[SSGANParams]):
         return train(
             self.network,
             players,
-            [x, torch.from_numpy(guess)],
+            [x, guess],
             plan,
             check=game.problem,
             compute=self.compute,

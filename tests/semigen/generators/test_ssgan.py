@@ -143,20 +143,6 @@ def test_spread_labels_are_places_of_classes_and_only_of_unlabeled_rows():
     assert (unguided._guess(shifted) == -1).all()
 
 
-def test_teachers_surest_answers_take_the_place_of_spread_labels():
-    table = mixed_table(300)
-    encoder, rows = encoded(table, n_labeled=12)
-    truth = encoder.schema.encode_labels(table[TARGET])
-    params = SMALL.model_copy(update={"teacher_epochs": 20, "teacher_share": 0.5})
-    model = SSGAN(encoder.spans_, params, seed=1)
-    model._build(np.array([0, 1]))
-    guess = model._taught(rows, None, None)
-    assert (guess[rows.y >= 0] == -1).all()
-    is_led = guess >= 0
-    assert 0.5 <= is_led[rows.y < 0].mean() < 0.6
-    assert (guess == truth)[is_led].mean() > 0.9
-
-
 def test_few_labels_go_a_long_way(trained):
     model, _, _, encoder = trained
     table = mixed_table(1000, seed=5, missing=0.1)
