@@ -75,9 +75,10 @@ bench-orchestration: $(VENV)/.core ## what Prefect and DVC cost beside the stage
 	@python -m benchmarks.orchestration $(ARGS)
 
 .PHONY: clean
-clean: ## remove what the pipeline generated and the test caches (.venv and DVC's cache stay)
-	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json models \
+clean: ## remove what the pipeline generated and the test caches (.venv, DVC's cache, champions stay)
+	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json \
 		.semigen .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find models -mindepth 1 -maxdepth 1 ! -name registry -exec rm -rf {} + 2>/dev/null || true
 	find reports -type f ! -name metrics.json -delete 2>/dev/null || true
 
 # Set-up: stamps, so that it costs nothing the second time.

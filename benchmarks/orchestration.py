@@ -39,11 +39,13 @@ from benchmarks.orchestration_report import Record, summary
 from flows.dvc_graph import settle_scm
 from flows.environment import NO_TELEMETRY, service_settings
 from flows.processes import MARK, Service
-from semigen.artifacts import write_json, write_text
+from flows.overrides import apply_overrides
+from semigen.artifacts import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
-LONG = ("-S", "train.repeats=8")
+LONG = ("train.repeats=8",)
 """Makes of the default run one of about two minutes."""
+PARTS = ("no-op", "hop", "default", "long")
 LINKED = ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", "dvc.yaml", ".dvcignore")
 FUNCTIONS = """
 from semigen.artifacts import Layout
@@ -199,18 +201,22 @@ def hops_here(n: int) -> None:
 
 
 def measure(bench: Bench, arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure all, the short ones first."""
+    """Measure the parts that are wanted, the short ones first."""
     bench.make()
     with bench.up():
         bench.pause_gpu(True)
         bench.timed("warm-up", "-m", "flows.train")
-        yield from measure_unchanged(bench, arguments.short_repetitions)
-        bench.pause_gpu(False)
-        yield from measure_hops(bench, arguments.short_repetitions)
-        bench.pause_gpu(True)
-        yield from measure_runs(bench, "default", arguments.repetitions)
-        bench.timed("two minutes: warm-up", "-m", "flows.train", *LONG)
-        yield from measure_runs(bench, "two minutes", arguments.long_repetitions)
+        if "no-op" in arguments.parts:
+            yield from measure_unchanged(bench, arguments.short_repetitions)
+        if "hop" in arguments.parts:
+            bench.pause_gpu(False)
+            yield from measure_hops(bench, arguments.short_repetitions)
+            bench.pause_gpu(True)
+        if "default" in arguments.parts:
+            yield from measure_runs(bench, "default", arguments.repetitions)
+        if "long" in arguments.parts:
+            apply_overrides(LONG, bench.root / "params.yaml")
+            yield from measure_runs(bench, "two minutes", arguments.long_repetitions)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -222,6 +228,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repetitions", type=int, default=5, help="of the default run")
     parser.add_argument("--long-repetitions", type=int, default=3, help="of the run of two minutes")
     parser.add_argument("--short-repetitions", type=int, default=9, help="of all else")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
+    parser.add_argument("--resume", action="store_true", help="keep other parts' records of --out")
     parser.add_argument("--threads", type=int, default=0, help="of each process; 0 for all cores")
     parser.add_argument("--port", type=int, default=4290, help="of the server (default: 4290)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="JSON; the Markdown lies beside")
@@ -241,6 +249,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": command,
     }
     records: list[Record] = []
+    if arguments.resume:
+        known = read_json(arguments.out)
+        about["command"] = f"{known['about']['command']}; {command}"
+        records = known["records"]
     with tempfile.TemporaryDirectory(prefix="semigen-bench-") as folder:
         bench = Bench(Path(folder) / "project", arguments.port, arguments.threads)
         for record in measure(bench, arguments):

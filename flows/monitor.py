@@ -105,7 +105,7 @@ def look_for_drift(
             raise UserError(f"{name}: no such file; check input")
         return None, f"{watched} (monitor.input) is not there"
     if not is_ready(layout):
-        return None, f"{watched} has nothing to be compared with before the first run"
+        return None, f"{watched} has nothing to be compared with: no run prepared the tables so far"
     return measure(params, layout, watched), None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -128,7 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_stage(stage: str, params: Params, layout: Layout) -> None:
     """Run a stage's function and note how long it took."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)  # what imports make is no garbage; looking costs a tenth
     module = importlib.import_module(f"tasks.{stage}")
+    gc.set_threshold(*thresholds)
     # One of several processes of a stage leaves the lock to the one that started them.
     alone = (
         contextlib.nullcontext() if "RANK" in os.environ else only_one(stage, layout.lock(stage))

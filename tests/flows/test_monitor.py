@@ -174,7 +174,9 @@ def test_the_watched_table_is_that_of_the_parameters(here: Project) -> None:
     people(300, seed=1).to_csv("later.csv", index=False)
     assert run().message == ALIKE
     Layout().prepared("unlabeled").unlink()
-    assert run().message.endswith("later.csv has nothing to be compared with before the first run")
+    assert run().message.endswith(
+        "later.csv has nothing to be compared with: no run prepared the tables so far"
+    )
 
 
 @pytest.mark.slow
