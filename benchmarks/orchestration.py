@@ -38,8 +38,8 @@ from benchmarks.machine import cpu_model
 from benchmarks.orchestration_report import Record, summary
 from flows.dvc_graph import settle_scm
 from flows.environment import NO_TELEMETRY, service_settings
-from flows.processes import MARK, Service
 from flows.overrides import apply_overrides
+from flows.processes import MARK, Service
 from semigen.artifacts import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
