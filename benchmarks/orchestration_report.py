@@ -38,6 +38,7 @@ def summary(records: Sequence[Record], about: Mapping[str, Any]) -> str:
         "",
         f"{about['date']}, {about['machine']}, `{about['command']}`",
         "",
+        *([about["note"], ""] if "note" in about else []),
         f"Load average before each command: median {statistics.median(loads):.1f}, "
         f"{min(loads)} to {max(loads)}.",
         "",
