@@ -83,7 +83,8 @@ def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of
         return Failed(message=str(error))
     found = {"changed_tables": tables, "drift": drift, "not_measured": not_measured}
     show(found, layout)
-    return Completed(message=in_words(found), data={**found, "events": report(found, layout)})
+    events = report(found, layout, drift_retrains=params.retrain.on_drift)
+    return Completed(message=in_words(found), data={**found, "events": events})
 
 
 def look_for_drift(
@@ -140,19 +141,17 @@ def show(found: dict[str, Any], layout: Layout) -> None:
     )
 
 
-def report(found: dict[str, Any], layout: Layout) -> list[str]:
+def report(found: dict[str, Any], layout: Layout, *, drift_retrains: bool) -> list[str]:
     """Emit the events of findings that have not been reported yet, and return their names.
 
-    A temporary server has no automation that would hear of them: then they are left for later.
+    A temporary server has no automation that would hear of them: then they are left for later. So
+    are changed tables where drift starts a retraining already: two that start in the same moment
+    race for the one place that there is, and Prefect may give it to both.
     """
     sent: list[str] = []
     if not PREFECT_API_URL.value():
         return sent
     tables, drift = found["changed_tables"], found["drift"]
-    if tables:
-        content = content_hash(layout.root, tables)
-        if report_once(DATA_CHANGED, content, {"tables": tables}, layout):
-            sent.append(DATA_CHANGED)
     if drift and drift["has_drifted"]:
         # The rows that it is compared with are part of the finding: after a run on other tables
         # the same batch may have drifted from those too.
@@ -160,6 +159,10 @@ def report(found: dict[str, Any], layout: Layout) -> list[str]:
         content = content_hash(layout.root, compared)
         if report_once(DRIFT_DETECTED, content, drift_payload(drift), layout):
             sent.append(DRIFT_DETECTED)
+    if tables and not (sent and drift_retrains):
+        content = content_hash(layout.root, tables)
+        if report_once(DATA_CHANGED, content, {"tables": tables}, layout):
+            sent.append(DATA_CHANGED)
     return sent
 
 

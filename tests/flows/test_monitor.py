@@ -154,6 +154,9 @@ def test_changed_tables_are_reported_once_for_the_same_content(here: Project) ->
     assert run().result()["events"] == []
     Path("own.csv").write_text("3\n")
     assert run().result()["events"] == [DATA_CHANGED]
+    Path("own.csv").write_text("4\n")
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED], "one retraining is enough"
+    assert run("drifted.csv").result()["events"] == [DATA_CHANGED], "unless it did not come"
     assert here.run("dvc", "repro", "report").returncode == 0
     assert run().result() == {
         "changed_tables": [],
