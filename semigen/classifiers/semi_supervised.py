@@ -100,7 +100,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         encoder = TableEncoder(schema).fit(table, self.random_state)
         rows = Encoded(encoder.transform(table), schema.encode_labels(labels))
         generator = make_generator(
-            encoder, self._pretrain_params(), self.compute or ComputeParams(), self.random_state
+            encoder, self.pretrain_params(), self.compute or ComputeParams(), self.random_state
         )
         generator.fit(rows, progress=Progress("pretrain") if self.verbose else None)
         pretrained = time.monotonic()
@@ -160,8 +160,8 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         check_is_fitted(self, "classifier_")
         self.classifier_.save(Path(folder))
 
-    def _pretrain_params(self) -> PretrainParams:
-        """Return the parameters, with no more steps than the budget allows for."""
+    def pretrain_params(self) -> PretrainParams:
+        """Return the generator's parameters, with no more steps than the budget allows for."""
         params = self.pretrain or PretrainParams()
         most = max(200, int(SHARE_OF_PRETRAINING * self.time_budget_s * STEPS_PER_SECOND))
         chosen = params.chosen.model_copy(update={"max_steps": min(params.chosen.max_steps, most)})

@@ -68,7 +68,7 @@ def test_labels_of_any_type_come_back(fitted):
 
 
 def test_budget_bounds_pretraining_by_steps():
-    short, long = (SemiSupervisedClassifier(time_budget_s=s)._pretrain_params() for s in (10, 1e6))
+    short, long = (SemiSupervisedClassifier(time_budget_s=s).pretrain_params() for s in (10, 1e6))
     assert short.vae.max_steps == 480
     assert long.vae.max_steps == VAEParams().max_steps
 

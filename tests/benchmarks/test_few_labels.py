@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from benchmarks.few_labels import make_classifier
+from semigen import SemiSupervisedClassifier
+
+
+def test_patience_gives_time_and_leaves_pretraining_alone():
+    usual, patient = SemiSupervisedClassifier(random_state=3), make_classifier(3, patience=10.0)
+    assert patient.time_budget_s == 10 * usual.time_budget_s
+    assert patient.pretrain_params() == usual.pretrain_params()
+    assert patient.random_state == 3
+    assert make_classifier(3).get_params() == usual.get_params()
