@@ -24,7 +24,7 @@ import pytest
 
 from benchmarks import aftermath
 from benchmarks.arena import END_SECONDS, FINAL, SEEDS, Arena, arena_in
-from tests.flows.services import free_port
+from tests.flows.common import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STARTED_SECONDS = 60.0
