@@ -160,7 +160,8 @@ def _run_by_worker(
 def _run_deployment(name: str, pool: str, parameters: dict[str, Any], log: Log) -> State | None:
     """Run a pool's deployment to its end; None if the pool lost its workers before one took it."""
     deployment = f"stage/{pool}"
-    options = {"parameters": parameters, "flow_run_name": name, "idempotency_key": str(uuid4())}
+    options: dict[str, Any] = {"parameters": parameters, "flow_run_name": name}
+    options["idempotency_key"] = str(uuid4())  # the request may be received twice
     try:
         run = answered(lambda: run_deployment(deployment, timeout=0, **options), log)
     except ObjectNotFound as error:
