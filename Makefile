@@ -74,6 +74,10 @@ bench-mnist: $(VENV)/.core ## MNIST with 100 labels (ARGS="--model ssvae --draws
 bench-orchestration: $(VENV)/.core ## what Prefect and DVC cost beside the stages, half an hour
 	@python -m benchmarks.orchestration $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.core ## kill a running pipeline's processes at random, count losses (ARGS="--kills 50")
+	@python -m benchmarks.chaos $(ARGS)
+
 .PHONY: clean
 clean: ## remove what the pipeline generated and the test caches (.venv, DVC's cache, champions stay)
 	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json \

@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks import aftermath
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
+from benchmarks.server_api import PATIENCE_SECONDS, ask
 from flows.dvc_graph import settle_scm
 from flows.environment import NO_TELEMETRY
 from flows.processes import MARK, Service
@@ -32,7 +33,6 @@ END_SECONDS = 240.0
 """In which a disturbed run must end: the server crashes runs that are silent for 90 s; one that was
 about to start waits for 180 s."""
 RERUN_SECONDS = 180.0
-SERVER_SECONDS = 60.0
 
 
 class Arena:
@@ -103,7 +103,7 @@ class Arena:
     def state(self, run: str) -> str:
         """Return the state of a run; empty while the server is down."""
         try:
-            return str(self._get(f"flow_runs/{run}")["state_type"])
+            return str(self._get(f"flow_runs/{run}", patience=0)["state_type"])
         except httpx.HTTPError:
             return ""
 
@@ -150,23 +150,11 @@ class Arena:
                 found.setdefault(kind, []).append(process)
         return found
 
-    def _get(self, path: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.service.api_url}/{path}", timeout=10)
-        answer.raise_for_status()
-        return dict(answer.json())
+    def _get(self, path: str, *, patience: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        return dict(ask("GET", f"{self.service.api_url}/{path}", patience=patience))
 
     def _post(self, path: str, content: dict[str, Any]) -> Any:
-        """Ask until there is an answer: a server that was just killed, or is busy, gives none."""
-        deadline = time.monotonic() + SERVER_SECONDS
-        while True:
-            try:
-                answer = httpx.post(f"{self.service.api_url}/{path}", json=content, timeout=30)
-                answer.raise_for_status()
-                return answer.json()
-            except httpx.HTTPError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
+        return ask("POST", f"{self.service.api_url}/{path}", content)
 
     def _command(self, *arguments: str) -> None:
         done = subprocess.run(

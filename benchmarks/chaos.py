@@ -18,7 +18,6 @@ import argparse
 import datetime
 import os
 import random
-import shlex
 import signal
 import statistics
 import sys
@@ -125,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "command": shlex.join(["python", "-m", "benchmarks.chaos", *(argv or sys.argv[1:])]),
+        "command": f'make chaos ARGS="--kills {arguments.kills} --seed {arguments.seed}"',
         "seed": arguments.seed,
     }
     with (

@@ -30,12 +30,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from benchmarks.arena import ROOT
 from benchmarks.machine import cpu_model
 from benchmarks.orchestration_report import Record, summary
+from benchmarks.server_api import ask
 from flows.dvc_graph import settle_scm
 from flows.environment import NO_TELEMETRY, service_settings
 from flows.overrides import apply_overrides
@@ -98,8 +98,7 @@ class Bench:
             subprocess.run([*command, "down"], check=False, **options)  # type: ignore[call-overload]
 
     def pause_gpu(self, is_paused: bool) -> None:
-        url = f"{self.service.api_url}/work_pools/gpu"
-        httpx.patch(url, json={"is_paused": is_paused}, timeout=30).raise_for_status()
+        ask("PATCH", f"{self.service.api_url}/work_pools/gpu", {"is_paused": is_paused})
 
     def timed(self, what: str, *command: str) -> Record:
         """Run a Python command and return what it took."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from prefect import State, get_client
@@ -160,8 +160,10 @@ def _run_by_worker(
 def _run_deployment(name: str, pool: str, parameters: dict[str, Any], log: Log) -> State | None:
     """Run a pool's deployment to its end; None if the pool lost its workers before one took it."""
     deployment = f"stage/{pool}"
+    options: dict[str, Any] = {"parameters": parameters, "flow_run_name": name}
+    options["idempotency_key"] = str(uuid4())  # the request may be received twice
     try:
-        run = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
+        run = answered(lambda: run_deployment(deployment, timeout=0, **options), log)
     except ObjectNotFound as error:
         raise UserError(
             f"no deployment {deployment!r} on the server; register it: python -m flows.setup"
@@ -198,16 +200,36 @@ def _cancelled_with_us(run: UUID) -> Iterator[None]:
 
 
 def _asked(question: Callable[[SyncPrefectClient], T], log: Log) -> T:
-    """Return the server's answer; wait for a server that is started anew."""
+    """Return the server's answer."""
 
     def ask() -> T:
+        with get_client(sync_client=True) as client:
+            return question(client)
+
+    return answered(ask, log)
+
+
+def answered(request: Callable[[], T], log: Log) -> T:
+    """Return what a request to the server returns; wait for a server that is started anew.
+
+    Args:
+        request: May be sent several times.
+        log: Is told of every failure.
+
+    Raises:
+        httpx.HTTPStatusError: If the server refused.
+        UserError: If it did not answer in time.
+    """
+
+    def attempt() -> T:
         try:
-            with get_client(sync_client=True) as client:
-                return question(client)
+            return request()
         except httpx.HTTPError as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
+                raise
             raise Unreachable(f"Prefect server: {error}") from error
 
-    return patiently(ask, log)
+    return patiently(attempt, log)
 
 
 def _exchange(stage: Stage, layout: Layout, compute: ComputeParams, log: Log) -> Exchange:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect import get_client, get_run_logger
 from prefect.artifacts import (
     create_image_artifact,
@@ -77,7 +78,8 @@ class Display:
         """Look at the file until told to stop."""
         try:
             while not self.stop.wait(LOOK_SECONDS):
-                self._look()
+                with contextlib.suppress(httpx.HTTPError):  # the server may be down for a while
+                    self._look()
             if self.has_succeeded:
                 self._close()
         except Exception as error:  # whatever client, server and plots raise: it is only a display

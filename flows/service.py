@@ -113,7 +113,13 @@ def _check_login(service: Service) -> None:
     """Refuse to go on if the server asks for another login than this environment has."""
     name, colon, password = os.environ.get(LOGIN, "").partition(":")
     login = (name, password) if colon else None
-    if httpx.get(f"{service.api_url}/admin/version", auth=login, timeout=30).status_code == 401:
+    try:
+        answer = httpx.get(f"{service.api_url}/admin/version", auth=login, timeout=30)
+    except httpx.TransportError as error:
+        raise UserError(
+            f"the Prefect server does not answer ({error}); see {service.log('server')}"
+        ) from error
+    if answer.status_code == 401:
         raise UserError(
             f"the server asks for a login: set {LOGIN} as it was when the server was started, or "
             "first end it: make ui-stop"

@@ -24,6 +24,7 @@ CHATTER = re.compile(
 )
 """What DVC says beside the stage's own output."""
 KILLED = re.compile(r"^ERROR: failed to reproduce .* exited with -9$")
+TRACEBACK = "Traceback (most recent call last):"
 GRACE_SECONDS = 5.0
 """How long an interrupted stage has to tidy up."""
 
@@ -82,11 +83,26 @@ def failure(lines: list[str], stage: Stage, status: int) -> str:
             f"stage {stage.name!r} was killed (signal 9), by the system for want of memory or by "
             "hand; `dmesg` tells, and another run goes on from what was finished"
         )
-    for prefix in ("error: ", "ERROR: "):
-        told = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
-        if told:
-            return told[-1]
-    return f"stage {stage.name!r} ended with exit code {status}"
+    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if own:
+        return own[-1]
+    if (raised := last_raised(lines)) is not None:
+        return f"stage {stage.name!r}: {raised}"
+    of_dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return of_dvc[-1] if of_dvc else f"stage {stage.name!r} ended with exit code {status}"
+
+
+def last_raised(lines: list[str]) -> str | None:
+    """Return what a stage raised, e.g. ``OSError: [Errno 28] No space left on device``."""
+    raised, is_inside = None, False
+    for line in lines:
+        if line.startswith("ERROR: "):  # what follows is DVC's
+            break
+        if line == TRACEBACK:
+            is_inside = True
+        elif is_inside and line and not line[0].isspace():
+            raised, is_inside = line, False
+    return raised
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from flows.dvc_graph import settle_scm
+from tests.flows.common import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 DVC_YAML = """
 stages:
   sample:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,25 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tests.flows.hosts import kill_all, wait_for
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def give_code(root: Path) -> None:
-    """Let a folder have what ``prefect.yaml`` names, as a checkout of the repository has."""
-    root.mkdir(exist_ok=True)
-    for name in ("flows", "semigen", "tasks"):
-        (root / name).symlink_to(REPOSITORY / name)
-    shutil.copy(REPOSITORY / "prefect.yaml", root)
+from benchmarks.server_api import ask, is_healthy
+from tests.flows.common import free_port, wait_for
+from tests.flows.hosts import kill_all
 
 
 @dataclass(frozen=True)
@@ -59,20 +41,13 @@ class Server:
             )
         server = cls(url, own)
         try:
-            wait_for(server.is_healthy, "the server did not start", 120)
+            wait_for(lambda: is_healthy(url), "the server did not start", 120)
             yield server
         finally:
             kill_all(process)
 
-    def is_healthy(self) -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
-        return False
-
     def post(self, path: str, content: dict[str, Any]) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=content, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return ask("POST", f"{self.url}/{path}", content)
 
     def states(self, flow: str) -> list[str]:
         """Return the states of a flow's runs, the latest last."""

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import psutil
 
+from benchmarks.server_api import ask, is_healthy
 from flows.processes import Service
+from tests.flows.common import free_port, give_code
 
 if TYPE_CHECKING:
     from conftest import Project
-
-REPOSITORY = Path(__file__).parents[2]
-TIMEOUT = 60.0
-
-
-def wait_for(what: Callable[[], bool], seconds: float = TIMEOUT) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -68,30 +51,26 @@ class Running:
         return result.stdout
 
     def post(self, path: str, content: Mapping[str, Any]) -> Any:
-        url = f"{self.service.api_url}/{path}"
-        answer = httpx.post(url, json=content, timeout=30, auth=self.login)
-        answer.raise_for_status()
-        return answer.json()
+        return ask("POST", f"{self.service.api_url}/{path}", content, login=self.login)
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(f"{self.service.api_url}/{path}", timeout=30, auth=self.login)
-        answer.raise_for_status()
-        return answer.json()
+        return ask("GET", f"{self.service.api_url}/{path}", login=self.login)
 
     def start(self, deployment: str = "train/train", **parameters: object) -> str:
         """Have a worker run a deployment; return the id of the flow run."""
         found = self.get(f"deployments/name/{deployment}")
-        asked = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        asked = {
+            "state": {"type": "SCHEDULED"},
+            "parameters": parameters,
+            "idempotency_key": str(uuid.uuid4()),  # the request may be received twice
+        }
         return str(self.post(f"deployments/{found['id']}/create_flow_run", asked)["id"])
 
     def state_of(self, run: str) -> str:
         return str(self.get(f"flow_runs/{run}")["state_type"])
 
     def is_healthy(self) -> bool:
-        try:
-            return httpx.get(f"{self.service.api_url}/health", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
+        return is_healthy(self.service.api_url)
 
     def processes(self) -> list[psutil.Process]:
         found = []
@@ -107,9 +86,7 @@ class Running:
 @contextmanager
 def running(project: Project, **environment: str) -> Iterator[Running]:
     """Start the processes of a toy project and end them afterwards."""
-    for name in ("flows", "semigen", "tasks"):
-        (project.root / name).symlink_to(REPOSITORY / name)
-    shutil.copy(REPOSITORY / "prefect.yaml", project.root)
+    give_code(project.root)
     found = Running(project, Service(project.root, free_port()), environment)
     try:
         found.semigen("up", "--port", str(found.service.port))

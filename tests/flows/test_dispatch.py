@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.flows.hosts import wait_for
-from tests.flows.servers import Server, give_code
+from tests.flows.common import give_code, wait_for
+from tests.flows.servers import Server
 
 if TYPE_CHECKING:
     from conftest import Project

@@ -20,8 +20,9 @@ import boto3
 import pytest
 
 from flows.dvc_graph import is_changed
-from tests.flows.hosts import CREDENTIALS, git, kill_all, set_store, share, wait_for
-from tests.flows.servers import Server, free_port, give_code
+from tests.flows.common import free_port, give_code, wait_for
+from tests.flows.hosts import CREDENTIALS, git, kill_all, set_store, share
+from tests.flows.servers import Server
 
 if TYPE_CHECKING:
     from conftest import Project

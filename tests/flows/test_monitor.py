@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from prefect import State, flow, get_client
 from prefect.client.schemas.filters import (
@@ -18,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
 
+from benchmarks.server_api import ask
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, project_id
 from flows.monitor import content_hash, in_words, main, monitor, print_found
 from semigen.artifacts import Layout, read_json
@@ -70,7 +70,7 @@ def sent(state: State[Any]) -> list[dict[str, Any]]:
 
 def mine(wanted: dict[str, Any], state: State[Any]) -> list[dict[str, Any]]:
     url = f"{PREFECT_API_URL.value()}/events/filter"
-    events = httpx.post(url, json={"filter": wanted}).raise_for_status().json()["events"]
+    events = ask("POST", url, {"filter": wanted})["events"]
     run_id = f"prefect.flow-run.{state.state_details.flow_run_id}"
     related = [[r["prefect.resource.id"] for r in event["related"]] for event in events]
     return [event for event, ids in zip(events, related, strict=True) if run_id in ids]

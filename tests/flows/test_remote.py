@@ -16,7 +16,8 @@ from flows.dvc_graph import is_changed
 from flows.git import remote_url
 from flows.remote import collect, discard, request_ref, run_in_clone, snapshot
 from semigen.errors import UserError
-from tests.flows.hosts import CREDENTIALS, S3, Worker, git, set_store, share, wait_for
+from tests.flows.common import wait_for
+from tests.flows.hosts import CREDENTIALS, S3, Worker, git, set_store, share
 
 if TYPE_CHECKING:
     from conftest import Project

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from flows.processes import is_running
-from tests.flows.services import REPOSITORY, Running, running, wait_for
+from tests.flows.common import REPOSITORY, wait_for
+from tests.flows.services import Running, running
 
 if TYPE_CHECKING:
     from conftest import Project

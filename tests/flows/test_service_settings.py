@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from flows.events import DRIFT_DETECTED, MODEL_PROMOTED
-from tests.flows.services import Running, free_port, running, wait_for
+from tests.flows.common import free_port, wait_for
+from tests.flows.services import Running, running
 
 if TYPE_CHECKING:
     from conftest import Project

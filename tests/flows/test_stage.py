@@ -59,6 +59,14 @@ def test_failure_is_told_in_the_words_of_the_stage(settled: Project) -> None:
     assert not (settled.root / "schema.json").exists()
 
 
+RAISED = [
+    *("Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "KeyError: 1"),
+    *("", "During handling of the above exception, another exception occurred:", ""),
+    *("Traceback (most recent call last):", '  File "a.py", line 2, in <module>', "    b()"),
+    "OSError: [Errno 28] No space left on device",
+]
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -66,6 +74,8 @@ def test_failure_is_told_in_the_words_of_the_stage(settled: Project) -> None:
         (["ValueError: 3", "ERROR: failed to reproduce 'train': exited with 1"], "failed to "),
         (["ERROR: failed to reproduce 'train': exited with -9"], "stage 'train' was killed"),
         (["Killed"], "stage 'train' ended with exit code 9"),
+        ([*RAISED, "ERROR: failed to reproduce"], "stage 'train': OSError: [Errno 28] No space"),
+        (["ERROR: failed to reproduce", *RAISED], "failed to reproduce"),
     ],
 )
 def test_failure_prefers_the_stages_words_to_those_of_dvc(lines: list[str], told: str) -> None:
