@@ -243,7 +243,7 @@ class PromoteParams(Section):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy"
     """What champion and challenger are compared by, on the same test rows."""
     tolerance: float = Field(0.02, ge=0)
-    """How far below the champion the challenger's interval may reach."""
+    """How far below the champion the interval of a challenger that scores lower may reach."""
     min_test_rows: int = Field(30, ge=2)
     """Test rows needed for a comparison, those left out from which the champion learned."""
     fairness_columns: tuple[str, ...] = ()

@@ -64,16 +64,24 @@ def test_each_metric_knows_which_way_is_better(metric):
     assert compared(poor, good).worst_loss(metric) < 0 < compared(good, poor).worst_loss(metric)
 
 
-def test_the_intervals_end_decides_not_the_difference():
-    """40 of 400 rows are told apart, as many either way: no difference, but no certainty."""
+def test_one_that_scores_lower_is_judged_by_the_intervals_end():
+    """41 of 400 rows are told apart, all but one as many either way: far from certain."""
+    champion = [i >= 20 for i in range(400)]
+    challenger = [not 20 <= i < 41 for i in range(400)]
+    comparison = compared(champion, challenger)
+    assert comparison.loss("accuracy") == pytest.approx(1 / 400)
+    loss = comparison.worst_loss("accuracy")
+    assert loss == pytest.approx(1 / 400 + 1.96 * np.sqrt(41 / 400**2), abs=0.005)
+    assert decide(comparison, [], PromoteParams(tolerance=loss)).outcome == "promoted"
+    assert decide(comparison, [], PromoteParams(tolerance=loss - 1e-6)).outcome == "kept"
+
+
+def test_one_that_scores_no_lower_is_promoted_however_few_the_rows():
     champion = [i >= 20 for i in range(400)]
     challenger = [not 20 <= i < 40 for i in range(400)]
     comparison = compared(champion, challenger)
-    assert comparison.difference["accuracy"].value == 0
-    loss = comparison.worst_loss("accuracy")
-    assert loss == pytest.approx(1.96 * np.sqrt(40 / 400**2), abs=0.005)
-    assert decide(comparison, [], PromoteParams(tolerance=loss)).outcome == "promoted"
-    assert decide(comparison, [], PromoteParams(tolerance=loss - 1e-6)).outcome == "kept"
+    assert comparison.loss("accuracy") == 0 < comparison.worst_loss("accuracy")
+    assert decide(comparison, [], PromoteParams(tolerance=0)).outcome == "promoted"
 
 
 def test_first_model_is_promoted_if_the_gates_pass():
