@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -157,9 +158,20 @@ def test_artifacts_have_fixed_keys(here: Project) -> None:
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=made_by_it)
     keys = {artifact.key: artifact for artifact in artifacts}
-    assert set(keys) == {"metrics", "report"}
+    assert set(keys) == {"metrics", "report", "run"}
     assert "0.900 [0.800, 1.000]" in str(keys["metrics"].data)
     assert Layout().report.as_uri() in str(keys["report"].data)
+    page = str(keys["run"].data).splitlines()
+    assert page[0] == "# Nothing changed: all 5 stages are up to date"
+    digest = hashlib.md5((here.root / "labeled.csv").read_bytes()).hexdigest()
+    for line in (
+        "| **Accuracy** | 90.0 % [80.0, 100.0] on 360 test rows |",
+        "| **Champion** | none yet |",
+        "| train | cached |  |",
+        f"| labeled.csv | `{digest}` | sample |",
+        "seed: 42 # of everything",
+    ):
+        assert line in page
 
 
 def test_command_prints_the_score_and_keeps_its_server_in_the_project(project: Project) -> None:
