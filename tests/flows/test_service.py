@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 import yaml
 
@@ -58,24 +57,6 @@ def test_killed_server_comes_back_and_keeps_what_it_knew(service: Running) -> No
     server.wait(10)
     wait_for(service.is_healthy)
     assert service.get("deployments/name/train/train")["name"] == "train"
-
-
-def test_flow_killed_on_a_worker_crashes_and_the_next_one_completes(service: Running) -> None:
-    project = service.project
-    (project.root / "slow").touch()
-    run = service.start()
-    project.wait_for_slow_stage()
-    stage = psutil.Process(int((project.root / "started").read_text()))
-    dvc = next(process for process in stage.parents() if "dvc" in process.cmdline())
-    flow = dvc.parent()
-    assert flow is not None
-    flow.send_signal(signal.SIGKILL)
-    wait_for(lambda: service.state_of(run) == "CRASHED")
-    wait_for(lambda: not project.is_slow_stage_alive())
-    (project.root / "slow").unlink()
-    following = service.start()
-    wait_for(lambda: service.state_of(following) == "COMPLETED")
-    assert "up to date" in project.run("dvc", "status", "report").stdout
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
