@@ -232,11 +232,14 @@ def interval(estimate: Estimate, sign: str = "") -> str:
 def _describe(comparison: Comparison, params: PromoteParams) -> str:
     name = params.metric.replace("_", " ")
     difference = interval(comparison.difference[params.metric], "+")
-    return (
+    found = (
         f"{name} differs from {comparison.against}'s by {difference} on {comparison.n_rows} test "
-        f"rows, so that it may be worse by {max(0.0, comparison.worst_loss(params.metric)):.3f}; "
-        f"tolerance {params.tolerance:g}"
+        "rows"
     )
+    if comparison.loss(params.metric) <= 0:
+        return f"{found}, which is not worse"
+    worst = max(0.0, comparison.worst_loss(params.metric))
+    return f"{found}, so that it may be worse by {worst:.3f}; tolerance {params.tolerance:g}"
 
 
 def _describe_groups(fairness: Fairness) -> str:
