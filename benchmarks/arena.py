@@ -173,10 +173,13 @@ def kind_of(command: list[str], environment: dict[str, str], process: psutil.Pro
     line = " ".join(command)
     if "supervisor.supervisord" in line:
         return "supervisor"
-    if "benchmarks.chaos_stages" in line and " -m dvc " not in line and "/bin/sh" not in line:
-        return "stage"
-    if " -m dvc " in line:
+    if "tasks.fork_server" in line:  # its forks are called by what runs in them
+        name = process.name().partition(" ")[0]
+        return {"dvc": "dvc", "benchmarks": "stage"}.get(name, "fork server")
+    if "dvc.cli" in line:
         return "dvc"
+    if "benchmarks.chaos_stages" in line and "/bin/sh" not in line:
+        return "stage"
     if "prefect server start" in line:
         return "server"
     if "prefect worker start" in line:

@@ -33,7 +33,10 @@ from benchmarks.machine import cpu_model
 from semigen.artifacts import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "chaos.json"
-KINDS = ("flow", "stage run", "stage", "dvc", "cpu worker", "gpu worker", "server", "supervisor")
+KINDS = (
+    *("flow", "fork server", "stage run", "stage", "dvc"),
+    *("cpu worker", "gpu worker", "server", "supervisor"),
+)
 
 
 def disturb(arena: Arena, i: int, seed: int) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from semigen.artifacts import Layout, atomic_path, read_json, remove, write_json, write_text
 from semigen.config import Params
+from tasks.forked import leave, run
 from tasks.guard import end_with_parents, only_one
 
 DVC_YAML = """\
@@ -86,7 +88,13 @@ def report() -> None:
 
 STAGES = {"sample": sample, "pretrain": pretrain, "report": report}
 
-if __name__ == "__main__":
+
+def main(argv: Sequence[str]) -> int:
     end_with_parents()
-    with only_one(sys.argv[1], LAYOUT.lock(sys.argv[1])):
-        STAGES[sys.argv[1]]()
+    with only_one(argv[0], LAYOUT.lock(argv[0])):
+        STAGES[argv[0]]()
+    return 0
+
+
+if __name__ == "__main__":
+    leave(run("benchmarks.chaos_stages", sys.argv[1:]))

@@ -51,7 +51,8 @@ FUNCTIONS = """
 from semigen.artifacts import Layout
 from semigen.config import Params
 from tasks import STAGES
-from tasks.__main__ import leave, run_stage
+from tasks.command_line import run_stage
+from tasks.forked import leave
 layout = Layout()
 for stage in STAGES:
     run_stage(stage, Params.load(layout.params), layout)

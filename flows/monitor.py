@@ -35,7 +35,7 @@ from flows.overrides import load_params
 from semigen.artifacts import Layout, read_json, write_json
 from semigen.config import Params
 from semigen.errors import UserError
-from tasks.__main__ import add_monitor_arguments
+from tasks.command_line import add_monitor_arguments
 
 MAX_COLUMNS_PRINTED = 15
 NOT_NOW: dict[str, Any] = {

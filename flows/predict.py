@@ -18,7 +18,7 @@ from prefect.states import Failed
 from flows.command import add_debug, run_flow
 from semigen.artifacts import Layout
 from semigen.errors import UserError
-from tasks.__main__ import add_predict_arguments
+from tasks.command_line import add_predict_arguments
 
 
 @flow(name="predict")

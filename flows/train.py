@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import State, flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
@@ -22,10 +22,11 @@ from prefect.states import Completed, Failed
 from flows.command import add_debug, run_flow
 from flows.dispatch import run_where_wanted
 from flows.dvc_graph import Stage, is_changed, plan, settle_scm
-from flows.events import MODEL_PROMOTED, emit
+from flows.fork_server import fork_server
 from flows.history import record, tag
 from flows.live import shown
 from flows.overrides import apply_overrides, load_params, overridden
+from flows.promotion import is_promotion_due, promote_model
 from flows.publish import publish
 from flows.run_page import champion_line, headline, show_run
 from flows.stage_run import CACHED
@@ -88,16 +89,18 @@ def train(
         return Failed(message=str(error))
     ran = {}
     options = {"force": force, "debug": debug, "plots": force or stages[-1].pending}
-    for stage in stages:
-        state = _as_task(stage)(stage, **options, return_state=True)
-        if not state.is_completed():
-            return Failed(message=state.message)
-        ran[stage.name] = state.name != CACHED
-    told = headline(layout, ran)
-    if is_promotion_due(layout):
-        state = promote_model(reason, return_state=True)
-        if not state.is_completed():
-            return Failed(message=state.message)
+    due = [stage for stage in stages if force or stage.pending]
+    with fork_server(due) if due else nullcontext():
+        for stage in stages:
+            state = _as_task(stage)(stage, **options, return_state=True)
+            if not state.is_completed():
+                return Failed(message=state.message)
+            ran[stage.name] = state.name != CACHED
+        told = headline(layout, ran)
+        if is_promotion_due(layout):
+            state = promote_model(reason, return_state=True)
+            if not state.is_completed():
+                return Failed(message=state.message)
     if params.retrain.commit:
         state = commit_run(stages, told, return_state=True)
         if not state.is_completed():
@@ -106,25 +109,6 @@ def train(
         show_run(layout, stages, ran)
     get_run_logger().info(told)
     return Completed(message=told, data=ran)
-
-
-@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
-def promote_model(reason: str) -> State[Any]:
-    """Make the classifier champion, or keep it as challenger with the reason."""
-    from tasks.promote import promote
-
-    layout = Layout()
-    try:
-        decision = promote(load_params(layout), layout, reason=reason)
-    except UserError as error:
-        return Failed(message=str(error))
-    get_run_logger().info("%s: %s", decision.outcome, decision.reason)
-    if decision.outcome == "promoted":
-        emit(MODEL_PROMOTED, layout, {"version": decision.version, "what": decision.reason})
-    if PREFECT_API_URL.value() and layout.promotion_markdown.exists():
-        markdown = layout.promotion_markdown.read_text(encoding="utf-8")
-        create_markdown_artifact(markdown, key="promotion", description=decision.reason)
-    return Completed(name=decision.outcome.capitalize())
 
 
 @task(name="commit", task_run_name="commit", cache_policy=NO_CACHE)
@@ -179,21 +163,9 @@ def is_report_stale(layout: Layout) -> bool:
     return layout.report.stat().st_mtime < layout.metrics.stat().st_mtime
 
 
-def is_promotion_due(layout: Layout) -> bool:
-    """Return whether the classifier was not judged since it was evaluated.
-
-    A run that was killed in between is made good for by the next one.
-    """
-    if not (layout.classifier.exists() and layout.metrics.exists()):
-        return False
-    judged = layout.promotion_json
-    return not judged.exists() or judged.stat().st_mtime < layout.metrics.stat().st_mtime
-
-
 def _as_task(stage: Stage) -> Any:
-    return run_stage.with_options(
-        name=stage.name, task_run_name=stage.name, tags=[stage.worker] if stage.worker else []
-    )
+    # No tags: for each Prefect asks for a slot, and SQLite often answers after two seconds only.
+    return run_stage.with_options(name=stage.name, task_run_name=stage.name)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -107,7 +107,7 @@ def top_level_imports(path: Path) -> Iterator[str]:
 
 def test_help_is_fast_because_heavy_libraries_are_not_imported() -> None:
     code = (
-        "import sys; from tasks.__main__ import build_parser; build_parser().format_help();"
+        "import sys; from tasks.command_line import build_parser; build_parser().format_help();"
         f"print(*sorted({HEAVY!r} & set(sys.modules)))"
     )
     done = subprocess.run(

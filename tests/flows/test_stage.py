@@ -79,7 +79,7 @@ RAISED = [
     ],
 )
 def test_failure_prefers_the_stages_words_to_those_of_dvc(lines: list[str], told: str) -> None:
-    assert failure(lines, STAGE, 9).startswith(told)
+    assert failure(lines, "stage 'train'", 9).startswith(told)
 
 
 @pytest.mark.parametrize("line", ["epoch 3", "> 90 % accuracy", "Stages differ", "error: 'x'"])

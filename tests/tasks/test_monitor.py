@@ -10,7 +10,7 @@ from semigen.artifacts import Layout
 from semigen.config import MonitorParams, Params
 from semigen.errors import UserError
 from semigen.schema import TableSchema
-from tasks.__main__ import main
+from tasks.command_line import main
 from tasks.monitor import HEADER, column_rows, monitor, to_markdown
 from tests.semigen.tables import people
 

@@ -11,7 +11,7 @@ from semigen.config import AugmentParams, ComputeParams, PretrainParams, TrainPa
 from semigen.encoding import Encoded
 from semigen.generator_params import VAEParams
 from semigen.generators import make_generator
-from tasks.__main__ import main
+from tasks.command_line import main
 from tests.semigen.tables import encoded, mixed_table
 
 

@@ -28,7 +28,7 @@ from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
 from semigen.registry import Registry, digest_of
 from semigen.schema import as_text
-from tasks.__main__ import main
+from tasks.command_line import main
 from tasks.predict import resolve_model
 from tasks.promote import promote, to_list
 from tests.semigen.tables import TARGET, mixed_table, schema_of

@@ -5,7 +5,7 @@ import pytest
 
 from semigen.errors import UserError
 from semigen.synthesizer import Synthesizer
-from tasks.__main__ import main
+from tasks.command_line import main
 from tasks.synthesize import synthesize_table
 from tests.semigen.tables import TARGET, mixed_table
 

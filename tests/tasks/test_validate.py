@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import tasks.__main__
+import tasks.command_line
 from semigen.artifacts import Layout
 from semigen.schema import TableSchema
 
@@ -51,7 +51,7 @@ def edit(path: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
 
 
 def validate() -> int:
-    return tasks.__main__.main(["validate"])
+    return tasks.command_line.main(["validate"])
 
 
 def test_clean_tables(layout, capsys):
@@ -182,7 +182,7 @@ def test_warnings_are_printed_and_do_not_stop_the_run(layout, capsys):
 
 def test_command_shows_no_traceback(layout):
     Path("data/l.csv").write_bytes(b"")
-    root = Path(tasks.__main__.__file__).parents[1]
+    root = Path(tasks.command_line.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", "tasks", "validate"],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -196,7 +196,7 @@ def test_command_shows_no_traceback(layout):
 
 def test_debug_shows_where_it_came_from(layout, capsys):
     Path("data/l.csv").write_bytes(b"")
-    assert tasks.__main__.main(["validate", "--debug"]) == 1
+    assert tasks.command_line.main(["validate", "--debug"]) == 1
     told = capsys.readouterr().err
     assert "Traceback" in told and "in read_table" in told
     assert told.splitlines()[-1].startswith("error: data/l.csv: the file is empty")
