@@ -25,6 +25,7 @@ from pathlib import Path
 from socketserver import ForkingMixIn, StreamRequestHandler, UnixStreamServer
 from typing import Any
 
+import tasks.guard
 from tasks.forked import ADDRESS, STARTED, leave
 
 GRACE_SECONDS = 5.0
@@ -66,8 +67,9 @@ class Request(StreamRequestHandler):
         first, descriptors, _, _ = socket.recv_fds(self.request, 1, 3)
         asked = json.loads(first + self.rfile.readline())
         self.server.server_close()
+        tasks.guard.parent, _ = _peer(self.request)
         with contextlib.suppress(OSError):
-            os.setpgid(0, os.getpgid(_peer(self.request)[0]))
+            os.setpgid(0, os.getpgid(tasks.guard.parent))
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)
@@ -77,9 +79,11 @@ class Request(StreamRequestHandler):
         sys.path[:] = asked["path"]
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _be_called(asked["module"], asked["argv"])
-        threading.Thread(target=_end_with, args=(self.request,), daemon=True).start()
+        has_ended = threading.Event()
+        threading.Thread(target=_end_with, args=(self.request, has_ended), daemon=True).start()
         self.request.sendall(STARTED)
         status = _status(asked["module"], asked["argv"])
+        has_ended.set()
         with contextlib.suppress(OSError):
             self.request.sendall(bytes([status & 0xFF]))
         leave(status)
@@ -109,11 +113,18 @@ def _status(module: str, argv: list[str]) -> int:
         return 1
 
 
-def _end_with(connection: socket.socket) -> None:
-    """End when the process that asked has ended; all of its group if it was the first in that."""
+def _end_with(connection: socket.socket, has_ended: threading.Event) -> None:
+    """End when the process that asked has ended; all of its group if it was the first in that.
+
+    Args:
+        connection: To the process that asked.
+        has_ended: Whether it is told how this one ended, and free to go.
+    """
     leader = _peer(connection)[0]
     with contextlib.suppress(ConnectionError):
         connection.recv(1)  # nothing is sent: this returns when the connection is closed
+    if has_ended.is_set():
+        return
     is_all_ours = os.getpgid(0) == leader
     end = (lambda number: os.killpg(leader, number)) if is_all_ours else _end_self
     end(signal.SIGINT)

@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 
 OWNER = "SEMIGEN_OWNER"
 """Names, in the environment, the process for which a stage runs, as ``pid:time of its start``."""
+parent: int | None = None
+"""The process that waits for this one if it is not its parent (``tasks.fork_server``)."""
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 5.0
 
@@ -50,7 +52,7 @@ def end_with_parents() -> None:
     Killed processes cannot end what they started. An orphan would go on computing what nobody
     waits for, beside its successor.
     """
-    watched: list[psutil.Process | None] = [psutil.Process(os.getppid())]
+    watched: list[psutil.Process | None] = [_process(parent or os.getppid())]
     owner = os.environ.get(OWNER)
     if owner:
         pid, _, started = owner.partition(":")
@@ -58,10 +60,11 @@ def end_with_parents() -> None:
     threading.Thread(target=_watch, args=(watched,), daemon=True, name="end-with-parents").start()
 
 
-def _process(pid: int, started: float) -> psutil.Process | None:
+def _process(pid: int, started: float | None = None) -> psutil.Process | None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        if abs(process.create_time() - started) < 1:  # else its number was given to another one
+        # One started at another time has but the number of the one that is meant.
+        if started is None or abs(process.create_time() - started) < 1:
             return process
     return None
 

@@ -56,9 +56,9 @@ def stage_process(project: Project) -> psutil.Process:
 
 
 def flow_of(stage: psutil.Process) -> psutil.Process:
-    """Return the flow's process, the parent of the stage's DVC."""
-    (dvc,) = (process for process in stage.parents() if "dvc" in process.cmdline())
-    flow = dvc.parent()
+    """Return the flow's process, the parent of the stage's DVC or of what that is a fork of."""
+    *_, outermost = (process for process in stage.parents() if "dvc.cli" in process.cmdline())
+    flow = outermost.parent()
     assert flow is not None
     return flow
 

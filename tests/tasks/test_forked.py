@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for L
 PLAY = """
 import os, signal, sys, time
 from pathlib import Path
+from tasks.guard import end_with_parents
 
 def main(argv):
     Path("pid").write_text(str(os.getpid()))
@@ -39,6 +40,9 @@ def main(argv):
             time.sleep(60)
         except KeyboardInterrupt:
             Path("tidied").touch()
+    if argv[0] == "guarded":
+        end_with_parents()
+        time.sleep(3)
     if argv[0] == "deaf":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         time.sleep(60)
@@ -115,6 +119,15 @@ def test_streams_environment_folder_and_exit_code_are_the_callers(
 
 
 @pytest.mark.usefixtures("server")
+def test_end_is_no_interrupt(folder: Path) -> None:
+    """The fork sees the caller end, which must not look like the caller's death to it."""
+    for _ in range(60):
+        command = play(folder, "tell")
+        assert command.communicate(timeout=60) == ("red ['tell']\n", "to stderr\n")
+        assert command.returncode == 3
+
+
+@pytest.mark.usefixtures("server")
 def test_standard_input_is_the_callers(folder: Path) -> None:
     assert play(folder, "read").communicate("loud\n", timeout=60) == ("LOUD\n", "")
 
@@ -164,6 +177,16 @@ def test_killed_server_is_done_without(folder: Path, server: psutil.Process) -> 
     command.communicate(timeout=60)
     assert command.returncode == 3
     assert int((folder / "pid").read_text()) == command.pid
+
+
+def test_what_runs_outlives_a_killed_server(folder: Path, server: psutil.Process) -> None:
+    command = play(folder, "guarded")
+    fork = forked(folder)
+    server.kill()
+    server.wait()
+    command.communicate(timeout=60)
+    assert command.returncode == 0
+    assert has_ended(fork)
 
 
 def test_server_ends_with_a_killed_flow(folder: Path) -> None:
