@@ -67,18 +67,8 @@ class Request(StreamRequestHandler):
         first, descriptors, _, _ = socket.recv_fds(self.request, 1, 3)
         asked = json.loads(first + self.rfile.readline())
         self.server.server_close()
-        tasks.guard.parent, _ = _peer(self.request)
-        with contextlib.suppress(OSError):
-            os.setpgid(0, os.getpgid(tasks.guard.parent))
-        for number, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-        os.environ.clear()
-        os.environ.update(asked["env"])
-        os.chdir(asked["cwd"])
-        sys.path[:] = asked["path"]
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _be_called(asked["module"], asked["argv"])
+        _join(_peer(self.request)[0])
+        _take_over(asked, descriptors)
         has_ended = threading.Event()
         threading.Thread(target=_end_with, args=(self.request, has_ended), daemon=True).start()
         self.request.sendall(STARTED)
@@ -96,11 +86,28 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     return pid, user
 
 
-def _be_called(module: str, argv: list[str]) -> None:
-    """Go by the name of what runs, also in tools such as ``top``."""
-    sys.argv = [module, *argv]
+def _join(caller: int) -> None:
+    """Enter a process's group, so that signals to that reach this process too."""
+    tasks.guard.parent = caller
     with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(" ".join([module.partition(".")[0], *argv[-1:]]))
+        os.setpgid(0, os.getpgid(caller))
+
+
+def _take_over(asked: dict[str, Any], descriptors: Sequence[int]) -> None:
+    """Have the files, the environment, the folder, the import path and the name of the caller."""
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    os.chdir(asked["cwd"])
+    sys.path[:] = asked["path"]
+    sys.argv = [asked["module"], *asked["argv"]]
+    with contextlib.suppress(OSError):  # what tools such as `top` call it
+        package = asked["module"].partition(".")[0]
+        Path("/proc/self/comm").write_text(" ".join([package, *asked["argv"][-1:]]))
+    gc.enable()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _status(module: str, argv: list[str]) -> int:

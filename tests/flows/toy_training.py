@@ -21,7 +21,7 @@ def main() -> None:
     start = int((FOLDER / "step").read_text()) if FOLDER.exists() else 0
     print(f"starts at step {start}", flush=True)
     for step in range(start, N_STEPS):
-        time.sleep(0.5)
+        time.sleep(1)
         save(step + 1)
     shutil.rmtree(FOLDER)
     Path("model").write_text(f"{N_STEPS} steps\n")
