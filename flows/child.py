@@ -10,10 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks.guard import OWNER, owner_of_children
-
-GRACE_SECONDS = 5.0
-"""How long an interrupted process has to tidy up."""
+from tasks.guard import GRACE_SECONDS, OWNER, owner_of_children
 
 
 @contextlib.contextmanager

@@ -27,9 +27,8 @@ from typing import Any
 
 import tasks.guard
 from tasks.forked import ADDRESS, STARTED, leave
+from tasks.guard import GRACE_SECONDS
 
-GRACE_SECONDS = 5.0
-"""How long what runs in a fork may tidy up when it is no longer wanted."""
 CREDENTIALS = struct.Struct("3i")  # of Linux's SO_PEERCRED: process, user, group
 
 
@@ -107,7 +106,13 @@ def _take_over(asked: dict[str, Any], descriptors: Sequence[int]) -> None:
         package = asked["module"].partition(".")[0]
         Path("/proc/self/comm").write_text(" ".join([package, *asked["argv"][-1:]]))
     gc.enable()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt_once)
+
+
+def _interrupt_once(_number: int, _frame: object) -> None:
+    """Interrupt, and be deaf from then on: several ask at once, and one must not end the tidying."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _status(module: str, argv: list[str]) -> int:

@@ -23,6 +23,7 @@ from typing import NoReturn
 ADDRESS = "SEMIGEN_FORK_SERVER"
 """Names, in the environment, the fork server's socket (in Linux's abstract namespace)."""
 STARTED = b"S"
+"""What a fork says before it begins; a second byte is its exit code."""
 LOOK_SECONDS = 0.5
 
 

@@ -19,6 +19,7 @@ parent: int | None = None
 """The process that waits for this one if it is not its parent (``tasks.fork_server``)."""
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 5.0
+"""How long an interrupted process has to tidy up."""
 
 
 @contextlib.contextmanager

@@ -39,6 +39,8 @@ def main(argv):
         try:
             time.sleep(60)
         except KeyboardInterrupt:
+            Path("interrupted").touch()
+            time.sleep(0.5)
             Path("tidied").touch()
     if argv[0] == "guarded":
         end_with_parents()
@@ -167,6 +169,19 @@ def test_interrupt_of_the_callers_group_reaches_the_fork(folder: Path) -> None:
     os.killpg(command.pid, signal.SIGINT)
     assert command.communicate(timeout=60) == ("", "")
     assert command.returncode == 0  # as the play, which hears it, says
+    assert (folder / "tidied").exists()
+
+
+@pytest.mark.usefixtures("server")
+def test_second_interrupt_does_not_end_the_tidying(folder: Path) -> None:
+    """Guard, fork server and flow may all ask for the end of one stage."""
+    command = play(folder, "sleep")
+    forked(folder)
+    os.killpg(command.pid, signal.SIGINT)
+    while not (folder / "interrupted").exists():
+        time.sleep(0.02)
+    os.killpg(command.pid, signal.SIGINT)
+    command.communicate(timeout=60)
     assert (folder / "tidied").exists()
 
 
