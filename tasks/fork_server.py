@@ -110,7 +110,7 @@ def _take_over(asked: dict[str, Any], descriptors: Sequence[int]) -> None:
 
 
 def _interrupt_once(_number: int, _frame: object) -> None:
-    """Interrupt, and be deaf from then on: several ask at once, and one must not end the tidying."""
+    """Interrupt, and be deaf from then on: several may ask, and none must cut the tidying short."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
