@@ -43,7 +43,7 @@ from flows.processes import MARK, Service
 from semigen.artifacts import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
-LONG = ("train.repeats=8",)
+LONG = ("train.repeats=20",)
 """Makes of the default run one of about two minutes."""
 PARTS = ("no-op", "hop", "default", "long")
 LINKED = ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", "dvc.yaml", ".dvcignore")
