@@ -168,7 +168,7 @@ def test_stage_of_a_lost_host_goes_on_at_another_from_its_checkpoint(site: Site)
         wait_for(server.workers, "no worker")
         flow = server.flow(root)
         wait_for(lambda: "starts at step 0" in site.lines(HOSTS[0]), "no start", 120)
-        wait_for(lambda: uploaded(root, 2), "no checkpoint")
+        wait_for(lambda: uploaded(root, 3), "no checkpoint")
         kill_all(first)  # the host loses power
     with site.worker(HOSTS[1]):
         text = flow_log(flow)
