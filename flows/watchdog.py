@@ -3,7 +3,8 @@
 Workers report a run whose process died, and automations of the server end what falls silent. Both
 fail when they die as well: a worker that is killed reports nothing, and a server forgets the events
 that it had not dealt with. Then a run would stay Pending or Running for ever and, because of the
-limit of one, keep every later retraining out.
+limit of one, keep every later retraining out. This process may be killed with them, before it ever
+saw the run: heartbeats that the server has kept tell of such ones.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.events.filters import (
+    EventFilter,
+    EventNameFilter,
+    EventOrder,
+    EventResourceFilter,
+)
 from prefect.states import Cancelled, Crashed
 
-from flows.automations import PENDING_SECONDS
+from flows.automations import PENDING_SECONDS, SILENT_SECONDS
 from flows.environment import SERVICE_FOLDER
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
@@ -34,6 +41,8 @@ from semigen.errors import UserError
 LOOK_SECONDS = 5.0
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Names the flow run in the environment of its process and of all that it started."""
+LONGEST_SILENCE = timedelta(seconds=2 * SILENT_SECONDS)
+"""After which the automation, which ends silent runs, must have missed one."""
 UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -64,7 +73,8 @@ class Watchdog:
         seen = (self._seen() | alive) & set(runs)
         lost = seen - alive
         ended = [runs[run] for run in lost & self.missed]
-        ended += [run for key, run in runs.items() if key not in alive and is_stuck(run)]
+        others = [run for key, run in runs.items() if key not in alive and run not in ended]
+        ended += [run for run in others if is_stuck(run) or is_silent(client, run)]
         for run in ended:
             end(client, run)
         self.missed = lost
@@ -94,6 +104,20 @@ def is_stuck(run: FlowRun) -> bool:
     if state is None or state.type is not StateType.PENDING:
         return False
     return datetime.now(UTC) - state.timestamp > timedelta(seconds=PENDING_SECONDS)
+
+
+def is_silent(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Return whether the last heartbeat of a run is too old, by those that the server has kept.
+
+    A run that never gave one is not judged: Prefect can be told to do without.
+    """
+    beats = EventFilter(
+        event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+        order=EventOrder.DESC,
+    )
+    found = client.read_events(beats, limit=1).events
+    return bool(found) and datetime.now(UTC) - found[0].occurred > LONGEST_SILENCE
 
 
 def end(client: SyncPrefectClient, run: FlowRun) -> None:
