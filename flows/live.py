@@ -24,7 +24,7 @@ from prefect.artifacts import (
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.settings import PREFECT_API_URL
 
-from flows.publish import data_uri
+from flows.publish import DRAWING, data_uri
 from semigen.artifacts import Layout, read_json
 
 LOOK_SECONDS = 1.0
@@ -104,7 +104,8 @@ class Display:
             self._draw(found, text)
 
     def _draw(self, found: Mapping[str, Any], text: str) -> None:
-        png = draw(found)
+        with DRAWING:
+            png = draw(found)
         if png is None:
             return
         self.drawn_at = time.monotonic()

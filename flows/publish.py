@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextvars
+import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_image_artifact,
     create_markdown_artifact,
@@ -15,6 +19,9 @@ from prefect.artifacts import (
 )
 
 from semigen.artifacts import Layout, read_json
+
+DRAWING = threading.Lock()
+"""Held while something is drawn: Matplotlib's text is not made for two threads at once."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +41,33 @@ class Plot:
     draw: Callable[[Path], bytes]
 
     def publish(self, layout: Layout) -> None:
+        """Create the artifact; what goes wrong is logged, for it is only a display."""
         source = self.source(layout)
-        if source.exists():
-            png = self.draw(source)
+        if not source.exists():
+            return
+        try:
+            with DRAWING:
+                png = self.draw(source)
             create_image_artifact(data_uri(png), key=self.key, description=self.description)
+        except Exception as error:  # whatever client, server and plots raise
+            get_run_logger().warning("plot %s is not shown: %s", self.key, error)
 
 
-def publish(stage: str, layout: Layout, *, plots: bool = True) -> None:
-    """Create the artifacts of a stage from the files that it left, if it has any.
+def publish(stage: str, layout: Layout, plotter: Executor | None = None) -> None:
+    """Create artifacts of the current task run from the files that a stage left, if it has any.
 
     Args:
         stage: Its name.
         layout: The project.
-        plots: Whether plots are wanted, which take two seconds to begin with.
+        plotter: Draws plots while the next stages run, which would wait two seconds for the first
+            one; None: there are no plots.
     """
     if stage in TEXTS:
         TEXTS[stage](layout)
-    for plot in PLOTS.get(stage, ()) if plots else ():
-        plot.publish(layout)
+    if plotter is None:
+        return
+    for plot in PLOTS.get(stage, ()):
+        plotter.submit(contextvars.copy_context().run, plot.publish, layout)
 
 
 def data_uri(png: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,10 @@ def train(
     except UserError as error:
         return Failed(message=str(error))
     ran = {}
-    options = {"force": force, "debug": debug, "plots": force or stages[-1].pending}
     due = [stage for stage in stages if force or stage.pending]
-    with fork_server(due) if due else nullcontext():
+    plotter = ThreadPoolExecutor(1, "plots") if due else None
+    options = {"force": force, "debug": debug, "plotter": plotter}
+    with fork_server(due) if due else nullcontext(), plotter or nullcontext():
         for stage in stages:
             state = _as_task(stage)(stage, **options, return_state=True)
             if not state.is_completed():
@@ -125,8 +127,15 @@ def commit_run(stages: list[Stage], told: str) -> State[Any]:
 
 
 @task(cache_policy=NO_CACHE)
-def run_stage(stage: Stage, *, force: bool, debug: bool, plots: bool) -> State[Any]:
-    """Run a stage unless it is up to date; its state is then named ``CACHED``."""
+def run_stage(stage: Stage, *, force: bool, debug: bool, plotter: Executor | None) -> State[Any]:
+    """Run a stage unless it is up to date; its state is then named ``CACHED``.
+
+    Args:
+        stage: Those that it depends on have had their turn.
+        force: Run it in any case.
+        debug: Log DVC's messages too.
+        plotter: Draws plots of what it left, None: they are not wanted.
+    """
     layout, logger = Layout(), get_run_logger()
     force = force or (stage.name == "report" and is_report_stale(layout))
     try:
@@ -140,10 +149,10 @@ def run_stage(stage: Stage, *, force: bool, debug: bool, plots: bool) -> State[A
                 log=logger.info,
             )
     except UserError as error:
-        publish(stage.name, layout)
+        publish(stage.name, layout, plotter)
         return Failed(message=str(error))
     if ran or PREFECT_API_URL.value():  # few look into a temporary server
-        publish(stage.name, layout, plots=plots)
+        publish(stage.name, layout, plotter)
     return Completed() if ran else Completed(name=CACHED)
 
 

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import Artifact, TaskRun
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.train import is_report_stale, train
@@ -152,12 +152,28 @@ def test_lost_or_outdated_page_is_written_again(here: Project) -> None:
     assert is_report_stale(layout)
 
 
-def test_artifacts_have_fixed_keys(here: Project) -> None:
-    flow_run = run().state_details.flow_run_id
+def artifacts(state: State) -> dict[str, Artifact]:
+    flow_run = state.state_details.flow_run_id
     made_by_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
     with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts(artifact_filter=made_by_it)
-    keys = {artifact.key: artifact for artifact in artifacts}
+        return {found.key: found for found in client.read_artifacts(artifact_filter=made_by_it)}
+
+
+def test_plots_are_their_stage_s_and_one_that_cannot_be_drawn_ends_nothing(here: Project) -> None:
+    confusion, calibration = Layout().plot("confusion"), Layout().plot("calibration")
+    confusion.parent.mkdir(parents=True)
+    confusion.write_text("actual,predicted\nyes,yes\nno,yes\n")
+    calibration.write_text("no such column\n1\n")
+    state = run(force=True)
+    assert state.is_completed()
+    shown, evaluated = artifacts(state), task_runs(state)["evaluate"]
+    assert "calibration" not in shown
+    assert shown["confusion-matrix"].task_run_id == evaluated.id
+    assert str(shown["confusion-matrix"].data).startswith("data:image/png;base64,")
+
+
+def test_artifacts_have_fixed_keys(here: Project) -> None:
+    keys = artifacts(run())
     assert set(keys) == {"metrics", "report", "run"}
     assert "0.900 [0.800, 1.000]" in str(keys["metrics"].data)
     assert Layout().report.as_uri() in str(keys["report"].data)
