@@ -22,6 +22,7 @@ from semigen.encoding import Encoded, Span
 from semigen.generator_params import SSGANParams
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
 from semigen.generators.label_graph import guess_labels
+from semigen.generators.movements import Movements
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.row_head import RowHead
 from semigen.generators.smoothness import (
@@ -224,7 +225,8 @@ class SSGAN(NetworkModel[SSGANParams]):
     that later epochs would confirm. The prediction for an unlabeled row is drawn to the one without
     noise, under noise (``consistency``; Wei et al. 2018, "Improving the Improved Training of
     Wasserstein GANs", join such a term to a semi-supervised GAN) and under noise a step away in the
-    worst direction (``smoothness``; Miyato et al. 2018, "Virtual Adversarial Training"). Historical
+    worst direction (``smoothness``; Miyato et al. 2018, "Virtual Adversarial Training"), and to
+    that of the row moved along the geometry of its columns (``movements``). Historical
     averaging has its modern form, an exponential moving average of the weights, with which the
     network predicts (Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training").
 
@@ -300,7 +302,8 @@ class SSGAN(NetworkModel[SSGANParams]):
         targets = torch.from_numpy(np.searchsorted(self._classes, training.y[is_labeled]))
         n_epochs = self.params.n_epochs(len(x))
         n_steps = n_epochs * -(-len(x) // self.params.batch_size)
-        game = _Game(self.network, self.params, labeled, targets, x, n_epochs)
+        moved = Movements(training.x, self.spans, self.seed) if self.params.movement else None
+        game = _Game(self.network, self.params, labeled, targets, x, n_epochs, moved)
         players = [
             Player(self.network.discriminator, game.discriminator_loss),
             Player(self.network.generator, game.generator_loss, self.params.generator_rate),
@@ -376,8 +379,9 @@ class _Game:
         targets: Tensor,
         x: Tensor,
         n_epochs: int,
+        moved: Movements | None = None,
     ) -> None:
-        self.network, self.params = network, params
+        self.network, self.params, self.moved = network, params, moved
         self.labeled, self.targets, self.real = labeled, targets, thinned(x)
         self.warmup_epochs = max(1e-9, params.consistency_warmup * n_epochs)
         self.first_judged = first_judged_epoch(n_epochs, len(x), params.batch_size)
@@ -406,7 +410,7 @@ class _Game:
         return weight * total / (guess >= 0).sum().clamp_min(1)
 
     def _smoothness(self, x: Tensor, noisy: Tensor) -> Tensor:
-        """Return what it costs to answer otherwise under noise or a step away, or unsurely.
+        """Return what it costs to answer otherwise under noise, a step away or moved, or unsurely.
 
         The rows a step away have noise too: the one run without it merged classes (49 % held-out
         error on MNIST), though it had fewer guided epochs and a longer step as well.
@@ -428,6 +432,9 @@ class _Game:
             moved = x + worst_step(log_shares_of, x, clean, self.radius)
             shares_there = log_shares_of(moved, noisy=True)
             loss = loss + params.smoothness * divergences(clean, shares_there).mean()
+        if self.moved:
+            shares_moved = log_shares_of(self.moved(x), noisy=True)
+            loss = loss + params.movement * divergences(clean, shares_moved).mean()
         known = information(log_shares, self.network.log_shares.exp())
         return min(1.0, self.epoch / self.warmup_epochs) * (loss - params.information * known)
 
@@ -462,9 +469,11 @@ class _Game:
             self.labeled, self.targets = self.labeled.to(device), self.targets.to(device)
         if n_labeled <= len(x):
             copies = -(-min(MIN_LABELED_BATCH, len(x)) // n_labeled)
-            return self.labeled.repeat(copies, 1), self.targets.repeat(copies)
-        rows = torch.randint(n_labeled, (len(x),)).to(device)
-        return self.labeled[rows], self.targets[rows]
+            labeled, targets = self.labeled.repeat(copies, 1), self.targets.repeat(copies)
+        else:
+            rows = torch.randint(n_labeled, (len(x),)).to(device)
+            labeled, targets = self.labeled[rows], self.targets[rows]
+        return self.moved(labeled) if self.moved else labeled, targets
 
 
 def _principal_scores(x: np.ndarray) -> np.ndarray:
