@@ -63,7 +63,7 @@ SSVAE_SETTINGS = SSVAEParams(
 are for tables of a few hundred or thousand rows."""
 
 SSGAN_SETTINGS = SSGANParams(
-    epochs=30,
+    epochs=60,
     max_steps=1_000_000,
     batch_size=256,
     validation_size=0.01,
@@ -71,7 +71,7 @@ SSGAN_SETTINGS = SSGANParams(
     hidden_dims=(1000, 500, 250, 250, 250),
     generator_dims=(500, 500),
     consistency_warmup=0.05,
-    guided_epochs=14,
+    guided_epochs=27,
     movement=1.0,
 )
 """The networks of Salimans et al. (2016). The spread labels lead until the step size falls, so that
