@@ -45,13 +45,14 @@ def up(service: Service) -> None:
         UserError: If the port is another program's, or the server does not come up.
     """
     Params.load(service.root / "params.yaml")  # a mistake in it is told before anything starts
-    if not is_running(service):
+    was_running = is_running(service)
+    if not was_running:
         stop_strays(service)
         _check_port(service)
         supervise(service)
     _await_server(service)
     _check_login(service)
-    _set_up(service)
+    _set_up(service, *([] if was_running else ["--without-workers"]))
     supervisorctl(service, "start", *(f"{pool}-worker" for pool in POOLS))
     service.write_address()
 
@@ -135,9 +136,9 @@ def _await_end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _set_up(service: Service) -> None:
+def _set_up(service: Service, *arguments: str) -> None:
     """Register pools, automations and deployments, in a process that knows the server."""
-    command = [sys.executable, "-m", "flows.setup"]
+    command = [sys.executable, "-m", "flows.setup", *arguments]
     environment = {**os.environ, **service_settings(service.root, service.port)}
     done = subprocess.run(
         command, cwd=service.root, env=environment, capture_output=True, text=True

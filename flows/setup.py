@@ -6,10 +6,12 @@ name and brought up to date, so that a second call changes nothing.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -20,6 +22,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.automations import notifications, responses, watchdogs
 from flows.processes import POOLS
+from flows.watchdog import Watchdog
 from semigen.config import Params
 from semigen.errors import UserError
 
@@ -74,9 +77,27 @@ def _deploy(root: Path, params: Params) -> None:
         raise UserError(f"prefect.yaml: {(done.stderr or done.stdout).strip()}")
 
 
-def main() -> int:
+def end_lost_runs(root: Path) -> None:
+    """End the runs that workers were at when they ended, before new ones start.
+
+    Until then each holds its deployment's limit, and what is due next would be cancelled for it.
+    """
+    with get_client(sync_client=True) as client:
+        Watchdog(root).look(client, without_workers=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m flows.setup", description=__doc__)
+    parser.add_argument(
+        "--without-workers",
+        action="store_true",
+        help="none runs on this machine: end the runs that earlier ones were at",
+    )
+    arguments = parser.parse_args(argv)
     try:
         names = set_up(Path.cwd())
+        if arguments.without_workers:
+            end_lost_runs(Path.cwd())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

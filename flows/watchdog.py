@@ -51,15 +51,19 @@ class Watchdog:
     """What was seen of runs so far.
 
     Attributes:
-        memory: File with the runs that had a process here; it outlives this process.
+        root: The project's folder.
         missed: Runs whose process was gone when last looked for; it may have been about to report.
     """
 
-    memory: Path
+    root: Path
     missed: set[str] = field(default_factory=set)
 
-    def look(self, client: SyncPrefectClient) -> list[str]:
+    def look(self, client: SyncPrefectClient, *, without_workers: bool = False) -> list[str]:
         """End the runs that nobody works at; return their names.
+
+        Args:
+            client: Of the server that knows the runs.
+            without_workers: No worker runs here that could be about to report a run's end.
 
         Raises:
             httpx.HTTPError: If the server does not answer.
@@ -72,18 +76,23 @@ class Watchdog:
         alive = runs_at_work()
         seen = (self._seen() | alive) & set(runs)
         lost = seen - alive
-        ended = [runs[run] for run in lost & self.missed]
+        ended = [runs[run] for run in (lost if without_workers else lost & self.missed)]
         others = [run for key, run in runs.items() if key not in alive and run not in ended]
         ended += [run for run in others if is_stuck(run) or is_silent(client, run)]
         for run in ended:
             end(client, run)
         self.missed = lost
-        write_json(self.memory, sorted(seen))
+        write_json(self._memory, sorted(seen))
         return [run.name for run in ended]
+
+    @property
+    def _memory(self) -> Path:
+        """The file with the runs that had a process here; it outlives this process."""
+        return self.root / SERVICE_FOLDER / "runs_seen.json"
 
     def _seen(self) -> set[str]:
         try:
-            return set(read_json(self.memory))
+            return set(read_json(self._memory))
         except UserError:  # there is none yet
             return set()
 
@@ -131,7 +140,7 @@ def end(client: SyncPrefectClient, run: FlowRun) -> None:
 
 
 def main() -> int:
-    watchdog = Watchdog(Path(SERVICE_FOLDER) / "runs_seen.json")
+    watchdog = Watchdog(Path.cwd())
     while True:
         try:
             with get_client(sync_client=True) as client:

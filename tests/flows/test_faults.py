@@ -24,6 +24,9 @@ import pytest
 
 from benchmarks import aftermath
 from benchmarks.arena import END_SECONDS, FINAL, SEEDS, Arena, arena_in
+from flows.environment import SERVICE_FOLDER
+from semigen.artifacts import read_json
+from semigen.errors import UserError
 from tests.flows.common import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -164,21 +167,40 @@ def test_full_disk_where_a_stage_writes(disturbed: Round) -> None:
         disturbed.end("FAILED")
 
 
+def test_service_ended_in_mid_run(disturbed: Round) -> None:
+    """Back at once, it ends what it was at and runs what comes next: the limit of one is free."""
+    disturbed.start("flow", "stage")
+    arena = disturbed.arena
+    assert aftermath.wait_until(lambda: disturbed.run in seen_at_work(arena), STARTED_SECONDS)
+    arena.down()
+    arena.up()
+    following = arena.run(disturbed.seed)
+    assert arena.await_end(following, END_SECONDS) == "COMPLETED", arena.message(following)
+    disturbed.end("CRASHED")
+
+
 def test_service_down_past_two_scheduled_times(disturbed: Round) -> None:
-    """What was missed ends in a true state, and no two of it at once: the later is left out."""
+    """What was missed ends in a true state, and no two of it at once: others are left out.
+
+    One of the two runs, or else the one that was due by the time that the service was back.
+    """
     arena = disturbed.arena
     (arena.root / "slow").unlink()
     write_params(arena, disturbed.seed, cron="'* * * * *'")
     try:
         arena.up()
-        assert aftermath.wait_until(lambda: len(planned(arena)) > 1, STARTED_SECONDS)
-        missed = planned(arena)[:2]
+        assert aftermath.wait_until(lambda: is_between_two(arena), STARTED_SECONDS)
+        missed = waiting(arena)[:2]
         arena.down()
         assert datetime.now(UTC) + PREFETCH < due(missed[0])  # neither was begun
         assert aftermath.wait_until(lambda: datetime.now(UTC) > due(missed[1]), 240)
         arena.up()
-        states = [arena.await_end(run["id"], END_SECONDS) for run in missed]
-        said = [arena.message(run["id"]) for run in missed]
+        back = datetime.now(UTC)
+        for run in missed:
+            arena.await_end(run["id"], END_SECONDS)
+        caught_up = [run for run in arena.runs() if due(missed[0]) <= due(run) < back + PREFETCH]
+        states = [arena.await_end(run["id"], END_SECONDS) for run in caught_up]
+        said = [arena.message(run["id"]) for run in caught_up]
     finally:
         write_params(arena, disturbed.seed, cron="null")
         arena.up()
@@ -189,14 +211,24 @@ def test_service_down_past_two_scheduled_times(disturbed: Round) -> None:
     assert arena.lost("COMPLETED", disturbed.seed) == []
 
 
-def planned(arena: Arena) -> list[dict[str, Any]]:
-    """Return the runs that are due in a while, the next one first.
+def seen_at_work(arena: Arena) -> set[str]:
+    """Return the runs that the watchdog has seen."""
+    with contextlib.suppress(UserError):
+        return set(read_json(arena.root / SERVICE_FOLDER / "runs_seen.json"))
+    return set()
 
-    Those of the next moments are left out: the service could begin one before it is told to end.
-    """
+
+def is_between_two(arena: Arena) -> bool:
+    """Return whether nothing is at work, and two runs wait that the service won't begin at once."""
+    states = {run["state_type"] for run in arena.runs()}
     soon = datetime.now(UTC) + 2 * PREFETCH
-    waiting = [run for run in arena.runs() if run["state_type"] == "SCHEDULED"]
-    return sorted((run for run in waiting if due(run) > soon), key=due)
+    planned = waiting(arena)
+    return states <= {"SCHEDULED", *FINAL} and len(planned) > 1 and due(planned[0]) > soon
+
+
+def waiting(arena: Arena) -> list[dict[str, Any]]:
+    """Return the runs that were not begun yet, the next one first."""
+    return sorted((run for run in arena.runs() if run["state_type"] == "SCHEDULED"), key=due)
 
 
 def due(run: dict[str, Any]) -> datetime:

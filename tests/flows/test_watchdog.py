@@ -65,7 +65,7 @@ def test_run_that_fell_silent_before_it_was_ever_seen_is_ended(
     silent = running(server, LONGEST_SILENCE + 2 * A_MINUTE, LONGEST_SILENCE + A_MINUTE)
     running(server, LONGEST_SILENCE + A_MINUTE, A_MINUTE)  # it still gives signs of life
     running(server)  # it never gave one
-    watchdog = Watchdog(tmp_path / "seen.json")
+    watchdog = Watchdog(tmp_path)
     with (
         temporary_settings({PREFECT_API_URL: server.url}),
         get_client(sync_client=True) as client,
