@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.mnist --model ssvae --draws 10`` draws ten labels a class by seed, leaves the
 other training images unlabeled, fits the model on the 784 pixels as so many numeric columns, and
-counts the test images that it puts into the wrong class. Nothing is told which pixels are neighbors:
-what ``ssgan`` moves images by, it learns from correlations of the pixels
+counts the test images that it puts into the wrong class. Nothing is told which pixels are
+neighbors: what ``ssgan`` moves images by, it learns from correlations of the pixels
 (``semigen.generators.movements``), and another order of the pixels would give it the same.
 
 ``--validate`` holds 5,000 fixed training images out, judges by those and leaves the test images
