@@ -31,11 +31,11 @@ repro: $(VENV)/.core ## the same with DVC alone
 
 .PHONY: ui
 ui: $(VENV)/.core ## start server with UI, workers and schedules, on this machine only (PORT=4200)
-	@python -m flows.service up $(if $(PORT),--port $(PORT))
+	@python -m flows.service.cli up $(if $(PORT),--port $(PORT))
 
 .PHONY: ui-stop
 ui-stop: $(VENV)/.core ## end them
-	@python -m flows.service down
+	@python -m flows.service.cli down
 
 .PHONY: test
 test: $(VENV)/.dev ## the fast tests (ARGS="tests/flows -k name ...")
@@ -89,7 +89,7 @@ clean: ## remove what the pipeline generated and the test caches (.venv, DVC's c
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@$(call install,.)
-	@python -c 'from flows.dvc_graph import settle_scm; settle_scm()'
+	@python -c 'from flows.pipeline.dvc_graph import settle_scm; settle_scm()'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core

@@ -21,9 +21,9 @@ import psutil
 from benchmarks import aftermath
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
 from benchmarks.server_api import PATIENCE_SECONDS, ask
-from flows.dvc_graph import settle_scm
 from flows.environment import NO_TELEMETRY
-from flows.processes import MARK, Service
+from flows.pipeline.dvc_graph import settle_scm
+from flows.service.processes import MARK, Service
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (1, 2)
@@ -158,7 +158,7 @@ class Arena:
 
     def _command(self, *arguments: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "flows.service", *arguments],
+            [sys.executable, "-m", "flows.service.cli", *arguments],
             cwd=self.root,
             env=self.environment,
             capture_output=True,

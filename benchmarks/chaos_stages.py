@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semigen.artifacts import Layout, atomic_path, read_json, remove, write_json, write_text
-from semigen.config import Params
+from semigen.params.config import Params
 from tasks.forked import leave, run
 from tasks.guard import end_with_parents, only_one
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from semigen.artifacts import Layout, read_json
-from semigen.config import Params
+from semigen.params.config import Params
 from tasks import STAGES
 
 N_LABELED = {"digits": 50, "breast_cancer": 20, "wine": 15}

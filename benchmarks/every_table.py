@@ -30,11 +30,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 from benchmarks.machine import cpu_model
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Encoded, TableEncoder
 from semigen.evaluation.fidelity import fidelity
 from semigen.generators import FAMILIES, make_generator
-from semigen.schema import TableSchema
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.schema import TableSchema
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 RESULTS = Path("benchmarks/results/every_table.jsonl")

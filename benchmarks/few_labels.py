@@ -38,8 +38,8 @@ from sklearn.model_selection import train_test_split
 
 from benchmarks.few_labels_report import write_report
 from semigen import SemiSupervisedClassifier
-from semigen.compute import limit_threads
-from semigen.config import ComputeParams
+from semigen.params.config import ComputeParams
+from semigen.training.compute import limit_threads
 
 PROTOCOL = Path(__file__).resolve().parents[2] / "shared" / "benchmarks" / "few_labels.py"
 RESULTS = Path("benchmarks/results/few_labels.jsonl")

@@ -4,7 +4,7 @@
 other training images unlabeled, fits the model on the 784 pixels as so many numeric columns, and
 counts the test images that it puts into the wrong class. Nothing is told which pixels are
 neighbors: what ``ssgan`` moves images by, it learns from correlations of the pixels
-(``semigen.generators.movements``), and another order of the pixels would give it the same.
+(``semigen.methods.column_warps``), and another order of the pixels would give it the same.
 
 ``--validate`` holds 5,000 fixed training images out, judges by those and leaves the test images
 alone: all settings below were chosen that way.
@@ -30,12 +30,12 @@ import torch
 
 from benchmarks.machine import cpu_model
 from semigen.artifacts import write_json, write_text
-from semigen.config import ComputeParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import NetworkParams, SSGANParams, SSVAEParams
 from semigen.generators import FAMILIES
 from semigen.generators.base import ClassifyingModel
-from semigen.progress import Progress
+from semigen.params.config import ComputeParams
+from semigen.params.generators import NetworkParams, SSGANParams, SSVAEParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 N_CLASSES = 10

@@ -36,10 +36,10 @@ from benchmarks.arena import ROOT
 from benchmarks.machine import cpu_model
 from benchmarks.orchestration_report import Record, summary
 from benchmarks.server_api import ask
-from flows.dvc_graph import settle_scm
 from flows.environment import NO_TELEMETRY, service_settings
-from flows.overrides import apply_overrides
-from flows.processes import MARK, Service
+from flows.pipeline.dvc_graph import settle_scm
+from flows.pipeline.overrides import apply_overrides
+from flows.service.processes import MARK, Service
 from semigen.artifacts import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
@@ -49,7 +49,7 @@ PARTS = ("no-op", "hop", "default", "long")
 LINKED = ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", "dvc.yaml", ".dvcignore")
 FUNCTIONS = """
 from semigen.artifacts import Layout
-from semigen.config import Params
+from semigen.params.config import Params
 from tasks import STAGES
 from tasks.command_line import run_stage
 from tasks.forked import leave
@@ -88,7 +88,7 @@ class Bench:
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
-        command = [sys.executable, "-m", "flows.service"]
+        command = [sys.executable, "-m", "flows.service.cli"]
         options = {"cwd": self.root, "env": self.environment, "stdout": subprocess.DEVNULL}
         try:
             port = ["--port", str(self.service.port)]
@@ -183,9 +183,9 @@ def hops_here(n: int) -> None:
     from dataclasses import replace
 
     from flows.dispatch import run_where_wanted
-    from flows.dvc_graph import plan
+    from flows.pipeline.dvc_graph import plan
     from semigen.artifacts import Layout
-    from semigen.config import ComputeParams
+    from semigen.params.config import ComputeParams
 
     layout = Layout()
     stage = plan(layout.root, HOP_STAGE)[-1]

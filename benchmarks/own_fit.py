@@ -22,13 +22,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from semigen.artifacts import write_json
-from semigen.compute import limit_threads
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Encoded, TableEncoder
 from semigen.generators import make_generator
 from semigen.generators.base import GenerativeModel
-from semigen.progress import Progress
-from semigen.schema import TableSchema
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.schema import TableSchema
+from semigen.training.compute import limit_threads
+from semigen.training.progress import Progress
 
 N_TIMED_ROWS = 200_000
 N_COUNTED_STEPS = 5

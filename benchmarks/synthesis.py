@@ -38,16 +38,16 @@ import torch
 from benchmarks.machine import cpu_model
 from benchmarks.synthesis_report import Bar, Record, bars, markdown
 from semigen.artifacts import read_json, remove, write_json, write_text
-from semigen.encoding import TableEncoder
 from semigen.evaluation.diversity import diversity
 from semigen.evaluation.fidelity import fidelity
 from semigen.evaluation.metrics import to_json
-from semigen.evaluation.neighbors import nearest_neighbors
 from semigen.evaluation.privacy import privacy
 from semigen.evaluation.space import DistanceSpace
 from semigen.evaluation.utility import utility
 from semigen.generators import FAMILIES
-from semigen.schema import TableSchema
+from semigen.methods.neighbors import nearest_neighbors
+from semigen.tables.encoding import TableEncoder
+from semigen.tables.schema import TableSchema
 
 ROOT = Path(__file__).resolve().parents[1]
 PINNED_PEERS = Path(__file__).with_name("peers.txt")

@@ -27,14 +27,16 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Cancelling
 
-from flows import checkpoints, dvc_remote, git, remote
-from flows.dvc_graph import Stage, is_changed
-from flows.patience import Log, Unreachable, patiently
-from flows.stage import reproduce
+from flows.pipeline import dvc_remote, git
+from flows.pipeline.dvc_graph import Stage, is_changed
+from flows.pipeline.retry import Log, Unreachable, patiently
+from flows.pipeline.stage import reproduce
+from flows.remote import checkpoints
+from flows.remote import exchange as remote
 from flows.stage_run import CACHED, has_ended
 from semigen.artifacts import Layout
-from semigen.config import ComputeParams
 from semigen.errors import UserError
+from semigen.params.config import ComputeParams
 
 ATTEMPTS = 3
 """Workers that may die at one stage before it is the stage that is to blame."""
@@ -166,7 +168,7 @@ def _run_deployment(name: str, pool: str, parameters: dict[str, Any], log: Log) 
         run = answered(lambda: run_deployment(deployment, timeout=0, **options), log)
     except ObjectNotFound as error:
         raise UserError(
-            f"no deployment {deployment!r} on the server; register it: python -m flows.setup"
+            f"no deployment {deployment!r} on the server; register it: make ui"
         ) from error
     assert isinstance(run, FlowRun)  # a coroutine in asynchronous flows only
     log(f"sent to a {pool} worker")

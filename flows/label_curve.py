@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.command import add_debug, run_flow
-from flows.overrides import load_params
-from flows.publish import data_uri, interval
+from flows.display.publish import data_uri, interval
+from flows.pipeline.overrides import load_params
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 

@@ -29,12 +29,12 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.command import add_debug, run_flow
-from flows.dvc_graph import changed_tables, settle_scm
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, emit
-from flows.overrides import load_params
+from flows.pipeline.dvc_graph import changed_tables, settle_scm
+from flows.pipeline.overrides import load_params
 from semigen.artifacts import Layout, read_json, write_json
-from semigen.config import Params
 from semigen.errors import UserError
+from semigen.params.config import Params
 from tasks.command_line import add_monitor_arguments
 
 MAX_COLUMNS_PRINTED = 15

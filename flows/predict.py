@@ -42,7 +42,7 @@ def predict(
     Returns:
         One row a predicted class: how many rows got it and how novel these are on average.
     """
-    from semigen.sources import read_table
+    from semigen.tables.sources import read_table
     from tasks.predict import predict_table, resolve_model
 
     try:

@@ -21,11 +21,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.checkpoints import SECONDS_BETWEEN
-from flows.clone import default_workspace
-from flows.dvc_graph import plan
-from flows.remote import run_in_clone
-from flows.stage import reproduce
+from flows.pipeline.dvc_graph import plan
+from flows.pipeline.stage import reproduce
+from flows.remote.checkpoints import SECONDS_BETWEEN
+from flows.remote.clone import default_workspace
+from flows.remote.exchange import run_in_clone
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 
@@ -51,7 +51,7 @@ def stage_run(
         force: Run it even if nothing changed.
         debug: Log DVC's messages too.
         url: Repository to clone; empty if this host sees the folder of the flow that asks.
-        ref: Of the request in that repository (``flows.remote``).
+        ref: Of the request in that repository (``flows.remote.exchange``).
         checkpoint_seconds: Least time between uploads of a clone's checkpoints.
     """
     log = get_run_logger().info

@@ -22,19 +22,19 @@ from prefect.states import Completed, Failed
 
 from flows.command import add_debug, run_flow
 from flows.dispatch import run_where_wanted
-from flows.dvc_graph import Stage, is_changed, plan, settle_scm
-from flows.fork_server import fork_server
-from flows.history import record, tag
-from flows.live import shown
-from flows.overrides import apply_overrides, load_params, overridden
-from flows.promotion import is_promotion_due, promote_model
-from flows.publish import publish
-from flows.run_page import champion_line, headline, show_run
+from flows.display.live import shown
+from flows.display.publish import publish
+from flows.display.run_page import champion_line, headline, show_run
+from flows.display.summary import print_summary
+from flows.pipeline.dvc_graph import Stage, is_changed, plan, settle_scm
+from flows.pipeline.fork_server import fork_server
+from flows.pipeline.history import record, tag
+from flows.pipeline.overrides import apply_overrides, load_params, overridden
+from flows.pipeline.promotion import is_promotion_due, promote_model
 from flows.stage_run import CACHED
-from flows.summary import print_summary
 from semigen.artifacts import Layout
-from semigen.config import Params, is_sample
 from semigen.errors import UserError
+from semigen.params.config import Params, is_sample
 
 
 def run_name() -> str:

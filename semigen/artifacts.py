@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from semigen.config import DataParams, is_sample
 from semigen.errors import UserError
+from semigen.params.config import DataParams, is_sample
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Layout:
 
     @property
     def registry(self) -> Path:
-        """Champion and challengers, see ``semigen.registry``; no run depends on them."""
+        """Champion and challengers, see ``semigen.registry.registry``; no run depends on them."""
         return self._at("models", "registry")
 
     def checkpoint(self, stage: str) -> Path:
@@ -98,7 +98,7 @@ class Layout:
         return self._at(".semigen", "locks", f"{name}.lock")
 
     def progress(self, stage: str) -> Path:
-        """How far a stage is, while it runs; see ``semigen.progress``."""
+        """How far a stage is, while it runs; see ``semigen.training.progress``."""
         return self._at(".semigen", "progress", f"{stage}.json")
 
     @property

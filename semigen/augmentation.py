@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from semigen.config import AugmentParams
-from semigen.encoding import Encoded
 from semigen.generators.base import GenerativeModel
+from semigen.params.config import AugmentParams
+from semigen.tables.encoding import Encoded
 
 MAX_ROUNDS = 8
 """Rounds of drawing; a class that the judge rarely grants then has fewer rows than asked for."""

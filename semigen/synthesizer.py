@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from semigen.artifacts import atomic_path, read_json, write_json
-from semigen.config import ColumnKind, ComputeParams, PretrainParams
-from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
-from semigen.generator_params import Family
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import GenerativeModel
-from semigen.progress import Progress
-from semigen.schema import TableSchema, as_text
-from semigen.training import History
+from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
+from semigen.params.generators import Family
+from semigen.tables.encoding import TableEncoder, encode_rows
+from semigen.tables.schema import TableSchema, as_text
+from semigen.training.engine import History
+from semigen.training.progress import Progress
 
 FORMAT = 1
 """Version of the files that ``save`` writes."""

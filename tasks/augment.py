@@ -9,17 +9,17 @@ import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, write_json
 from semigen.augmentation import synthesize
-from semigen.classifiers.rows import fit_judge
-from semigen.compute import limit_threads
-from semigen.config import Params
-from semigen.encoding import Encoded, TableEncoder
+from semigen.classifiers.problem import fit_judge
 from semigen.evaluation.diversity import diversity
 from semigen.evaluation.fidelity import fidelity
 from semigen.evaluation.metrics import to_json
 from semigen.evaluation.privacy import MIN_HELD_OUT, privacy
 from semigen.evaluation.space import DistanceSpace
 from semigen.generators import load_generator
-from semigen.sources import write_csv
+from semigen.params.config import Params
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.sources import write_csv
+from semigen.training.compute import limit_threads
 from tasks.pretrain import read_training_rows
 
 MAX_ROWS_COMPARED = 10_000

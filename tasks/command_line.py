@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from semigen.artifacts import Layout, read_json, write_json
-from semigen.config import Params
 from semigen.errors import UserError
-from semigen.generator_params import Family
+from semigen.params.config import Params
+from semigen.params.generators import Family
 from tasks import STAGES
 from tasks.guard import end_with_parents, only_one
 
@@ -184,14 +184,14 @@ def run_promote(arguments: argparse.Namespace) -> None:
 
 
 def run_rollback(arguments: argparse.Namespace) -> None:
-    from semigen.registry import Registry
+    from semigen.registry.registry import Registry
 
     event = Registry(Layout().registry).rollback(arguments.to, trigger=arguments.reason)
     print(f"{event.version} is the champion, in the place of {event.replaced or 'none'}")
 
 
 def run_registry() -> None:
-    from semigen.registry import Registry
+    from semigen.registry.registry import Registry
     from tasks.promote import to_list
 
     print(to_list(Registry(Layout().registry)))

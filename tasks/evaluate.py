@@ -14,11 +14,11 @@ from safetensors import safe_open
 import semigen
 from semigen.ablation import ABLATION, LEARNS_FROM
 from semigen.artifacts import Layout, atomic_path, write_json
-from semigen.config import Params
 from semigen.errors import UserError
 from semigen.evaluation.metrics import METRICS, calibration_table, evaluate
-from semigen.schema import TableSchema
-from semigen.sources import write_csv
+from semigen.params.config import Params
+from semigen.tables.schema import TableSchema
+from semigen.tables.sources import write_csv
 
 if TYPE_CHECKING:
     from semigen.classifiers.classifier import Classifier

@@ -16,8 +16,6 @@ import pandas as pd
 
 from semigen import SemiSupervisedClassifier
 from semigen.artifacts import Layout, atomic_path, write_json
-from semigen.compute import limit_threads
-from semigen.config import Params
 from semigen.errors import UserError
 from semigen.evaluation.label_curve import (
     default_budgets,
@@ -27,8 +25,10 @@ from semigen.evaluation.label_curve import (
     mean_estimate,
 )
 from semigen.evaluation.metrics import to_json
-from semigen.schema import TableSchema
-from semigen.sources import write_csv
+from semigen.params.config import Params
+from semigen.tables.schema import TableSchema
+from semigen.tables.sources import write_csv
+from semigen.training.compute import limit_threads
 
 LEARNERS = ("semigen", "labels only")
 PARTS = ("labeled", "unlabeled", "test")

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from semigen.artifacts import Layout, write_json, write_text
-from semigen.config import Params
 from semigen.errors import UserError
 from semigen.evaluation.drift import MAX_AUC, listed, measure_drift
-from semigen.schema import TableSchema
-from semigen.sources import read_table
-from semigen.validation import table
+from semigen.params.config import Params
+from semigen.tables.schema import TableSchema
+from semigen.tables.sources import read_table
+from semigen.validation.report import table
 
 MAX_COLUMNS_SHOWN = 100
 MAX_CATEGORIES_SHOWN = 5

@@ -11,8 +11,8 @@ import pandas as pd
 import semigen
 from semigen.artifacts import Layout
 from semigen.errors import UserError
-from semigen.registry import Registry
-from semigen.sources import read_table, write_table
+from semigen.registry.registry import Registry
+from semigen.tables.sources import read_table, write_table
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path
-from semigen.config import Params
-from semigen.encoding import TableEncoder, encode_rows
-from semigen.schema import TableSchema, as_text
-from semigen.splits import Tables, read_tables
+from semigen.params.config import Params
+from semigen.tables.encoding import TableEncoder, encode_rows
+from semigen.tables.schema import TableSchema, as_text
+from semigen.tables.splits import Tables, read_tables
 
 
 def run(params: Params, layout: Layout) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from semigen import distributed
 from semigen.artifacts import Layout, atomic_path
-from semigen.compute import limit_threads
-from semigen.config import Params
-from semigen.encoding import Encoded, TableEncoder
 from semigen.generators import make_generator
-from semigen.progress import Progress
-from semigen.sources import write_csv
-from semigen.training import History
+from semigen.params.config import Params
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.sources import write_csv
+from semigen.training import distributed
+from semigen.training.compute import limit_threads
+from semigen.training.engine import History
+from semigen.training.progress import Progress
 
 
 def run(params: Params, layout: Layout) -> None:

@@ -12,13 +12,12 @@ import pandas as pd
 
 import semigen
 from semigen.artifacts import Layout, read_json, write_json, write_text
-from semigen.config import Params, is_sample
-from semigen.encoding import Encoded
 from semigen.errors import UserError
 from semigen.evaluation.drift import domain_auc
 from semigen.evaluation.fairness import Fairness, fairness
 from semigen.evaluation.metrics import Estimate, evaluate, to_json
-from semigen.promotion import (
+from semigen.params.config import Params, is_sample
+from semigen.registry.promotion import (
     SHOWN,
     Comparison,
     Decision,
@@ -31,10 +30,11 @@ from semigen.promotion import (
     interval,
     validation_gate,
 )
-from semigen.registry import Event, Registry, Version
-from semigen.schema import TableSchema, as_text
-from semigen.seen_rows import SeenRows
-from semigen.splits import read_tables
+from semigen.registry.registry import Event, Registry, Version
+from semigen.registry.seen_rows import SeenRows
+from semigen.tables.encoding import Encoded
+from semigen.tables.schema import TableSchema, as_text
+from semigen.tables.splits import read_tables
 from tasks.evaluate import class_probabilities, labels_of
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import platform
 import pandas as pd
 
 from semigen.artifacts import Layout, read_json, write_text
-from semigen.config import Params
+from semigen.params.config import Params
 from semigen.report.card import model_card
 from semigen.report.html import ReportContent, render
 from semigen.report.summary import read_confusion
-from semigen.schema import TableSchema, as_text
+from semigen.tables.schema import TableSchema, as_text
 from tasks import STAGES
 
 PACKAGES = ("semigen", "torch", "scikit-learn", "numpy", "pandas", "scipy", "dvc", "prefect")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from semigen.artifacts import Layout, atomic_path
-from semigen.config import Params
-from semigen.samples import cut_sample
-from semigen.sources import write_csv
+from semigen.params.config import Params
+from semigen.tables.samples import cut_sample
+from semigen.tables.sources import write_csv
 
 
 def run(params: Params, layout: Layout) -> None:

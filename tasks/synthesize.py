@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from semigen.compute import limit_threads
-from semigen.config import ComputeParams
 from semigen.errors import UserError
-from semigen.generator_params import Family
-from semigen.progress import Progress
-from semigen.sources import read_table, write_table
+from semigen.params.config import ComputeParams
+from semigen.params.generators import Family
 from semigen.synthesizer import Synthesizer
+from semigen.tables.sources import read_table, write_table
+from semigen.training.compute import limit_threads
+from semigen.training.progress import Progress
 
 
 def synthesize_table(

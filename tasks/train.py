@@ -12,18 +12,18 @@ import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, remove, write_json
 from semigen.classifiers.classifier import Classifier
-from semigen.classifiers.evidence import cross_validate, fit_quietly
-from semigen.classifiers.rows import TrainingRows
+from semigen.classifiers.cross_validation import cross_validate, fit_quietly
+from semigen.classifiers.fitting import fit_members, learners_for, members
+from semigen.classifiers.problem import TrainingRows
 from semigen.classifiers.search import search
 from semigen.classifiers.selection import Selection, select
-from semigen.classifiers.training import fit_members, learners_for, members
-from semigen.compute import limit_threads
-from semigen.config import Params
-from semigen.encoding import Encoded, TableEncoder
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
-from semigen.progress import write_progress
-from semigen.sources import write_csv
+from semigen.params.config import Params
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.sources import write_csv
+from semigen.training.compute import limit_threads
+from semigen.training.progress import write_progress
 
 CURVE = "mlp_synthetic"
 """Learner whose training is plotted: the founding article's network."""
@@ -79,7 +79,7 @@ class Announcer:
 
     Args:
         names: Of the learners, in their order.
-        file: See ``semigen.progress.write_progress``.
+        file: See ``semigen.training.progress.write_progress``.
     """
 
     def __init__(self, names: Sequence[str], file: Path) -> None:

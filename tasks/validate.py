@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from semigen.artifacts import Layout, remove, write_json, write_text
-from semigen.config import DataParams, Params
 from semigen.errors import UserError
-from semigen.schema import TableSchema
-from semigen.splits import Tables, read_tables
-from semigen.validation import ValidationReport, count
+from semigen.params.config import DataParams, Params
+from semigen.tables.schema import TableSchema
+from semigen.tables.splits import Tables, read_tables
+from semigen.validation.report import ValidationReport, count
 
 MAX_WARNINGS_SHOWN = 5
 MAX_COLUMNS_SHOWN = 3
@@ -29,7 +29,7 @@ def run(params: Params, layout: Layout) -> None:
         write_report(ValidationReport.unreadable(str(error), _files(params.data)), layout)
         raise
     # Great Expectations takes seconds to import; a table that cannot be read is refused before.
-    from semigen.expectations import validate_tables
+    from semigen.validation.expectations import validate_tables
 
     report = validate_tables(tables, schema, params.validate_)
     write_report(report, layout)

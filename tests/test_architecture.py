@@ -1,4 +1,4 @@
-"""The three floors: flows above tasks above semigen, and no way back up."""
+"""Imports go down only: flows, tasks, semigen, and the packages inside them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,31 @@ FORBIDDEN = {
     "tasks": {"prefect", "dvc", "flows"},
     "flows": set(),
 }
+FLOORS = {
+    "semigen": [
+        {"errors", "ablation"},
+        {"params"},
+        {"artifacts"},
+        {"estimator_files"},
+        {"training"},
+        {"tables"},
+        {"methods", "validation"},
+        {"generators", "estimators", "evaluation"},
+        {"registry", "report", "augmentation"},
+        {"classifiers"},
+        {"synthesizer"},
+    ],
+    "flows": [
+        {"environment", "events", "command"},
+        {"pipeline"},
+        {"remote"},
+        {"display", "service", "stage_run"},
+        {"dispatch"},
+        {"train", "predict", "monitor", "label_curve"},
+    ],
+}
+"""What a package is made of, from the ground up. A module imports from its own package or module
+and from lower floors."""
 HEAVY = {"torch", "sklearn", "great_expectations", "prefect", "dvc"}
 
 
@@ -51,6 +76,43 @@ def test_no_floor_knows_those_above_it(package: str) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_module_has_a_floor(package: str) -> None:
+    found = {room_of(path, package) for path in modules(package)} - {"__init__"}
+    assert found == set().union(*FLOORS[package])
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_module_imports_from_a_higher_floor(package: str) -> None:
+    floor = {room: level for level, rooms in enumerate(FLOORS[package]) for room in rooms}
+    wrong = []
+    for path in modules(package):
+        here = room_of(path, package)
+        if here == "__init__":  # the public names, imported when they are asked for
+            continue
+        for name in imported_modules(path):
+            parts = name.split(".")
+            there = parts[1] if parts[0] == package and len(parts) > 1 else None
+            if there in floor and there != here and floor[there] >= floor[here]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def room_of(path: Path, package: str) -> str:
+    """Return the package or module directly below ``package`` that a file belongs to."""
+    return path.relative_to(ROOT / package).with_suffix("").parts[0]
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Yield what a module imports; ``from a import b`` counts as ``a`` and ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=\[]", line)[0].lower() for line in project["dependencies"]}
@@ -77,7 +139,7 @@ def test_every_dependency_is_pinned() -> None:
 
 def test_only_three_modules_touch_dvc() -> None:
     found = {p.name for p in modules("flows") if any(n.split(".")[0] == "dvc" for n in imports(p))}
-    assert found == {"dvc_graph.py", "dvc_remote.py", "mend.py"}
+    assert found == {"dvc_graph.py", "dvc_remote.py", "repair.py"}
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from semigen.artifacts import Layout
-from semigen.config import Params
+from semigen.params.config import Params
 from tasks import STAGES
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from semigen.config import SampleParams
-from semigen.samples import cut_sample
+from semigen.params.config import SampleParams
+from semigen.tables.samples import cut_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[1]

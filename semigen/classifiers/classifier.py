@@ -11,14 +11,14 @@ import pandas as pd
 
 from semigen.artifacts import atomic_path, read_json, write_json
 from semigen.classifiers.calibration import align, calibrate
-from semigen.classifiers.rows import Space, in_space
-from semigen.compute import one_thread
-from semigen.encoding import TableEncoder
+from semigen.classifiers.problem import Space, in_space
 from semigen.errors import UserError
 from semigen.estimator_files import load_estimator, save_estimator
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
-from semigen.schema import TableSchema
+from semigen.tables.encoding import TableEncoder
+from semigen.tables.schema import TableSchema
+from semigen.training.compute import one_thread
 
 FORMAT = 2
 """Version of the files that ``save`` writes."""

@@ -19,15 +19,15 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from semigen.classifiers.consistency import ConsistencyNetwork
-from semigen.classifiers.graph import GraphClassifier
-from semigen.classifiers.latent_mixture import LatentMixtureClassifier
-from semigen.classifiers.naive_bayes import SemiSupervisedNaiveBayes
-from semigen.classifiers.posterior import PosteriorClassifier
-from semigen.classifiers.rows import Space, TrainingRows
-from semigen.classifiers.self_training import BalancedSelfTraining
-from semigen.config import TrainParams
+from semigen.classifiers.problem import Space, TrainingRows
+from semigen.estimators.consistency import ConsistencyNetwork
+from semigen.estimators.graph import GraphClassifier
+from semigen.estimators.latent_mixture import LatentMixtureClassifier
+from semigen.estimators.naive_bayes import SemiSupervisedNaiveBayes
+from semigen.estimators.posterior import PosteriorClassifier
+from semigen.estimators.self_training import BalancedSelfTraining
 from semigen.generators.base import ClassifyingModel, GenerativeModel
+from semigen.params.config import TrainParams
 
 N_TREES = 100
 N_FOURIER = 2000

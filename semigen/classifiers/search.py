@@ -22,13 +22,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from semigen.classifiers.calibration import align, calibrate, fit_temperature
-from semigen.classifiers.evidence import quiet, split
-from semigen.classifiers.graph import GraphClassifier
+from semigen.classifiers.cross_validation import quiet, split
 from semigen.classifiers.learners import GraphLearner, Learner, SemiSupervisedLearner
-from semigen.classifiers.naive_bayes import SemiSupervisedNaiveBayes
-from semigen.classifiers.rows import Space, TrainingRows
-from semigen.compute import one_thread
-from semigen.config import TrainParams
+from semigen.classifiers.problem import Space, TrainingRows
+from semigen.estimators.graph import GraphClassifier
+from semigen.estimators.naive_bayes import SemiSupervisedNaiveBayes
+from semigen.params.config import TrainParams
+from semigen.training.compute import one_thread
 
 N_KEPT = 3
 """Learners that the search adds to the committee's candidates, each of another kind: more of one

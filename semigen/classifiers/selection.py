@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from semigen.ablation import ABLATION, LEARNS_FROM
-from semigen.classifiers.evidence import Candidate, Evidence
+from semigen.classifiers.cross_validation import Candidate, Evidence
 from semigen.classifiers.weights import MIN_WEIGHT, committee_weights
-from semigen.config import TrainParams
+from semigen.params.config import TrainParams
 
 Z_95 = 1.96
 N_BOOTSTRAP = 2000

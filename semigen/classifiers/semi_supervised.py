@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from semigen.classifiers.base import ProbabilisticClassifier
 from semigen.classifiers.classifier import Classifier
-from semigen.classifiers.evidence import cross_validate
-from semigen.classifiers.rows import TrainingRows
+from semigen.classifiers.cross_validation import cross_validate
+from semigen.classifiers.fitting import fit_members, learners_for, members
+from semigen.classifiers.problem import TrainingRows
 from semigen.classifiers.selection import select
-from semigen.classifiers.training import fit_members, learners_for, members
-from semigen.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
-from semigen.encoding import Encoded, TableEncoder
 from semigen.errors import UserError
+from semigen.estimators.base import ProbabilisticClassifier
 from semigen.generators import make_generator
-from semigen.progress import Progress
-from semigen.schema import TableSchema
+from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.schema import TableSchema
+from semigen.training.progress import Progress
 
 TARGET = "label"
 SHARE_OF_PRETRAINING = 0.4

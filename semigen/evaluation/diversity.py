@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from semigen.evaluation.neighbors import count_in_balls, nearest_neighbors
+from semigen.methods.neighbors import count_in_balls, nearest_neighbors
 
 N_NEIGHBORS = 5
 

@@ -12,12 +12,12 @@ from scipy.stats import chi2_contingency, ks_2samp
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 
-from semigen.compute import one_thread
-from semigen.config import ColumnKind
 from semigen.evaluation.fidelity import DECIMALS, column_distance
 from semigen.evaluation.metrics import Estimate, to_json
 from semigen.evaluation.privacy import roc_auc
-from semigen.schema import ColumnSchema, TableSchema, as_text, coerce_column
+from semigen.params.config import ColumnKind
+from semigen.tables.schema import ColumnSchema, TableSchema, as_text, coerce_column
+from semigen.training.compute import one_thread
 
 MAX_AUC = 0.6
 """ROC AUC of telling old from new rows that is drift if it is certain. Rows of two normal columns

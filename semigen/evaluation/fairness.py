@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from semigen.errors import UserError
 from semigen.evaluation.metrics import Estimate
-from semigen.schema import as_text
+from semigen.tables.schema import as_text
 
 MISSING = "(missing)"
 MAX_NUMBERS = 10

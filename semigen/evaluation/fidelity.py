@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from semigen.schema import ColumnSchema, TableSchema
+from semigen.tables.schema import ColumnSchema, TableSchema
 
 MAX_INDICATORS = 50
 """Categories of one column whose correlations are compared; rarer ones share one indicator."""

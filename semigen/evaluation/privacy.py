@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from semigen.evaluation.metrics import Estimate
-from semigen.evaluation.neighbors import nearest_neighbors
+from semigen.methods.neighbors import nearest_neighbors
 
 MAX_ROWS = 20_000
 """Rows of each kind that are looked at; more are thinned by seed. At this size distances between

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from semigen.encoding import Span
+from semigen.tables.encoding import Span
 
 
 class DistanceSpace:

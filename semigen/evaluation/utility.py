@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from semigen.evaluation.metrics import Estimate, Gain, evaluate
-from semigen.schema import TableSchema
+from semigen.tables.schema import TableSchema
 
 UTILITY_METRICS = ("accuracy", "macro_f1", "roc_auc")
 MAX_LEVELS = 254

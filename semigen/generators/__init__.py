@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from semigen.artifacts import read_json
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import TableEncoder, share_unit
 from semigen.errors import UserError
 from semigen.generators.autoregressive import Autoregressive
 from semigen.generators.base import GenerativeModel
@@ -17,6 +15,8 @@ from semigen.generators.network_model import NetworkModel
 from semigen.generators.ssgan import SSGAN
 from semigen.generators.ssvae import SSVAE
 from semigen.generators.vae import VAE
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.tables.encoding import TableEncoder, share_unit
 
 FAMILIES: dict[str, type[NetworkModel[Any]]] = {
     "vae": VAE,

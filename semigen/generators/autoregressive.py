@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from semigen.compute import seeded, uses_bf16
-from semigen.config import ComputeParams
-from semigen.generator_params import AutoregressiveParams
 from semigen.generators.class_conditioning import ClassConditionedModel, ClassNetwork
 from semigen.generators.code_logits import buckets, drawn, ruling_bias
 from semigen.generators.network_model import CHUNK_ROWS
+from semigen.params.config import ComputeParams
+from semigen.params.generators import AutoregressiveParams
+from semigen.training.compute import seeded, uses_bf16
 
 MAX_INPUT_WIDTH = 1024
 MAX_HIDDEN_WIDTH = 2048

@@ -7,9 +7,9 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from semigen.encoding import Encoded
-from semigen.progress import Progress
-from semigen.training import History
+from semigen.tables.encoding import Encoded
+from semigen.training.engine import History
+from semigen.training.progress import Progress
 
 
 class GenerativeModel(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semigen.encoding import Span
+from semigen.tables.encoding import Span
 
 MIN_ROWS = 5
 """Fewest training rows of a value that may come back exactly, and of an interval, so that neither

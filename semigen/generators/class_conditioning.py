@@ -13,15 +13,15 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from semigen.compute import seeded, threads_for
-from semigen.encoding import Encoded
-from semigen.generator_params import ClassConditionedParams
 from semigen.generators.bins import RowBins
 from semigen.generators.code_logits import drawn
 from semigen.generators.network_model import NetworkModel
-from semigen.generators.soft_labels import soft_labels
-from semigen.progress import Progress
-from semigen.training import History, LossFunction, TrainingPlan, train
+from semigen.methods.soft_labels import soft_labels
+from semigen.params.generators import ClassConditionedParams
+from semigen.tables.encoding import Encoded
+from semigen.training.compute import seeded, threads_for
+from semigen.training.engine import History, LossFunction, TrainingPlan, train
+from semigen.training.progress import Progress
 
 MIN_STEPS_PER_EPOCH = 10
 MIN_BATCH_SIZE = 16

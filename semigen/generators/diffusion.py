@@ -12,12 +12,12 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from semigen.compute import seeded, uses_bf16
-from semigen.generator_params import DiffusionParams
 from semigen.generators.bins import NumericBins, RowBins
 from semigen.generators.class_conditioning import ClassConditionedModel, ClassNetwork
 from semigen.generators.code_logits import buckets, drawn, ruling_bias
 from semigen.generators.network_model import CHUNK_ROWS
+from semigen.params.generators import DiffusionParams
+from semigen.training.compute import seeded, uses_bf16
 
 TIME_WIDTH = 64
 MAX_TIME = 0.98

@@ -13,17 +13,17 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from semigen.compute import seeded
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import GANParams
 from semigen.generators.bins import RowBins
 from semigen.generators.code_logits import drawn
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
 from semigen.generators.network_model import CHUNK_ROWS, NetworkModel
 from semigen.generators.row_head import RowHead
-from semigen.generators.soft_labels import soft_labels
-from semigen.progress import Progress
-from semigen.training import History, Player, train
+from semigen.methods.soft_labels import soft_labels
+from semigen.params.generators import GANParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.compute import seeded
+from semigen.training.engine import History, Player, train
+from semigen.training.progress import Progress
 
 AVERAGED_STEPS = 500
 """Steps that the moving average of the weights looks back on, fewer in a short training."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from semigen.encoding import Span
+from semigen.tables.encoding import Span
 
 INITIAL_LOG_SCALE = -1.5
 MIN_LOG_SCALE = -3.0

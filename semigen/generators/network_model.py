@@ -13,13 +13,13 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from semigen import distributed
 from semigen.artifacts import read_json, remove
-from semigen.config import ComputeParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import NetworkParams
-from semigen.progress import Progress
-from semigen.training import History, TrainingPlan, load_weights, save_module
+from semigen.params.config import ComputeParams
+from semigen.params.generators import NetworkParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training import distributed
+from semigen.training.engine import History, TrainingPlan, load_weights, save_module
+from semigen.training.progress import Progress
 
 CHUNK_ROWS = 8192
 N_QUANTILES = 201

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from semigen.encoding import Span
+from semigen.tables.encoding import Span
 
 
 class RowHead(nn.Module):

@@ -16,23 +16,23 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import cached
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import SSGANParams
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
-from semigen.generators.label_graph import guess_labels
-from semigen.generators.movements import Movements
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.row_head import RowHead
-from semigen.generators.smoothness import (
+from semigen.methods.column_warps import Movements
+from semigen.methods.label_spreading import guess_labels
+from semigen.methods.vat import (
     divergences,
     information,
     typical_distance,
     worst_step,
 )
-from semigen.progress import Progress
-from semigen.training import History, Player, train
+from semigen.params.config import ComputeParams
+from semigen.params.generators import SSGANParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.compute import seeded
+from semigen.training.engine import History, Player, train
+from semigen.training.progress import Progress
 
 GRAPH_COMPONENTS = 60
 """Principal components of wide rows in the graph that spreads the labels. On MNIST the graph takes

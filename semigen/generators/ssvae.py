@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import SSVAEParams, VAEParams
-from semigen.generators.label_graph import guess_labels
 from semigen.generators.likelihoods import RowLikelihood
 from semigen.generators.network_model import N_QUANTILES, NetworkModel
 from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes
 from semigen.generators.ssvae_network import SSVAENetwork
 from semigen.generators.vae import VAE
-from semigen.progress import Progress
-from semigen.training import History, TrainingPlan, train
+from semigen.methods.label_spreading import guess_labels
+from semigen.params.config import ComputeParams
+from semigen.params.generators import SSVAEParams, VAEParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.compute import seeded
+from semigen.training.engine import History, TrainingPlan, train
+from semigen.training.progress import Progress
 
 PREDICTION_DRAWS = 8
 SCORE_DRAWS = 8

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from semigen.generator_params import SSVAEParams
-from semigen.generators.smoothness import (
+from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
+from semigen.methods.vat import (
     divergences,
     information,
     typical_distance,
     worst_step,
 )
-from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
+from semigen.params.generators import SSVAEParams
 
 
 class SSVAELoss:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from semigen.encoding import Span
-from semigen.generator_params import SSVAEParams
 from semigen.generators.likelihoods import RowDistribution, RowLikelihood
 from semigen.generators.vae import MIN_SCALE, multilayer_perceptron
+from semigen.params.generators import SSVAEParams
+from semigen.tables.encoding import Span
 
 
 class SSVAENetwork(nn.Module):

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import VAEParams
-from semigen.generators.latent_classes import LatentClasses
 from semigen.generators.likelihoods import RowDistribution, RowLikelihood
 from semigen.generators.network_model import NetworkModel
-from semigen.progress import Progress
-from semigen.training import History, train
+from semigen.methods.gaussian_mixture import LatentClasses
+from semigen.params.config import ComputeParams
+from semigen.params.generators import VAEParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.compute import seeded
+from semigen.training.engine import History, train
+from semigen.training.progress import Progress
 
 MIN_SCALE = 1e-3
 SCORE_DRAWS = 16

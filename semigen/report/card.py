@@ -29,7 +29,7 @@ from semigen.report.summary import (
     warnings_of,
     weight_text,
 )
-from semigen.schema import TableSchema
+from semigen.tables.schema import TableSchema
 
 MAX_LISTED = 20
 

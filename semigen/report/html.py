@@ -13,9 +13,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel
 
-from semigen.config import Params
+from semigen.params.config import Params
 from semigen.report import plots, summary
-from semigen.schema import TableSchema
+from semigen.tables.schema import TableSchema
 
 MAX_EXAMPLE_ROWS = 12
 MAX_EXAMPLE_COLUMNS = 12

@@ -10,7 +10,7 @@ from benchmarks.own_fit import counted_steps, flops_per_step, matmul_ceiling
 from benchmarks.synthesis import TARGET, Bench, Judge, main, parse
 from benchmarks.synthesis_report import bars, markdown
 from semigen.generators import FAMILIES
-from tests.semigen import tables
+from tests.semigen import example_tables
 
 FAMILY = next(iter(FAMILIES))
 
@@ -107,7 +107,7 @@ def test_says_in_one_line_what_is_missing(tmp_path, capsys):
 
 
 def test_real_rows_are_judged_as_real():
-    table = tables.mixed_table(900, seed=0).rename(columns={tables.TARGET: TARGET})
+    table = example_tables.mixed_table(900, seed=0).rename(columns={example_tables.TARGET: TARGET})
     judge = Judge.of(table[:600], table[600:].reset_index(drop=True))
     found = judge.real_figures(seed=0)
     assert found["utility"]["synthetic"] == found["utility"]["real"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.dvc_graph import settle_scm
+from flows.pipeline.dvc_graph import settle_scm
 from tests.flows.common import REPOSITORY
 
 DVC_YAML = """

@@ -33,8 +33,8 @@ CREDENTIALS = {
 WORKER = """
 import sys
 from pathlib import Path
-from flows.clone import default_workspace
-from flows.remote import request_ref, run_in_clone
+from flows.remote.clone import default_workspace
+from flows.remote.exchange import request_ref, run_in_clone
 from semigen.errors import UserError
 url, key, stage, seconds = sys.argv[1:]
 options = {"log": lambda line: print(line, flush=True), "checkpoint_seconds": float(seconds)}

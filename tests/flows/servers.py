@@ -57,7 +57,7 @@ class Server:
     def set_up(self, root: Path) -> None:
         """Register pools, deployments and automations for a project that has the code."""
         done = subprocess.run(
-            [sys.executable, "-m", "flows.setup"],
+            [sys.executable, "-m", "flows.service.setup"],
             cwd=root,
             env=self.environment,
             capture_output=True,

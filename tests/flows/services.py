@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.server_api import ask, is_healthy
-from flows.processes import Service
+from flows.service.processes import Service
 from tests.flows.common import free_port, give_code
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Running:
         return (name, password) if colon else None
 
     def semigen(self, *arguments: str) -> str:
-        result = self.project.run("flows.service", *arguments, **self.environment)
+        result = self.project.run("flows.service.cli", *arguments, **self.environment)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -92,7 +92,7 @@ def running(project: Project, **environment: str) -> Iterator[Running]:
         found.semigen("up", "--port", str(found.service.port))
         yield found
     finally:
-        project.run("flows.service", "down", **environment)
+        project.run("flows.service.cli", "down", **environment)
         left = found.processes()
         for process in left:
             os.kill(process.pid, 9)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from flows.dvc_graph import is_changed
+from flows.pipeline.dvc_graph import is_changed
 from tests.flows.common import free_port, give_code, wait_for
 from tests.flows.hosts import CREDENTIALS, git, kill_all, set_store, share
 from tests.flows.servers import Server

@@ -17,9 +17,9 @@ from rich.console import Console
 import tasks.label_curve
 from flows.label_curve import label_curve, main, print_curve, rows
 from semigen.artifacts import Layout
-from semigen.schema import TableSchema
+from semigen.tables.schema import TableSchema
 from tasks.label_curve import Fit
-from tests.semigen.tables import TARGET, mixed_table
+from tests.semigen.example_tables import TARGET, mixed_table
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from benchmarks.server_api import ask
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, project_id
 from flows.monitor import content_hash, in_words, main, monitor, print_found
 from semigen.artifacts import Layout, read_json
-from semigen.schema import TableSchema
-from tests.semigen.tables import people
+from semigen.tables.schema import TableSchema
+from tests.semigen.example_tables import people
 
 if TYPE_CHECKING:
     from conftest import Project

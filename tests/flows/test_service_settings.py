@@ -82,7 +82,7 @@ def test_login_and_webhook_work_and_keep_their_secrets(
     with running(settled, **settings) as service:
         refused = httpx.post(f"{service.service.api_url}/flow_runs/count", json={})
         assert refused.status_code == 401
-        stranger = settled.run("flows.service", "up")
+        stranger = settled.run("flows.service.cli", "up")
         assert stranger.returncode == 1
         assert "PREFECT_SERVER_API_AUTH_STRING" in stranger.stderr
 

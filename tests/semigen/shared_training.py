@@ -10,10 +10,9 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 
-from semigen import distributed
-from semigen.compute import seeded
-from semigen.config import ComputeParams
-from semigen.training import TrainingPlan, train
+from semigen.params.config import ComputeParams
+from semigen.training.compute import seeded
+from semigen.training.engine import TrainingPlan, distributed, train
 
 
 def main(path: Path) -> None:

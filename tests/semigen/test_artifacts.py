@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from semigen.artifacts import Layout, atomic_path, check_files, read_json, write_json
-from semigen.config import DataParams
 from semigen.errors import UserError
+from semigen.params.config import DataParams
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

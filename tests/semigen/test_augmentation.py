@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from semigen.augmentation import MAX_ROUNDS, synthesize
-from semigen.config import AugmentParams
+from semigen.params.config import AugmentParams
 
 
 class Noise:

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import semigen
-from semigen.config import PretrainParams
 from semigen.errors import UserError
-from semigen.generator_params import VAEParams
+from semigen.params.config import PretrainParams
+from semigen.params.generators import VAEParams
 from semigen.synthesizer import Synthesizer, apportion
-from tests.semigen.tables import TARGET, mixed_table
+from tests.semigen.example_tables import TARGET, mixed_table
 
 PARAMS = PretrainParams(vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=40, batch_size=32))
 

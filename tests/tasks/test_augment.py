@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.augment import MAX_ROWS_COMPARED, compare
-from tests.semigen.tables import TARGET, encoder_of, mixed_table
+from tests.semigen.example_tables import TARGET, encoder_of, mixed_table
 
 N_HELD_OUT = 60
 

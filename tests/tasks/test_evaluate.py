@@ -18,12 +18,12 @@ from sklearn.tree import DecisionTreeClassifier
 import semigen
 from semigen.artifacts import Layout
 from semigen.classifiers.classifier import Classifier, Member
-from semigen.config import EvaluateParams, Params, SampleParams
-from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
 from semigen.evaluation.metrics import METRICS
-from semigen.samples import cut_sample
-from semigen.schema import ColumnSchema, TableSchema, as_text
+from semigen.params.config import EvaluateParams, Params, SampleParams
+from semigen.tables.encoding import TableEncoder, encode_rows
+from semigen.tables.samples import cut_sample
+from semigen.tables.schema import ColumnSchema, TableSchema, as_text
 from tasks import evaluate
 
 PARAMS = Params(seed=3, evaluate=EvaluateParams(n_bootstrap=200))

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.dvc_graph import Stage
-from flows.fork_server import DVC, fork_server, needed
+from flows.pipeline.dvc_graph import Stage
+from flows.pipeline.fork_server import DVC, fork_server, needed
 from tasks.forked import ADDRESS
 from tasks.guard import GRACE_SECONDS
 
@@ -206,7 +206,8 @@ def test_what_runs_outlives_a_killed_server(folder: Path, server: psutil.Process
 
 def test_server_ends_with_a_killed_flow(folder: Path) -> None:
     code = (
-        "import time; from pathlib import Path; from flows.fork_server import fork_server\n"
+        "import time; from pathlib import Path\n"
+        "from flows.pipeline.fork_server import fork_server\n"
         "with fork_server([]): Path('ready').touch(); time.sleep(60)"
     )
     path = str(Path(__file__).parents[2])

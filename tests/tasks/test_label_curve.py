@@ -8,10 +8,10 @@ import pytest
 
 import tasks.label_curve as module
 from semigen.artifacts import Layout
-from semigen.config import Params, PretrainParams, TrainParams
 from semigen.errors import UserError
-from semigen.generator_params import VAEParams
-from semigen.schema import TableSchema
+from semigen.params.config import Params, PretrainParams, TrainParams
+from semigen.params.generators import VAEParams
+from semigen.tables.schema import TableSchema
 from tasks.label_curve import (
     Fit,
     as_features,
@@ -20,7 +20,7 @@ from tasks.label_curve import (
     label_curve,
     read_problem,
 )
-from tests.semigen.tables import TARGET, mixed_table
+from tests.semigen.example_tables import TARGET, mixed_table
 
 PARAMS = Params(
     pretrain=PretrainParams(vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=5)),

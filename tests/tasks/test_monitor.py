@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from semigen.artifacts import Layout
-from semigen.config import MonitorParams, Params
 from semigen.errors import UserError
-from semigen.schema import TableSchema
+from semigen.params.config import MonitorParams, Params
+from semigen.tables.schema import TableSchema
 from tasks.command_line import main
 from tasks.monitor import HEADER, column_rows, monitor, to_markdown
-from tests.semigen.tables import people
+from tests.semigen.example_tables import people
 
 PARAMS = Params(monitor=MonitorParams(input="data/new.csv"))
 

@@ -6,13 +6,13 @@ import pytest
 
 from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.learners import make_learners
-from semigen.classifiers.rows import TrainingRows
-from semigen.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
-from semigen.encoding import Encoded
-from semigen.generator_params import VAEParams
+from semigen.classifiers.problem import TrainingRows
 from semigen.generators import make_generator
+from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
+from semigen.params.generators import VAEParams
+from semigen.tables.encoding import Encoded
 from tasks.command_line import main
-from tests.semigen.tables import encoded, mixed_table
+from tests.semigen.example_tables import encoded, mixed_table
 
 
 @pytest.fixture(scope="module")

@@ -23,15 +23,15 @@ from sklearn.tree import DecisionTreeClassifier
 import semigen
 from semigen.artifacts import Layout
 from semigen.classifiers.classifier import Classifier, Member
-from semigen.config import DataParams, EvaluateParams, Params, PromoteParams
-from semigen.encoding import TableEncoder, encode_rows
 from semigen.errors import UserError
-from semigen.registry import Registry, digest_of
-from semigen.schema import as_text
+from semigen.params.config import DataParams, EvaluateParams, Params, PromoteParams
+from semigen.registry.registry import Registry, digest_of
+from semigen.tables.encoding import TableEncoder, encode_rows
+from semigen.tables.schema import as_text
 from tasks.command_line import main
 from tasks.predict import resolve_model
 from tasks.promote import promote, to_list
-from tests.semigen.tables import TARGET, mixed_table, schema_of
+from tests.semigen.example_tables import TARGET, mixed_table, schema_of
 
 DATA = DataParams(labeled="labeled.csv", unlabeled="unlabeled.csv", test="test.csv", target=TARGET)
 REPOSITORY = Path(__file__).parents[2]
@@ -324,7 +324,7 @@ def test_predict_takes_the_champion_or_what_it_is_told(layout):
 PROMOTION = """
 from pathlib import Path
 from semigen.artifacts import Layout
-from semigen.config import Params
+from semigen.params.config import Params
 from tasks.promote import promote
 layout, params = Layout(Path.cwd()), Params.load("params.yaml")
 print("ready", flush=True)

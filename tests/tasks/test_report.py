@@ -13,13 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from semigen.artifacts import Layout, write_json
-from semigen.config import Params, SampleParams
 from semigen.evaluation.diversity import diversity
 from semigen.evaluation.fidelity import fidelity
 from semigen.evaluation.metrics import calibration_table, evaluate, to_json
 from semigen.evaluation.privacy import privacy
-from semigen.samples import cut_sample
-from semigen.schema import TableSchema
+from semigen.params.config import Params, SampleParams
+from semigen.tables.samples import cut_sample
+from semigen.tables.schema import TableSchema
 from tasks import report
 
 

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from semigen.artifacts import Layout
-from semigen.config import DataParams, Params, SampleParams
 from semigen.errors import UserError
-from semigen.samples import cut_sample
-from semigen.splits import read_tables
+from semigen.params.config import DataParams, Params, SampleParams
+from semigen.tables.samples import cut_sample
+from semigen.tables.splits import read_tables
 from tasks import sample
 
 PARTS = ("labeled", "unlabeled", "test")

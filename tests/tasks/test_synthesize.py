@@ -7,7 +7,7 @@ from semigen.errors import UserError
 from semigen.synthesizer import Synthesizer
 from tasks.command_line import main
 from tasks.synthesize import synthesize_table
-from tests.semigen.tables import TARGET, mixed_table
+from tests.semigen.example_tables import TARGET, mixed_table
 
 
 @pytest.fixture

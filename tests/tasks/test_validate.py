@@ -13,7 +13,7 @@ import pytest
 
 import tasks.command_line
 from semigen.artifacts import Layout
-from semigen.schema import TableSchema
+from semigen.tables.schema import TableSchema
 
 PARAMS = "data: {labeled: data/l.csv, unlabeled: data/u.csv, test: data/t.csv, target: y}\n"
 SPLIT_PARAMS = "data: {labeled: data/l.csv, unlabeled: data/u.csv, target: y}\n"

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from semigen.classifiers.rows import TrainingRows
-from semigen.config import AugmentParams, ComputeParams, PretrainParams
-from semigen.encoding import Encoded
-from semigen.generator_params import VAEParams
+from semigen.classifiers.problem import TrainingRows
 from semigen.generators import make_generator
-from tests.semigen.tables import encoded, mixed_table
+from semigen.params.config import AugmentParams, ComputeParams, PretrainParams
+from semigen.params.generators import VAEParams
+from semigen.tables.encoding import Encoded
+from tests.semigen.example_tables import encoded, mixed_table
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import pytest
 
 import semigen
 from semigen.classifiers.classifier import Classifier, Member
-from semigen.classifiers.evidence import fit_quietly
+from semigen.classifiers.cross_validation import fit_quietly
 from semigen.classifiers.learners import make_learners
-from semigen.config import TrainParams
 from semigen.errors import UserError
-from tests.semigen.tables import mixed_table
+from semigen.params.config import TrainParams
+from tests.semigen.example_tables import mixed_table
 
 WEIGHTS = {
     "latent_mixture": 0.4,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
-from semigen.classifiers.evidence import fit_quietly, quiet
+from semigen.classifiers.cross_validation import fit_quietly, quiet
 from semigen.classifiers.learners import N_TREES, make_learners
-from semigen.classifiers.rows import in_space
-from semigen.config import AugmentParams, TrainParams
+from semigen.classifiers.problem import in_space
+from semigen.params.config import AugmentParams, TrainParams
 
 LEARNERS = make_learners(TrainParams(learning_rate=0.01))
 BY_NAME = {learner.name: learner for learner in LEARNERS}

@@ -7,10 +7,10 @@ import optuna
 import pandas as pd
 import pytest
 
-from semigen.classifiers.evidence import cross_validate
+from semigen.classifiers.cross_validation import cross_validate
 from semigen.classifiers.learners import make_learners
 from semigen.classifiers.search import KINDS, N_KEPT, _folds, _objective, learner_of, search
-from semigen.config import SearchParams, TrainParams
+from semigen.params.config import SearchParams, TrainParams
 
 
 def params(trials: int) -> TrainParams:

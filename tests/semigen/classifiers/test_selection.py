@@ -7,11 +7,11 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from semigen.classifiers.calibration import SMOOTHING, align, calibrate, fit_temperature
-from semigen.classifiers.evidence import Candidate, Evidence, cross_validate
+from semigen.classifiers.cross_validation import Candidate, Evidence, cross_validate
 from semigen.classifiers.learners import Learner, make_learners
 from semigen.classifiers.selection import Committee, Selection, select
-from semigen.config import TrainParams
 from semigen.errors import UserError
+from semigen.params.config import TrainParams
 
 QUICK = TrainParams(epochs=3, folds=3, repeats=2)
 TRUTH = np.array([0, 1] * 20)

@@ -6,10 +6,10 @@ import pytest
 
 import semigen
 from semigen import SemiSupervisedClassifier
-from semigen.config import PretrainParams, TrainParams
 from semigen.errors import UserError
-from semigen.generator_params import VAEParams
-from tests.semigen.tables import mixed_table
+from semigen.params.config import PretrainParams, TrainParams
+from semigen.params.generators import VAEParams
+from tests.semigen.example_tables import mixed_table
 
 QUICK = {
     "pretrain": PretrainParams(vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=15)),

@@ -8,7 +8,7 @@ import pytest
 
 from semigen.errors import UserError
 from semigen.evaluation.drift import compare_columns, domain_auc, holm, listed, measure_drift
-from semigen.schema import TableSchema
+from semigen.tables.schema import TableSchema
 
 LIMITS = {"max_distance": 0.2, "significance": 0.01}
 TARGET = "label"

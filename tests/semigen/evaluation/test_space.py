@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from semigen.config import PreprocessParams
-from semigen.encoding import Span, TableEncoder
 from semigen.evaluation.space import DistanceSpace
-from tests.semigen.tables import TARGET, encoder_of, mixed_table, schema_of
+from semigen.params.config import PreprocessParams
+from semigen.tables.encoding import Span, TableEncoder
+from tests.semigen.example_tables import TARGET, encoder_of, mixed_table, schema_of
 
 SPANS = (
     Span("a", 0, 1, "numeric"), Span("b", 1, 2, "numeric"), Span("a", 2, 3, "missing"),

@@ -7,8 +7,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from semigen.evaluation.utility import UTILITY_METRICS, utility
-from semigen.schema import TableSchema
-from tests.semigen.tables import TARGET, mixed_table, schema_of
+from semigen.tables.schema import TableSchema
+from tests.semigen.example_tables import TARGET, mixed_table, schema_of
 
 
 def three_classes(n_rows, seed, classes=("a", "b", "c")):

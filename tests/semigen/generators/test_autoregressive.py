@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams
 from semigen.generators.autoregressive import AutoregressiveNetwork, _Sampler
+from semigen.params.config import ComputeParams
+from semigen.training.compute import seeded
 
 N_CODES = (4, 2, 3)
 CELLS = torch.tensor(list(itertools.product(*map(range, N_CODES))))

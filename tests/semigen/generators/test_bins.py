@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semigen.compute import seeded
-from semigen.encoding import Span
 from semigen.generators.bins import MIN_ROWS, NumericBins, RowBins
 from semigen.generators.code_logits import buckets, drawn, ruling_bias
-from tests.semigen.tables import encoder_of, mixed_table
+from semigen.tables.encoding import Span
+from semigen.training.compute import seeded
+from tests.semigen.example_tables import encoder_of, mixed_table
 
 ONE = [Span("x", 0, 1, "numeric")]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Encoded
-from semigen.generator_params import AutoregressiveParams, DiffusionParams
 from semigen.generators import load_generator, make_generator
-from tests.semigen.tables import TARGET, encoded, mixed_table
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.params.generators import AutoregressiveParams, DiffusionParams
+from semigen.tables.encoding import Encoded
+from tests.semigen.example_tables import TARGET, encoded, mixed_table
 
 SMALL = {
     "autoregressive": AutoregressiveParams(max_steps=250, class_steps=250, hidden_dim=16, bins=20),

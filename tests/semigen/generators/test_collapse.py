@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from semigen.compute import seeded
 from semigen.generators.collapse import collapse, diversity
+from semigen.training.compute import seeded
 
 
 def rows(n: int = 200, seed: int = 0) -> torch.Tensor:

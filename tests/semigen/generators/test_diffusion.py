@@ -5,8 +5,8 @@ import math
 
 import torch
 
-from semigen.compute import seeded
 from semigen.generators.diffusion import FlowNetwork
+from semigen.training.compute import seeded
 
 POINTS = [torch.tensor([[-1.3], [-0.2], [0.3], [1.4]]), torch.tensor([[-1.0], [1.0]]), torch.eye(3)]
 CELLS = torch.tensor(list(itertools.product(range(4), range(2), range(3))))

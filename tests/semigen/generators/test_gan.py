@@ -4,10 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Encoded
-from semigen.generator_params import GANParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.bins import RowBins
 from semigen.generators.gan import (
@@ -19,7 +15,11 @@ from semigen.generators.gan import (
     drawn_classes,
     gradient_penalty,
 )
-from tests.semigen.tables import TARGET, encoded, mixed_table
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.params.generators import GANParams
+from semigen.tables.encoding import Encoded
+from semigen.training.compute import seeded
+from tests.semigen.example_tables import TARGET, encoded, mixed_table
 
 SMALL = GANParams(
     hidden_dims=(64, 32),

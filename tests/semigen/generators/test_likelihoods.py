@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from scipy import stats
 
-from semigen.compute import seeded
-from semigen.encoding import Span
 from semigen.generators.likelihoods import RowLikelihood
+from semigen.tables.encoding import Span
+from semigen.training.compute import seeded
 
 SPANS = (
     Span("a", 0, 1, "numeric"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semigen.config import ComputeParams, PretrainParams
 from semigen.generators import FAMILIES, make_generator
-from semigen.progress import Progress
-from tests.semigen.tables import encoded, mixed_table
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.training.progress import Progress
+from tests.semigen.example_tables import encoded, mixed_table
 
 EVERY_EPOCH = ComputeParams(checkpoint_seconds=1e-9)
 NETWORKS = {"hidden_dims": (16, 8)}

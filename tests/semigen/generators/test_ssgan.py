@@ -5,10 +5,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import SSGANParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.row_head import RowHead
 from semigen.generators.ssgan import (
@@ -19,8 +15,12 @@ from semigen.generators.ssgan import (
     feature_matching,
     unsupervised_loss,
 )
-from semigen.training import TrainingDiverged
-from tests.semigen.tables import TARGET, encoded, encoder_of, mixed_table
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.params.generators import SSGANParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.compute import seeded
+from semigen.training.engine import TrainingDiverged
+from tests.semigen.example_tables import TARGET, encoded, encoder_of, mixed_table
 
 SMALL = SSGANParams(
     hidden_dims=(64, 32), generator_dims=(32,), latent_dim=8, max_steps=250, smoothness=1.0

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Encoded, Span
-from semigen.generator_params import SSVAEParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import ClassifyingModel
 from semigen.generators.ssvae import SSVAE
 from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes, marginal_bounds
 from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
 from semigen.generators.vae import MIN_SCALE
-from tests.semigen.tables import encoded, mixed_table
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.params.generators import SSVAEParams
+from semigen.tables.encoding import Encoded, Span
+from semigen.training.compute import seeded
+from tests.semigen.example_tables import encoded, mixed_table
 
 FORMS = ("m2", "m1m2", "sdgm", "adgm")
 SMALL = SSVAEParams(

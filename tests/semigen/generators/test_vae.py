@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from semigen.compute import seeded
-from semigen.config import ComputeParams, PretrainParams
-from semigen.encoding import Span
-from semigen.generator_params import VAEParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.likelihoods import RowLikelihood
 from semigen.generators.vae import VAE, VAENetwork, negative_elbo
-from tests.semigen.tables import encoded, encoder_of, mixed_table
+from semigen.params.config import ComputeParams, PretrainParams
+from semigen.params.generators import VAEParams
+from semigen.tables.encoding import Span
+from semigen.training.compute import seeded
+from tests.semigen.example_tables import encoded, encoder_of, mixed_table
 
 SMALL = VAEParams(latent_dim=3, hidden_dims=(32,), epochs=40, batch_size=32, patience=40)
 

@@ -5,7 +5,7 @@ import pytest
 
 from semigen.evaluation.metrics import METRICS
 from semigen.report.card import model_card
-from semigen.schema import ColumnSchema, TableSchema
+from semigen.tables.schema import ColumnSchema, TableSchema
 
 
 def make_card(**changes):

@@ -1,8 +1,8 @@
 import pandas as pd
 
-from semigen.config import Params, TrainParams
+from semigen.params.config import Params, TrainParams
 from semigen.report.html import example_rows, list_parameters
-from semigen.schema import ColumnSchema, TableSchema
+from semigen.tables.schema import ColumnSchema, TableSchema
 
 
 def schema_of(n_columns):

@@ -1,0 +1,134 @@
+"""The page of one run in the Prefect UI: what was done, with which parameters and hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from prefect.artifacts import create_markdown_artifact
+
+from flows.display.summary import percent
+from flows.pipeline.dvc_graph import Stage
+from flows.pipeline.git import git
+from flows.pipeline.history import difference
+from semigen.artifacts import Layout, read_json
+from semigen.errors import UserError
+from semigen.registry.registry import Registry
+
+MAX_DIFFERENCE_LINES = 200
+SHORT = 8
+"""Digits of a commit that are shown."""
+
+
+def headline(layout: Layout, ran: Mapping[str, bool]) -> str:
+    """Return in one line what a run did, the score first."""
+    done = [stage for stage, has_run in ran.items() if has_run]
+    if not done:
+        return f"Nothing changed: all {len(ran)} stages are up to date"
+    text = f"ran all {len(ran)} stages" if len(done) == len(ran) else f"ran {', '.join(done)}"
+    if layout.metrics.exists():
+        text = f"Accuracy {percent(read_json(layout.metrics)['test']['accuracy'])}; {text}"
+    return text
+
+
+def show_run(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool]) -> None:
+    """Create the page as an artifact of the current run."""
+    told = headline(layout, ran)
+    create_markdown_artifact(page(layout, stages, ran, told), key="run", description=told)
+
+
+def page(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool], told: str) -> str:
+    """Return the page as Markdown."""
+    parts = [
+        f"# {told}",
+        _facts(layout),
+        "## Stages",
+        _stages(layout, ran),
+        "## Files, by MD5",
+        _files(layout, ran),
+        "## Parameters",
+        _fenced(layout.params.read_text(encoding="utf-8"), "yaml"),
+    ]
+    changes = difference(layout.root, stages).splitlines()
+    if changes:
+        shown = changes[:MAX_DIFFERENCE_LINES]
+        if len(changes) > len(shown):
+            shown.append(f"... {len(changes) - len(shown)} more lines: git diff HEAD")
+        parts += ["## Not committed to git", _fenced("\n".join(shown), "diff")]
+    return "\n\n".join(parts) + "\n"
+
+
+def champion_line(layout: Layout) -> str:
+    """Return who is champion, since when and why."""
+    registry = Registry(layout.registry)
+    champion = registry.champion()
+    if champion is None:
+        return "none yet"
+    event = [e for e in registry.history() if e.version == champion.name and e.move != "kept"][-1]
+    return f"{champion.name}, {event.move} {event.time[:16].replace('T', ' ')} UTC: {event.reason}"
+
+
+def _facts(layout: Layout) -> str:
+    facts = {"Champion": champion_line(layout), "Code": _code(layout)}
+    if layout.metrics.exists():
+        metrics = read_json(layout.metrics)
+        accuracy, alone = metrics["test"]["accuracy"], metrics["labels_only"]["accuracy"]
+        facts = {
+            "Accuracy": f"{percent(accuracy)} on {metrics['n_test']} test rows",
+            "Labels only": percent(alone),
+            "Gain": percent(metrics["gain"]["accuracy"], "points", sign="+"),
+            "Selected": metrics["selected"],
+            **facts,
+        }
+    return _table(("", ""), [(f"**{name}**", text) for name, text in facts.items()])
+
+
+def _code(layout: Layout) -> str:
+    try:
+        commit = git(layout.root, "rev-parse", f"--short={SHORT}", "HEAD")
+        is_changed = git(layout.root, "status", "--porcelain", "--untracked-files=no")
+    except UserError:
+        return "not in git"
+    return f"commit `{commit}`{', with uncommitted changes' if is_changed else ''}"
+
+
+def _stages(layout: Layout, ran: Mapping[str, bool]) -> str:
+    seconds = read_json(layout.timings) if layout.timings.exists() else {}
+    rows = [
+        (name, "ran", f"{seconds[name]:.1f} s" if name in seconds else "")
+        if has_run
+        else (name, "cached", "")
+        for name, has_run in ran.items()
+    ]
+    return _table(("stage", "", "time"), rows)
+
+
+def _files(layout: Layout, ran: Mapping[str, bool]) -> str:
+    """Return what the stages read that none of them makes, and what they wrote."""
+    locked = _locked(layout)
+    written = [(name, out) for name in ran for out in locked.get(name, {}).get("outs", [])]
+    made = {out["path"] for _, out in written}
+    deps = [dep for name in ran for dep in locked.get(name, {}).get("deps", [])]
+    read = {dep["path"]: dep for dep in deps if dep["path"] not in made}
+    found = [("read", dep) for dep in read.values()] + written
+    rows = [(f["path"], f"`{f['md5']}`" if "md5" in f else "", by) for by, f in found]
+    return _table(("file", "MD5", "by"), rows)
+
+
+def _locked(layout: Layout) -> dict[str, Any]:
+    path = layout.root / "dvc.lock"
+    if not path.exists():
+        return {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return (yaml.load(path.read_text(encoding="utf-8"), loader) or {}).get("stages", {})
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "&#124;").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _fenced(text: str, language: str) -> str:
+    return f"```{language}\n{text.rstrip()}\n```"

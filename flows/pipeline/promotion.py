@@ -1,0 +1,60 @@
+"""The task that lets a newly trained classifier be champion, or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import State, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed, Failed
+
+from flows.events import MODEL_PROMOTED, emit
+from flows.pipeline.child import child
+from flows.pipeline.stage import failure
+from semigen.artifacts import Layout, read_json
+from semigen.errors import UserError
+
+
+def is_promotion_due(layout: Layout) -> bool:
+    """Return whether the classifier was not judged since it was evaluated.
+
+    A run that was killed in between is made good for by the next one.
+    """
+    if not (layout.classifier.exists() and layout.metrics.exists()):
+        return False
+    judged = layout.promotion_json
+    return not judged.exists() or judged.stat().st_mtime < layout.metrics.stat().st_mtime
+
+
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
+def promote_model(reason: str) -> State[Any]:
+    """Make the classifier champion, or keep it as challenger with the reason."""
+    layout = Layout()
+    try:
+        decision = promote(layout, reason)
+    except UserError as error:
+        return Failed(message=str(error))
+    get_run_logger().info("%s: %s", decision["outcome"], decision["reason"])
+    if decision["outcome"] == "promoted":
+        emit(MODEL_PROMOTED, layout, {"version": decision["version"], "what": decision["reason"]})
+    if PREFECT_API_URL.value() and layout.promotion_markdown.exists():
+        markdown = layout.promotion_markdown.read_text(encoding="utf-8")
+        create_markdown_artifact(markdown, key="promotion", description=decision["reason"])
+    return Completed(name=decision["outcome"].capitalize())
+
+
+def promote(layout: Layout, reason: str) -> dict[str, Any]:
+    """Run ``python -m tasks promote``, for torch need not be in this process; return its decision.
+
+    Raises:
+        UserError: If it failed.
+    """
+    argv = ["promote", "--reason", reason]
+    with child("tasks.command_line", argv, layout.root) as process:
+        output, _ = process.communicate()
+    if process.returncode:
+        raise UserError(failure(output.splitlines(), "promote", process.returncode))
+    decision: dict[str, Any] = read_json(layout.promotion_json)
+    return decision

@@ -1,0 +1,227 @@
+"""A stage on another host, which shares nothing with this one but git and DVC's remote.
+
+The host of the flow calls ``snapshot``, the other one ``run_in_clone``, the first again
+``collect``. In between they exchange two commits, on refs that are no branches:
+
+    refs/semigen/<key>/request    the working tree as it was, uncommitted changes included
+    refs/semigen/<key>/result     the same and the stage's entry in dvc.lock
+
+Data travels by DVC's remote. A key names one stage of one flow run and is the same for all attempts
+at it, so that the next attempt finds the checkpoints of the last. What `.dvc/config` says about the
+remote travels by git; secrets do not: every host has its own in the environment (``AWS_*``) or in
+its user's DVC configuration (``dvc config --global``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from flows.pipeline import dvc_remote, git
+from flows.pipeline.dvc_graph import plan
+from flows.pipeline.retry import PATIENCE_SECONDS, Log, Unreachable, patiently
+from flows.pipeline.stage import reproduce
+from flows.remote.checkpoints import SECONDS_BETWEEN, carried, forget
+from flows.remote.clone import check_out, clone_path, only_user
+from semigen.artifacts import Layout, atomic_path
+from semigen.errors import UserError
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def snapshot(
+    root: Path, stage: str, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS
+) -> str:
+    """Hand a stage and all that it needs over to git and DVC's remote.
+
+    The user's branch, index, stash and working tree stay as they are. New files that git does not
+    know yet come along if they are code (``git.CODE``) or what the stage reads.
+
+    Args:
+        root: The project's root, and that of its git repository.
+        stage: Which one; those that it depends on must be up to date.
+        key: See the module.
+        log: Is told when a host does not answer.
+        patience: Seconds for which such a host is waited for.
+
+    Returns:
+        The commit, on ``request_ref(key)`` of the remote repository.
+
+    Raises:
+        UserError: If other hosts cannot get something, with the remedy.
+    """
+    ref = request_ref(key)
+    git.check_repository(root)
+    git.remote_name(root)
+    dvc_remote.check_store(root)
+    dvc_remote.check_dependencies(root, stage)
+    needed = dvc_remote.dependencies(root, stage)
+    commit = git.commit_working_tree(root, f"{stage} is to run", also=needed.in_git)
+    _check_sources(root, commit, needed.sources)
+    patiently(lambda: dvc_remote.push(root, needed.cached), log, patience=patience)
+    patiently(lambda: git.push(root, f"{commit}:{ref}"), log, patience=patience)
+    return commit
+
+
+def run_in_clone(
+    url: str,
+    commit_ref: str,
+    stage: str,
+    workspace: Path,
+    *,
+    log: Log,
+    force: bool = False,
+    debug: bool = False,
+    patience: float = PATIENCE_SECONDS,
+    checkpoint_seconds: float = SECONDS_BETWEEN,
+) -> None:
+    """Run a stage that another host asked for, and hand its outputs over.
+
+    While it runs, its checkpoints go to DVC's remote; those of an earlier attempt are brought
+    first, and all are removed at the end.
+
+    Args:
+        url: The repository, as this host reaches it.
+        commit_ref: What ``request_ref`` returns.
+        stage: The stage.
+        workspace: Folder for clones, one for each repository, with a DVC cache of its own.
+        log: Takes each line of the stage's output, and is told when a host does not answer.
+        force: As in ``reproduce``.
+        debug: As in ``reproduce``.
+        patience: Seconds for which a host that does not answer is waited for.
+        checkpoint_seconds: Least time between uploads of checkpoints.
+
+    Raises:
+        UserError: If the stage failed, or a host cannot be reached.
+    """
+    key = _key_of(commit_ref)
+    clone = clone_path(url, workspace)
+    with only_user(clone, log):
+        check_out(clone, url, commit_ref, log, patience=patience)
+        needed = dvc_remote.dependencies(clone, stage).cached
+        patiently(lambda: dvc_remote.pull(clone, needed), log, patience=patience)
+        store = dvc_remote.store(clone)
+        folder = Layout(clone).checkpoint(stage)
+        options = {"seconds": checkpoint_seconds, "patience": patience}
+        with carried(store, key, folder, log=log, **options):
+            reproduce(plan(clone, stage)[-1], clone, force=force, debug=debug, log=log)
+        _hand_over(clone, stage, key, log, patience)
+        with contextlib.suppress(Unreachable):  # ``collect`` removes them too
+            forget(store, key)
+
+
+def collect(
+    root: Path, stage: str, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS
+) -> bool:
+    """Take over a stage's outputs from the host that ran it, and remove what was exchanged.
+
+    Of ``dvc.lock`` only the entry of this stage changes. It may be called again if it fails.
+
+    Args:
+        root: The project's root.
+        stage: Which one.
+        key: See the module.
+        log: Is told when a host does not answer.
+        patience: Seconds for which such a host is waited for.
+
+    Returns:
+        False if there is no result of the latest request, so that nothing was done.
+
+    Raises:
+        UserError: If a host cannot be reached.
+    """
+    result = _result(root, key, log, patience)
+    if result is None:
+        return False
+    lock = git.git(root, "show", f"{result}:{dvc_remote.lock_file(root, stage)}")
+    made = dvc_remote.outputs(root, stage)
+    dvc_remote.merge_lock_entry(root, stage, lock)
+    patiently(lambda: dvc_remote.pull(root, made.cached), log, patience=patience)
+    _restore(root, result, made.in_git)
+    discard(root, key, log=log, patience=patience)
+    return True
+
+
+def discard(root: Path, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS) -> None:
+    """Remove the refs and checkpoints of a key, also of a stage that nobody will finish.
+
+    Raises:
+        UserError: If a host cannot be reached.
+    """
+    store = dvc_remote.store(root)
+    patiently(lambda: forget(store, key), log, patience=patience)
+    patiently(lambda: _delete_refs(root, key), log, patience=patience)
+
+
+def request_ref(key: str) -> str:
+    """Return the ref on which a stage is asked for.
+
+    Raises:
+        ValueError: If the key holds anything but letters, digits, ``-`` and ``_``.
+    """
+    if not KEY.fullmatch(key):
+        raise ValueError(f"a key consists of letters, digits, '-' and '_': {key!r}")
+    return f"refs/semigen/{key}/request"
+
+
+def result_ref(key: str) -> str:
+    """Return the ref on which a stage's result is handed over."""
+    return request_ref(key).replace("/request", "/result")
+
+
+def _key_of(ref: str) -> str:
+    key = ref.removeprefix("refs/semigen/").removesuffix("/request")
+    if ref != request_ref(key):
+        raise ValueError(f"no ref of a request: {ref!r}")
+    return key
+
+
+def _check_sources(root: Path, commit: str, paths: tuple[str, ...]) -> None:
+    for path in paths:
+        if not git.is_committed(root, commit, path):
+            raise UserError(
+                f"{path}: neither DVC nor git tracks it, so other hosts lack it; run "
+                f"`dvc add {path}`"
+            )
+
+
+def _hand_over(clone: Path, stage: str, key: str, log: Log, patience: float) -> None:
+    made = dvc_remote.outputs(clone, stage)
+    patiently(lambda: dvc_remote.push(clone, made.cached), log, patience=patience)
+    paths = [dvc_remote.lock_file(clone, stage), *made.in_git]
+    commit = git.commit_files(clone, f"{stage} ran", paths)
+    patiently(lambda: git.push(clone, f"{commit}:{result_ref(key)}"), log, patience=patience)
+
+
+def _result(root: Path, key: str, log: Log, patience: float) -> str | None:
+    """Fetch and return the commit that answers the latest request, if it is there."""
+
+    def find() -> str | None:
+        refs = git.remote_refs(root, f"refs/semigen/{key}/*")
+        if result_ref(key) not in refs:
+            return None
+        git.fetch(root, result_ref(key))
+        commit = refs[result_ref(key)]
+        is_answer = git.git(root, "rev-parse", f"{commit}^") == refs.get(request_ref(key))
+        return commit if is_answer else None
+
+    return patiently(find, log, patience=patience)
+
+
+def _restore(root: Path, commit: str, paths: tuple[str, ...]) -> None:
+    if not paths:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        git.restore(root, commit, paths, Path(scratch))
+        for path in paths:
+            with atomic_path(root / path) as temporary:
+                shutil.move(Path(scratch) / path, temporary)
+
+
+def _delete_refs(root: Path, key: str) -> None:
+    refs = git.remote_refs(root, f"refs/semigen/{key}/*")
+    if refs:
+        git.push(root, *(f":{ref}" for ref in refs))

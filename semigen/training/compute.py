@@ -1,0 +1,101 @@
+"""The machine: device, precision, threads and seeds of torch code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from semigen.errors import UserError
+from semigen.params.config import ComputeParams
+
+MIN_WIDTH_BF16 = 512
+MIN_BATCH_BF16 = 256
+"""Below this width or batch, casting costs a CPU about what bf16 products save: a VAE step of width
+512 took 0.89 of the fp32 time at batch 64, 0.54 at 256, 0.36 at 1024 (one thread, AVX512-BF16)."""
+MIN_WORK_THREADS = 512 * 256
+"""Width times batch below which a step runs on one thread: more threads gain little there, and lose
+threefold where another process wants the cores."""
+
+
+def resolve_device(compute: ComputeParams) -> torch.device:
+    """Return the device to train on; ``auto`` prefers CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        UserError: If the device asked for is not there.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if compute.device == "auto":
+        return torch.device(next(name for name, is_there in present.items() if is_there))
+    if not present[compute.device]:
+        raise UserError(
+            f"compute.device: {compute.device} is not available here; "
+            f"available: {', '.join(n for n, is_there in present.items() if is_there)}"
+        )
+    return torch.device(compute.device)
+
+
+def uses_bf16(compute: ComputeParams, device: torch.device, *, width: int, batch_size: int) -> bool:
+    """Return whether to train under bf16 autocast.
+
+    The choice rests on what the device can do and on the sizes, never on a timing, so that equal
+    runs on one machine stay equal.
+    """
+    if compute.precision != "auto":
+        return compute.precision == "bf16"
+    if width < MIN_WIDTH_BF16 or batch_size < MIN_BATCH_BF16:
+        return False
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and _cpu_has_bf16()
+
+
+def limit_threads(compute: ComputeParams) -> None:
+    """Cap torch's threads at ``compute.threads``, or at the cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(compute.threads or cores or 1)
+
+
+@contextlib.contextmanager
+def threads_for(*, width: int, batch_size: int) -> Iterator[None]:
+    """Use one thread inside the block if the steps are small; the choice rests on sizes alone."""
+    before = torch.get_num_threads()
+    if width * batch_size < MIN_WORK_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def one_thread() -> threadpool_limits:
+    """Return a context in which numpy's and scikit-learn's libraries use one thread.
+
+    For work on so few rows that more gain nothing: beside another process on two cores they made
+    a selection of learners that is 25 s of work last 190 s.
+    """
+    return threadpool_limits(limits=1)
+
+
+@contextlib.contextmanager
+def seeded(*entropy: int) -> Iterator[None]:
+    """Seed torch's global generators inside the block and restore them after it."""
+    seed = 0
+    for number in entropy:
+        seed = (seed * 1_000_003 + number) % 2**63
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def _cpu_has_bf16() -> bool:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return capability.startswith("AVX512") and torch.ops.mkldnn._is_mkldnn_bf16_supported()

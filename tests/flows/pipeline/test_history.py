@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flows.pipeline.dvc_graph import plan, settle_scm
+from flows.pipeline.history import difference, is_recorded, record, tag
+from semigen.artifacts import Layout, write_json
+from semigen.errors import UserError
+from semigen.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(root: Path, message: str, *options: str) -> None:
+    identity = ("-c", "user.name=u", "-c", "user.email=u@localhost")
+    git(root, *identity, "commit", "--quiet", *options, "--message", message)
+
+
+@pytest.fixture
+def committed(done: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The toy project after a run, all committed."""
+    monkeypatch.setenv("HOME", done.environment["HOME"])  # no user of git's is configured there
+    (done.root / ".gitignore").write_text(
+        "/labeled.csv\n/schema.json\n/model\n/ran\n/reports/model_card.md\n"
+    )
+    git(done.root, "init", "--quiet", "--initial-branch=main")
+    settle_scm(done.root)
+    git(done.root, "add", "--all")
+    commit(done.root, "First")
+    return done
+
+
+def run_again(project: Project) -> None:
+    project.edit("toy.py", '"columns": 1', '"columns": 2')
+    assert project.run("dvc", "repro", "--force", "report").returncode == 0
+
+
+def test_a_run_is_committed_once_and_pushed_first(committed: Project, tmp_path: Path) -> None:
+    root, told = committed.root, []
+    remote = tmp_path / "remote"
+    committed.run("dvc", "remote", "add", "--default", "here", str(remote))
+    stages = plan(root)
+    assert record(Layout(root), stages, "Nothing", told.append) is None
+    assert not remote.exists()
+
+    run_again(committed)
+    (root / "notes").write_text("mine, staged\n")
+    git(root, "add", "notes", ".dvc/config")
+    (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text() + "# mine, not staged\n")
+    stages = plan(root)
+    assert not is_recorded(root, stages)
+    made = record(Layout(root), stages, "Accuracy 90 %\n\nRun: x", told.append)
+    assert made == git(root, "rev-parse", "main")
+    assert git(root, "log", "-1", "--format=%an|%s|%b") == "semigen|Accuracy 90 %|Run: x"
+    assert git(root, "show", "--format=", "--name-only", "HEAD") == "dvc.lock"
+    status = git(root, "status", "--porcelain", "notes", "dvc.yaml").splitlines()
+    assert {line.strip() for line in status} == {"A  notes", "M dvc.yaml"}
+    assert difference(root, stages) == ""
+    for path in ("schema.json", "model"):
+        (root / path).unlink()
+    committed.run("dvc", "gc", "--workspace", "--force")
+    assert committed.run("dvc", "pull", "--force", "report", "--with-deps").returncode == 0
+    assert (root / "model").read_text() == '{"columns": 2}'
+
+
+def test_without_a_remote_it_is_committed_and_said(committed: Project) -> None:
+    run_again(committed)
+    told: list[str] = []
+    assert record(Layout(committed.root), plan(committed.root), "Again", told.append)
+    assert "no default DVC remote" in told[0]
+
+
+def test_an_unreachable_remote_leaves_the_commit_for_the_next_run(
+    committed: Project, tmp_path: Path
+) -> None:
+    root = committed.root
+    (tmp_path / "file").write_text("no folder\n")
+    committed.run("dvc", "remote", "add", "--default", "here", str(tmp_path / "file" / "in"))
+    run_again(committed)
+    before = git(root, "rev-parse", "HEAD")
+    with pytest.raises(UserError, match="dvc push"):
+        record(Layout(root), plan(root), "Lost", print, patience=0)
+    assert git(root, "rev-parse", "HEAD") == before
+    assert not is_recorded(root, plan(root))
+
+
+def test_a_detached_head_is_refused(committed: Project) -> None:
+    run_again(committed)
+    git(committed.root, "checkout", "--quiet", "--detach")
+    with pytest.raises(UserError, match="on no branch"):
+        record(Layout(committed.root), plan(committed.root), "Lost", print)
+
+
+def test_a_busy_git_is_waited_for(committed: Project) -> None:
+    run_again(committed)
+    lock, told = committed.root / ".git" / "index.lock", []
+
+    def log(line: str) -> None:
+        told.append(line)
+        if "git is busy" in line:
+            lock.unlink()
+
+    lock.touch()
+    assert record(Layout(committed.root), plan(committed.root), "Patient", log)
+    assert any("git is busy" in line for line in told)
+
+
+def test_tags_follow_the_champion_and_its_rollback(committed: Project) -> None:
+    root, layout = committed.root, Layout(committed.root)
+    registry = Registry(layout.registry)
+    for number in (1, 2):
+        write_json(layout.classifier / "classifier.json", {"number": number})
+        with registry.staged(layout.classifier) as staged:
+            registry.add(staged, {}, promoted=True, trigger="test", reason="better")
+        commit(root, "A run", "--allow-empty")
+        tag(layout, print)
+    assert git(root, "rev-parse", "classifier@v2.0.0^{commit}") == git(root, "rev-parse", "HEAD")
+    assert git(root, "rev-parse", "classifier@v1.0.0^{commit}") == git(root, "rev-parse", "HEAD~1")
+    registry.rollback()
+    tag(layout, print)
+    names = git(root, "tag", "--list", "classifier#champion*", "--sort=creatordate").splitlines()
+    assert len(names) == 4 + 1, names
+
+
+def test_a_champion_of_unknown_origin_is_not_tagged(committed: Project) -> None:
+    layout = Layout(committed.root)
+    registry = Registry(layout.registry)
+    write_json(layout.classifier / "classifier.json", {"number": 1})
+    with registry.staged(layout.classifier) as staged:
+        registry.add(staged, {}, promoted=True, trigger="test", reason="first")
+    write_json(layout.classifier / "classifier.json", {"number": 2})
+    tag(layout, print)
+    assert git(committed.root, "tag") == ""

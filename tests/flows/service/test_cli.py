@@ -1,0 +1,93 @@
+"""The background processes for real: started, killed, and ended, with a flow sent to a worker."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from flows.service.processes import is_running
+from tests.flows.common import REPOSITORY, wait_for
+from tests.flows.services import Running, running
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def service(settled: Project) -> Iterator[Running]:
+    with running(settled) as found:
+        yield found
+
+
+def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) -> None:
+    before = {p.pid for p in service.processes()}
+    assert "Deployed train" in service.semigen("up")
+    assert before <= {p.pid for p in service.processes()}
+    listed = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    assert service.post("deployments/count", {}) == len(listed)
+    assert service.post("work_pools/count", {}) == 2
+    assert service.post("automations/count", {}) == 4
+    run = service.start()
+    wait_for(lambda: service.state_of(run) == "COMPLETED")
+    assert service.project.ran() == ["sample", "validate", "train", "evaluate", "report"]
+    arguments = ("train/train", "--param", "reason=once more")
+    told = service.semigen("prefect", "deployment", "run", *arguments)
+    (again,) = re.findall(r"UUID: ([0-9a-f-]{36})", told)
+    wait_for(lambda: service.state_of(again) == "COMPLETED")
+    assert service.project.ran() == []
+    found = service.get(f"flow_runs/{again}")
+    assert found["name"] == "digits (once more)"
+    assert found["state"]["message"] == "Nothing changed: all 5 stages are up to date"
+
+
+def test_killed_server_comes_back_and_keeps_what_it_knew(service: Running) -> None:
+    (server,) = [p for p in service.processes() if "server" in p.cmdline()]
+    server.send_signal(signal.SIGKILL)
+    server.wait(10)
+    wait_for(service.is_healthy)
+    assert service.get("deployments/name/train/train")["name"] == "train"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
+def test_killed_supervisor_leaves_nothing_behind(service: Running) -> None:
+    pid = service.service.supervisor_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not service.processes())
+    assert not is_running(service.service)
+
+
+def test_taken_port_is_refused_by_name(settled: Project, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = settled.run("flows.service.cli", "up", "--port", str(port))
+    assert result.returncode == 1
+    assert f"port {port} is taken" in result.stderr
+
+
+def test_scheduled_runs_are_planned(settled: Project) -> None:
+    """The server's scheduler is a program of its own, whose errors only its log tells of."""
+    params = settled.root / "params.yaml"
+    params.write_text(params.read_text() + 'retrain: {cron: "0 3 * * *"}\n')
+    with running(settled) as service:
+        wanted = {
+            "deployments": {"name": {"any_": ["train"]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        }
+        wait_for(lambda: bool(service.post("flow_runs/filter", wanted)))
+        planned = service.post("flow_runs/filter", wanted)
+    assert {run["expected_start_time"][11:16] for run in planned} == {"03:00"}
+    assert {run["parameters"]["reason"] for run in planned} == {"schedule"}

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_moons
+from sklearn.linear_model import LogisticRegression
+from sklearn.semi_supervised import LabelSpreading
+
+from semigen.estimators.graph import GraphClassifier
+from semigen.methods.label_spreading import neighbor_graph, spread_on_graph
+
+
+@pytest.fixture(scope="module")
+def moons():
+    x, y = make_moons(600, noise=0.07, random_state=0)
+    hidden = np.full(600, -1)
+    for c in (0, 1):
+        hidden[np.flatnonzero(y == c)[:3]] = c
+    return x, y, hidden
+
+
+@pytest.mark.parametrize("n_diffusions", [0, 20])
+def test_labels_follow_the_shape_of_the_data(moons, n_diffusions):
+    x, y, hidden = moons
+    new, truth = make_moons(600, noise=0.07, random_state=1)
+    model = GraphClassifier(n_diffusions=n_diffusions).fit(x, hidden)
+    straight = LogisticRegression().fit(x[hidden >= 0], y[hidden >= 0])
+    assert straight.score(new, truth) < 0.92
+    assert model.score(new, truth) > 0.97
+    np.testing.assert_allclose(model.predict_proba(new).sum(axis=1), 1.0)
+
+
+def test_spreading_agrees_with_scikit_learn_where_both_are_sure(moons):
+    x, _, hidden = moons
+    reference = LabelSpreading(kernel="knn", n_neighbors=7, max_iter=200).fit(x, hidden)
+    ours = GraphClassifier(n_neighbors=7, n_diffusions=0).spread(x, hidden)
+    sure = reference.label_distributions_.max(axis=1) > 0.9
+    assert sure.sum() > 200
+    assert (ours[sure].argmax(axis=1) == reference.transduction_[sure]).mean() > 0.98
+
+
+def test_known_graph_gives_the_same_model(moons):
+    x, _, hidden = moons
+    graph = neighbor_graph(x, 10)
+    one, two = (GraphClassifier().fit(x, hidden, graph=g).predict_proba(x) for g in (None, graph))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_withheld_rows_teach_the_forest_nothing(moons):
+    """Move rows in space, not in the graph: the forest changes only if it learned from them."""
+    x, _, hidden = moons
+    graph, new = neighbor_graph(x, 10), make_moons(200, noise=0.07, random_state=1)[0]
+    held_out = np.flatnonzero(hidden < 0)[:300]
+    moved = x.copy()
+    moved[held_out] += 5.0
+    for withheld in (held_out, None):
+        here, there = (
+            GraphClassifier().fit(rows, hidden, graph, withheld).predict_proba(new)
+            for rows in (x, moved)
+        )
+        assert np.array_equal(here, there) is (withheld is not None)
+
+
+def test_classes_keep_their_shares():
+    """Two clusters of 300 and 100 rows; labels of equal number would say one half each."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, (300, 2)), rng.normal(2.2, 1, (100, 2))])
+    y = np.full(400, -1)
+    y[:6], y[300:302] = 0, 1
+    shares = spread_on_graph(neighbor_graph(x, 8), y)
+    assert shares.argmax(axis=1).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_new_labels_are_answered_in_their_own_words(moons):
+    x, _, hidden = moons
+    words = np.where(hidden < 0, -1, hidden + 5)
+    model = GraphClassifier().fit(x, words)
+    np.testing.assert_array_equal(model.classes_, [5, 6])
+    assert set(model.predict(x)) == {5, 6}

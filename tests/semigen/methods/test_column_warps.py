@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from semigen.errors import UserError
+from semigen.methods.column_warps import Movements, column_positions
+from semigen.tables.encoding import Span
+from semigen.training.compute import seeded
+
+SIDE = 8
+
+
+def _pictures(n: int) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal((n, SIDE, SIDE))
+    return gaussian_filter(noise, (0, 1, 1)).reshape(n, -1).astype(np.float32)
+
+
+def _spans(n: int) -> list[Span]:
+    return [Span(f"pixel {i}", i, i + 1, "numeric") for i in range(n)]
+
+
+def test_neighboring_pixels_are_found_without_their_order():
+    order = np.random.default_rng(1).permutation(SIDE**2)
+    positions = column_positions(_pictures(3000)[:, order])
+    distances = np.linalg.norm(positions[:, None] - positions, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    grid = np.stack(np.divmod(order, SIDE), 1)
+    steps = np.abs(grid - grid[distances.argmin(1)]).max(1)
+    assert np.mean(steps == 1) > 0.9
+
+
+def test_moved_rows_differ_but_stay_within_the_values_of_their_row():
+    x = _pictures(500)
+    moved = Movements(x, _spans(SIDE**2), seed=0)
+    rows = torch.from_numpy(x[:40])
+    with seeded(0):
+        result = moved(rows)
+    assert result.shape == rows.shape
+    assert not torch.allclose(result, rows, atol=0.1)
+    assert (result.amax(1) <= rows.amax(1) + 1e-3).all()
+    assert (result.amin(1) >= rows.amin(1) - 1e-3).all()
+
+
+def test_a_table_of_few_numeric_columns_says_so():
+    with pytest.raises(UserError, match="set movement to 0"):
+        Movements(_pictures(50)[:, :5], _spans(5), seed=0)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from semigen.evaluation.fairness import Fairness
+from semigen.evaluation.metrics import Estimate
+from semigen.params.config import EvaluateParams, PromoteParams
+from semigen.registry.promotion import (
+    Comparison,
+    Gate,
+    NotCompared,
+    compare,
+    decide,
+    drift_gate,
+    fairness_gate,
+    validation_gate,
+)
+
+EVALUATE = EvaluateParams(n_bootstrap=500)
+PASSED, FAILED = Gate("drift", True, "none"), Gate("drift", False, "much drift")
+
+
+def compared(champion_right: list[bool], challenger_right: list[bool], sure: float = 0.9):
+    """Compare classifiers of two classes that are right or wrong as told, always as sure."""
+    y = np.arange(len(champion_right)) % 2
+    champion, challenger = (
+        np.where((np.arange(2) == y[:, None]) == np.array(right)[:, None], sure, 1 - sure)
+        for right in (champion_right, challenger_right)
+    )
+    return compare(y, challenger, champion, EVALUATE, against="v0001", seed=1)
+
+
+def right(n_rows: int, n_wrong: int) -> list[bool]:
+    return [i >= n_wrong for i in range(n_rows)]
+
+
+def test_a_perfect_copy_differs_by_nothing_and_is_promoted_without_tolerance():
+    comparison = compared(right(100, 10), right(100, 10))
+    for metric, gain in comparison.difference.items():
+        assert (gain.value, gain.low, gain.high) == (0, 0, 0), metric
+        assert comparison.worst_loss(metric) == 0
+    assert decide(comparison, [PASSED], PromoteParams(tolerance=0)).outcome == "promoted"
+
+
+def test_a_worse_challenger_is_kept_and_a_better_one_promoted():
+    worse, better = (
+        compared(right(200, 10), right(200, 40)),
+        compared(right(200, 40), right(200, 5)),
+    )
+    decision = decide(worse, [PASSED], PromoteParams())
+    assert decision.outcome == "kept"
+    assert "accuracy differs from v0001's by -0.150" in decision.reason
+    assert decide(better, [PASSED], PromoteParams()).outcome == "promoted"
+    assert decision.comparison is worse and decision.gates == (PASSED,)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])
+def test_each_metric_knows_which_way_is_better(metric):
+    good, poor = right(200, 5), right(200, 60)
+    params = PromoteParams(metric=metric, tolerance=0.02)
+    assert decide(compared(poor, good), [], params).outcome == "promoted"
+    assert decide(compared(good, poor), [], params).outcome == "kept"
+    assert compared(poor, good).worst_loss(metric) < 0 < compared(good, poor).worst_loss(metric)
+
+
+def test_one_that_scores_lower_is_judged_by_the_intervals_end():
+    """41 of 400 rows are told apart, all but one as many either way: far from certain."""
+    champion = [i >= 20 for i in range(400)]
+    challenger = [not 20 <= i < 41 for i in range(400)]
+    comparison = compared(champion, challenger)
+    assert comparison.loss("accuracy") == pytest.approx(1 / 400)
+    loss = comparison.worst_loss("accuracy")
+    assert loss == pytest.approx(1 / 400 + 1.96 * np.sqrt(41 / 400**2), abs=0.005)
+    assert decide(comparison, [], PromoteParams(tolerance=loss)).outcome == "promoted"
+    assert decide(comparison, [], PromoteParams(tolerance=loss - 1e-6)).outcome == "kept"
+
+
+def test_one_that_scores_no_lower_is_promoted_however_few_the_rows():
+    champion = [i >= 20 for i in range(400)]
+    challenger = [not 20 <= i < 40 for i in range(400)]
+    comparison = compared(champion, challenger)
+    assert comparison.loss("accuracy") == 0 < comparison.worst_loss("accuracy")
+    assert decide(comparison, [], PromoteParams(tolerance=0)).outcome == "promoted"
+
+
+def test_first_model_is_promoted_if_the_gates_pass():
+    first = NotCompared("there is no champion", keeps_challenger=False)
+    assert decide(first, [PASSED], PromoteParams()).outcome == "promoted"
+    decision = decide(first, [PASSED, FAILED], PromoteParams())
+    assert decision.outcome == "kept" and decision.reason == "drift: much drift"
+
+
+def test_what_cannot_be_compared_is_kept():
+    obstacle = NotCompared("column gone", keeps_challenger=True)
+    decision = decide(obstacle, [FAILED], PromoteParams())
+    assert decision.outcome == "kept" and decision.comparison is None
+    assert decision.reason == "column gone; drift: much drift"
+
+
+def test_a_gate_outweighs_a_gain():
+    better = compared(right(200, 40), right(200, 5))
+    assert decide(better, [FAILED], PromoteParams()).reason == "drift: much drift"
+
+
+def test_force_promotes_and_says_what_spoke_against_it():
+    worse = compared(right(200, 10), right(200, 40))
+    decision = decide(worse, [FAILED], PromoteParams(), force=True)
+    assert decision.outcome == "promoted"
+    assert decision.reason.startswith("forced, although accuracy differs")
+    assert "drift: much drift" in decision.reason
+    better = compared(right(200, 40), right(200, 5))
+    assert "forced" not in decide(better, [], PromoteParams(), force=True).reason
+
+
+def test_validation_gate():
+    assert validation_gate({"success": True}).passed
+    assert not validation_gate({"success": False}).passed
+    assert "run the validate stage" in validation_gate(None).reason
+
+
+def test_drift_fails_only_if_it_is_certain():
+    assert drift_gate(Estimate(0.95, 0.79, 0.99), 0.8).passed
+    assert not drift_gate(Estimate(0.95, 0.81, 0.99), 0.8).passed
+
+
+def test_fairness_fails_only_if_a_gap_is_certain():
+    certain, uncertain = (
+        Fairness("sex", (), Estimate(0.3, low, 0.5), ("f", "m")) for low in (0.11, 0.09)
+    )
+    lonely = Fairness("ward", (), None, None)
+    assert fairness_gate([uncertain, lonely], 0.1).passed
+    gate = fairness_gate([lonely, uncertain, certain], 0.1)
+    assert not gate.passed
+    assert "0.300 [0.110, 0.500] between 'sex' f and m" in gate.reason
+    assert "ward" not in gate.reason
+    assert "not checked" in fairness_gate([], 0.1).reason
+
+
+def test_left_out_rows_are_told():
+    comparison = compare(
+        np.array([0, 1]), np.eye(2), np.eye(2), EVALUATE, against="v0007", n_left_out=3
+    )
+    assert isinstance(comparison, Comparison)
+    assert (comparison.n_rows, comparison.n_left_out, comparison.against) == (2, 3, "v0007")

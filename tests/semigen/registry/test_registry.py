@@ -1,0 +1,320 @@
+"""The registry's promises: complete or absent, one truth, no version twice.
+
+Classifiers are small folders with the one file that the registry looks for; it reads nothing in
+them. What is saved by real classifiers is promoted in ``tests/tasks/test_promote.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from semigen.errors import UserError
+from semigen.registry import registry as module
+from semigen.registry.registry import MAX_CHALLENGERS, Event, Registry, digest_of, succession
+
+STEPS = ["os.replace", "shutil.copyfile", "os.fsync"]
+"""All that changes files or waits for the disk; a call may be killed before each time."""
+
+
+def classifier(folder: Path, content: str) -> Path:
+    """Write what passes for a classifier of two files."""
+    for name in ("classifier.json", "encoder/schema.json"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(f"{name} {content}"))
+    return folder
+
+
+def add(registry: Registry, folder: Path, content: str, *, promoted: bool = True) -> str:
+    with registry.staged(classifier(folder, content)) as staged:
+        facts = {"content": content}
+        version = registry.add(staged, facts, promoted=promoted, trigger="test", reason="so")
+    return version.name
+
+
+def is_whole(registry: Registry) -> bool:
+    """Return whether every version holds the classifier that its record tells of."""
+    return all(version.digest == digest_of(version.classifier) for version in registry.versions())
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(tmp_path / "models" / "registry")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "models" / "classifier"
+
+
+def test_an_empty_registry_has_no_champion_and_is_not_made_by_reading(registry):
+    assert registry.champion() is None
+    assert registry.versions() == [] and registry.history() == ()
+    assert not registry.root.exists()
+
+
+def test_versions_are_copies_with_their_facts(registry, folder):
+    assert add(registry, folder, "one") == "v0001"
+    assert add(registry, folder, "two", promoted=False) == "v0002"
+    shutil.rmtree(folder)
+    one, two = registry.versions()
+    assert (one.facts["content"], two.facts["content"]) == ("one", "two")
+    assert "two" in (two.classifier / "encoder" / "schema.json").read_text()
+    assert registry.champion() == one
+    assert [event.move for event in registry.history()] == ["promoted", "kept"]
+    assert registry.find(two.digest) == two
+    assert registry.find("none") is None
+    pointer = json.loads((registry.root / "champion.json").read_text())
+    assert (pointer["version"], pointer["previous"]) == ("v0001", None)
+    assert pointer["since"] == one.created
+
+
+def test_links_into_a_cache_become_contents(registry, folder, tmp_path):
+    cache = classifier(tmp_path / "cache", "one")
+    folder.mkdir(parents=True)
+    (folder / "classifier.json").symlink_to(cache / "classifier.json")
+    (folder / "encoder").symlink_to(cache / "encoder")
+    with registry.staged(folder) as staged:
+        version = registry.add(staged, {}, promoted=True, trigger="test", reason="so")
+    assert version.digest == digest_of(cache)
+    shutil.rmtree(cache)
+    assert is_whole(registry)
+    assert not any(path.is_symlink() for path in version.folder.rglob("*"))
+
+
+def test_digest_tells_names_and_contents(folder, tmp_path):
+    same = classifier(tmp_path / "same", "one")
+    assert digest_of(classifier(folder, "one")) == digest_of(same)
+    (same / "encoder" / "schema.json").rename(same / "encoder" / "other.json")
+    assert digest_of(folder) != digest_of(same)
+
+
+def test_a_staged_copy_that_is_not_added_leaves_nothing(registry, folder):
+    with registry.staged(classifier(folder, "one")) as staged:
+        assert digest_of(staged.classifier) == staged.digest
+    assert list((registry.root / "versions").iterdir()) == []
+
+
+def test_a_classifier_that_is_written_meanwhile_is_refused(registry, folder, monkeypatch):
+    copyfile = shutil.copyfile
+
+    def copy_and_meddle(source, destination, **options):
+        copyfile(source, destination, **options)
+        classifier(folder, "two")
+
+    monkeypatch.setattr(module.shutil, "copyfile", copy_and_meddle)
+    classifier(folder, "one")
+    with (
+        pytest.raises(UserError, match="another run wrote it meanwhile"),
+        registry.staged(folder),
+    ):
+        pass
+    assert registry.versions() == []
+
+
+def test_absent_classifier_and_absent_version_are_named(registry, folder):
+    with pytest.raises(UserError, match="no classifier here"), registry.staged(folder):
+        pass
+    add(registry, folder, "one")
+    with pytest.raises(UserError, match="no version 'v0009'; there are: v0001"):
+        registry.rollback("v0009")
+
+
+def test_rollback_goes_one_back_each_time_and_is_recorded(registry, folder):
+    for content in ("one", "two", "three"):
+        add(registry, folder, content)
+    assert registry.rollback().version == "v0002"
+    event = registry.rollback(trigger="pager")
+    assert (event.move, event.version, event.replaced) == ("rolled back", "v0001", "v0002")
+    assert registry.history()[-1] == event and event.trigger == "pager"
+    assert registry.champion().name == "v0001"
+    with pytest.raises(UserError, match="no champion before v0001"):
+        registry.rollback()
+    assert registry.was_rolled_back("v0002") and registry.was_rolled_back("v0003")
+    assert not registry.was_rolled_back("v0001")
+
+
+def test_rollback_to_a_named_version(registry, folder):
+    for content in ("one", "two", "three"):
+        add(registry, folder, content, promoted=content != "three")
+    assert registry.rollback("v0003").replaced == "v0002"  # a challenger
+    assert registry.rollback().version == "v0002"
+    with pytest.raises(UserError, match="v0002 is the champion already"):
+        registry.rollback("v0002")
+
+
+def test_rollback_without_a_champion_is_refused(registry):
+    with pytest.raises(UserError, match="no champion before the first one"):
+        registry.rollback()
+
+
+def test_a_version_promoted_again_is_not_rolled_back_any_more(registry, folder):
+    add(registry, folder, "one")
+    add(registry, folder, "two")
+    registry.rollback()
+    registry.promote("v0002", trigger="test", reason="forced")
+    assert registry.champion().name == "v0002"
+    assert not registry.was_rolled_back("v0002")
+    add(registry, folder, "three")
+    assert not registry.was_rolled_back("v0002")  # it was succeeded
+
+
+def test_succession_is_cut_by_rollbacks():
+    moves = [
+        ("promoted", "v1", ["v1"]),
+        ("kept", "v2", ["v1"]),
+        ("promoted", "v3", ["v1", "v3"]),
+        ("promoted", "v4", ["v1", "v3", "v4"]),
+        ("rolled back", "v1", ["v1"]),
+        ("promoted", "v4", ["v1", "v4"]),
+        ("rolled back", "v2", ["v1", "v4", "v2"]),
+    ]
+    events = [Event("now", move, version, None, "", "") for move, version, _ in moves]
+    for n, (_, _, line) in enumerate(moves, 1):
+        assert succession(tuple(events[:n])) == line
+
+
+def test_old_challengers_are_pruned_but_no_champion_and_no_number_is_given_twice(registry, folder):
+    add(registry, folder, "first")
+    add(registry, folder, "second")
+    n = MAX_CHALLENGERS + 3
+    for i in range(n):
+        add(registry, folder, f"challenger {i}", promoted=False)
+    names = [version.name for version in registry.versions()]
+    assert names == ["v0001", "v0002", *(f"v{i:04}" for i in range(6, n + 3))]
+    assert len(registry.history()) == n + 2
+    assert {path.name for path in (registry.root / "versions").iterdir()} == set(names)
+    for version in names[2:]:
+        shutil.rmtree(registry.root / "versions" / version)
+    assert add(registry, folder, "next") == f"v{n + 3:04}"
+
+
+def test_versions_are_in_order_beyond_four_digits(registry, folder, monkeypatch):
+    add(registry, folder, "one")
+    monkeypatch.setattr(Registry, "_next_name", lambda _: "v10000")
+    add(registry, folder, "two")
+    assert [version.name for version in registry.versions()] == ["v0001", "v10000"]
+
+
+def test_a_lost_history_is_not_taken_for_leftovers(registry, folder):
+    add(registry, folder, "one")
+    add(registry, folder, "two")
+    (registry.root / "champion.json").unlink()
+    with pytest.raises(UserError, match=r"champion\.json: no such file, though v0002"):
+        add(registry, folder, "three")
+    assert (registry.root / "versions" / "v0002" / "record.json").exists()
+
+
+def run_until(step: int, act, root: Path, folder: Path) -> int:
+    """Run ``act`` in a process that is killed before its ``step``-th change; return its status."""
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_killed_at, args=(step, act, root, folder))
+    process.start()
+    process.join(30)
+    return process.exitcode
+
+
+def _killed_at(step: int, act, root: Path, folder: Path) -> None:
+    n_done = 0
+
+    def counting(function):
+        def call(*arguments, **options):
+            nonlocal n_done
+            n_done += 1
+            if n_done == step:
+                os._exit(9)
+            return function(*arguments, **options)
+
+        return call
+
+    for name in STEPS:
+        owner, function = name.split(".")
+        target = getattr(module, owner)
+        setattr(target, function, counting(getattr(target, function)))
+    act(Registry(root), folder)
+
+
+def promote_two(registry: Registry, folder: Path) -> None:
+    add(registry, folder, "two")
+
+
+def roll_back(registry: Registry, folder: Path) -> None:
+    registry.rollback()
+
+
+def prune(registry: Registry, folder: Path) -> None:
+    module.MAX_CHALLENGERS = 1
+    add(registry, folder, "two", promoted=False)
+
+
+@pytest.mark.parametrize(
+    ("act", "before", "after"),
+    [
+        (promote_two, "v0002", "v0004"),
+        (roll_back, "v0002", "v0001"),
+        (prune, "v0002", "v0002"),
+    ],
+)
+def test_killed_at_any_step_it_tells_the_truth_and_goes_on(tmp_path, folder, act, before, after):
+    start = tmp_path / "start"
+    for content, promoted in (("zero", True), ("one", True), ("other", False)):
+        add(Registry(start), folder, content, promoted=promoted)
+    status, step, seen = 9, 0, []
+    while status == 9:
+        step += 1
+        root = tmp_path / f"killed {step}"
+        shutil.copytree(start, root)
+        status = run_until(step, act, root, folder)
+        registry = Registry(root)
+        seen.append(registry.champion().name)
+        assert seen[-1] in {before, after} and is_whole(registry)
+        assert registry.champion().digest == digest_of(registry.champion().classifier)
+        known = {version.name for version in registry.versions()}
+        next_name = add(registry, folder, "three")
+        assert next_name not in known and registry.champion().name == next_name
+        assert is_whole(registry)
+        versions = {path.name for path in (root / "versions").iterdir()}
+        assert versions == {version.name for version in registry.versions()}
+        assert {path.name for path in root.iterdir()} == {"champion.json", "lock", "versions"}
+    assert status == 0 and step > 2
+    assert seen[0] == before and seen[-1] == after
+    assert seen == sorted(seen, key=[before, after].index)  # no step back
+
+
+def _promote_many(root: Path, folder: Path, name: str) -> None:
+    for i in range(5):
+        add(Registry(root), folder / name, f"{name} {i}")
+
+
+def test_processes_at_once_lose_nothing(tmp_path, folder):
+    context = multiprocessing.get_context("fork")
+    root = tmp_path / "registry"
+    processes = [
+        context.Process(target=_promote_many, args=(root, folder, name)) for name in ("a", "b")
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    registry = Registry(root)
+    assert [v.name for v in registry.versions()] == [f"v{i:04}" for i in range(1, 11)]
+    assert sorted(v.facts["content"] for v in registry.versions()) == [
+        f"{name} {i}" for name in ("a", "b") for i in range(5)
+    ]
+    replaced = [event.replaced for event in registry.history()]
+    assert replaced == [None, *(f"v{i:04}" for i in range(1, 10))]
+    assert is_whole(registry)
+
+
+def test_waiting_for_another_process_ends_in_words(registry, folder, monkeypatch):
+    add(registry, folder, "one")
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    with registry.locked(), pytest.raises(UserError, match="another promotion has held"):
+        Registry(registry.root).rollback()

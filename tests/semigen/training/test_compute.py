@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from semigen.errors import UserError
+from semigen.params.config import ComputeParams
+from semigen.training.compute import resolve_device, seeded, threads_for, uses_bf16
+
+CPU = torch.device("cpu")
+
+
+def test_absent_device_is_an_error_that_names_the_present_ones():
+    absent = "cuda" if not torch.cuda.is_available() else "mps"
+    with pytest.raises(UserError, match=rf"compute\.device: {absent}.*cpu"):
+        resolve_device(ComputeParams(device=absent))
+
+
+def test_seeded_restores_the_global_generator_and_depends_on_every_number():
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    draws = []
+    for entropy in [(0, 1), (1, 0), (0, 1)]:
+        with seeded(*entropy):
+            draws.append(float(torch.rand(1)))
+    assert torch.rand(1) == expected
+    assert draws[0] == draws[2] != draws[1]
+
+
+def test_precision_asked_for_is_kept_and_small_networks_stay_fp32():
+    sizes = {"width": 64, "batch_size": 32}
+    assert uses_bf16(ComputeParams(precision="bf16"), CPU, **sizes)
+    assert not uses_bf16(ComputeParams(precision="fp32"), CPU, width=4096, batch_size=4096)
+    assert not uses_bf16(ComputeParams(), CPU, **sizes)
+
+
+def test_small_steps_use_one_thread_and_the_count_is_restored():
+    before = torch.get_num_threads()
+    with threads_for(width=64, batch_size=32):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
