@@ -1,0 +1,70 @@
+"""Sphinx configuration of the documentation; ``make docs`` builds it into ``build/docs``.
+
+Sphinx with MyST, because it generates the API reference from docstrings, fails on broken links and
+references (``-W``), and builds pages that can be read from disk without a network. MkDocs Material,
+the usual alternative, is in maintenance mode.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+os.environ["DO_NOT_TRACK"] = "1"
+
+from semigen import __version__  # noqa: E402 - needs the path
+
+# Its notices would hide Sphinx's warnings.
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
+
+project = "semigen"
+copyright = "the semigen authors, Apache-2.0"  # noqa: A001 - the name that Sphinx reads
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.napoleon",
+    "reference_directives",
+]
+exclude_patterns = ["_ext", "reference/api/modules.rst"]
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# One page for each module of the library, generated from its docstrings.
+apidoc_modules = [
+    {
+        "path": str(ROOT / "semigen"),
+        "destination": "reference/api",
+        "exclude_patterns": [str(ROOT / "semigen" / "cli")],
+        "separate_modules": True,
+        "module_first": True,
+        "automodule_options": {"members", "show-inheritance"},
+    }
+]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+# Members that pydantic and scikit-learn add.
+autodoc_default_options = {
+    "exclude-members": "model_config, set_fit_request, set_score_request, set_predict_request"
+}
+autodoc_preserve_defaults = True
+add_module_names = False
+python_display_short_literal_types = True
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = "semigen"
+html_copy_source = False
+html_show_sphinx = False
+html_static_path: list[str] = []
+html_theme_options = {"navigation_with_keys": True}
