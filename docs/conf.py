@@ -51,10 +51,9 @@ apidoc_modules = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-# Members that pydantic and scikit-learn add.
-autodoc_default_options = {
-    "exclude-members": "model_config, set_fit_request, set_score_request, set_predict_request"
-}
+# Members that pydantic and scikit-learn add, and an import that autodoc takes for a member.
+ADDED_MEMBERS = ["model_config", "set_fit_request", "set_score_request", "ks_2samp"]
+autodoc_default_options = {"exclude-members": ", ".join(ADDED_MEMBERS)}
 autodoc_preserve_defaults = True
 add_module_names = False
 python_display_short_literal_types = True

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from docutils import nodes
 import yaml
+from docutils import nodes
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
@@ -56,14 +56,14 @@ def sections(model: type[BaseModel], prefix: str) -> Iterator[str]:
     own, nested = [], []
     for name, field in model.model_fields.items():
         (nested if is_section(field) else own).append((field.alias or name, field))
-    if prefix:
-        yield f"\n## `{prefix}`\n"
+    if own or prefix:
+        yield f"\n## {f'`{prefix}`' if prefix else 'Top level'}\n"
         yield f"{' '.join((model.__doc__ or '').split())}\n".replace("``", "`")
     if own:
         yield "| parameter | default | allowed | meaning |\n| --- | --- | --- | --- |"
         for name, field in own:
             description = " ".join((field.description or "").split()).replace("``", "`")
-            default = "null" if field.default is None else to_yaml(field.get_default(call_default_factory=True))
+            default = to_yaml(field.get_default(call_default_factory=True))
             yield f"| `{name}` | `{default}` | {allowed(field)} | {description} |"
     for name, field in nested:
         yield from sections(field.annotation, f"{prefix}.{name}".strip("."))
@@ -75,11 +75,13 @@ def is_section(field: FieldInfo) -> bool:
 
 def to_yaml(value: Any) -> str:
     """Return a default as it stands in ``params.yaml``."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(to_yaml, value))}]"
-    return f'"{value}"' if value == "" else str(value)
+    return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
 
 
 def allowed(field: FieldInfo) -> str:
@@ -89,7 +91,7 @@ def allowed(field: FieldInfo) -> str:
         return ", ".join(f"`{option}`" for option in options)
     kind = kind_of(field.annotation)
     limits = [
-        f"{sign} {getattr(item, name):g}"
+        f"{sign} {getattr(item, name)}"
         for item in field.metadata
         for name, sign in LIMITS.items()
         if getattr(item, name, None) is not None
