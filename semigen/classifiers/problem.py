@@ -94,7 +94,7 @@ class TrainingRows:
         )
         if not isinstance(self.generator, ClassifyingModel):
             return part
-        generator = self.generator.with_classes(part._all_rows())
+        generator = self.generator.with_classes(part._all_rows(), part._held_out)
         z, z_unlabeled = generator.features(part.x), generator.features(part.x_unlabeled)
         return replace(part, generator=generator, z=z, z_unlabeled=z_unlabeled)
 
@@ -164,9 +164,18 @@ class TrainingRows:
             return self.given
         generator = self.generator
         if not isinstance(generator, ClassifyingModel):
-            generator = generator.with_classes(self._all_rows())
+            generator = generator.with_classes(self._all_rows(), self._held_out)
         judge = fit_judge(self.x, self.y, self.seed)
         return synthesize(generator, self.y, self.augment, self.seed, judge).rows
+
+    @cached_property
+    def _held_out(self) -> np.ndarray:
+        """Indices of the rows of ``_all_rows`` that the generator was not trained on, ascending."""
+        if self.fold is None:
+            return self.generator.held_out(self._all_rows().y)
+        whole, kept = self.fold
+        rows = np.concatenate([kept, np.arange(len(whole.y), len(whole.y) + len(self.x_unlabeled))])
+        return np.flatnonzero(np.isin(rows, whole._held_out))
 
     def _all_rows(self) -> Encoded:
         y = np.concatenate([self.y, np.full(len(self.x_unlabeled), -1)])

@@ -31,10 +31,16 @@ class GenerativeModel(Protocol):
     def held_out(self, y: np.ndarray) -> np.ndarray:
         """Return the indices of the rows that ``fit`` keeps out of training, given all labels."""
 
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return the trained model with its classes learned anew from other labels.
+    def with_classes(self, rows: Encoded, held_out: np.ndarray | None = None) -> Self:
+        """Return a copy of the fitted model whose classes are learned from these labels only.
 
-        Cross-validation needs it: synthetic rows for a fold may know that fold's labels only.
+        Cross-validation needs such a copy: the synthetic rows of a fold must not depend on the
+        labels that the fold holds out.
+
+        Args:
+            rows: Encoded rows, ``y = -1`` where unlabeled.
+            held_out: Indices of the rows among ``rows`` that ``fit`` held out; by default the
+                result of ``held_out(rows.y)``.
         """
 
     def features(self, x: np.ndarray) -> np.ndarray:

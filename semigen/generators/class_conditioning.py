@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import abc
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -85,7 +84,6 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
     network: TwoNetworks[N]
     bins: RowBins
-    _classes: np.ndarray | None = None
     _feature_mean: np.ndarray
     _feature_axes: np.ndarray
 
@@ -102,18 +100,6 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
     def _block_width(self) -> int:
         """Width of what is multiplied at once, which decides whether more threads pay."""
         return self._width
-
-    @property
-    def classes_(self) -> np.ndarray:
-        if self._classes is None:
-            raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
-        return self._classes
-
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return the model with its classes learned anew, from these rows' labels only."""
-        other = copy.copy(self)
-        other._learn_classes(rows)
-        return other
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Return principal components of hidden units, shape ``(n, feature_dim)``, float32."""
@@ -145,14 +131,18 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         )
         self._learn_features(training.x)
         if (training.y >= 0).any():
-            self._learn_classes(training, checkpoint and checkpoint / "classes", progress)
+            self._learn_classes(training, held_out, checkpoint and checkpoint / "classes", progress)
         return history
 
     def _learn_classes(
-        self, rows: Encoded, checkpoint: Path | None = None, progress: Progress | None = None
+        self,
+        training: Encoded,
+        held_out: Encoded,  # noqa: ARG002
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Tell a copy of the free network the classes of the labeled rows."""
-        known = soft_labels(rows.x, self.features, rows.y, self.seed)
+        known = soft_labels(training.x, self.features, training.y, self.seed)
         with seeded(self.seed):
             told = self._new_network(len(known.classes))
         told.load_state_dict(told.state_dict() | self.network.free.state_dict())
@@ -164,8 +154,8 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         self._train(
             told,
             loss,
-            [self._codes(rows.x), torch.from_numpy(known.shares).log()],
-            self._class_plan(rows.y),
+            [self._codes(training.x), torch.from_numpy(known.shares).log()],
+            self._class_plan(training.y),
             checkpoint=checkpoint,
             progress=progress,
         )
@@ -226,23 +216,11 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
     def _codes(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(self.bins.encode(x))
 
-    def _positions(self, y: np.ndarray) -> np.ndarray:
-        """Return the classes' places among ``classes_``, shape ``(n,)``.
-
-        Raises:
-            ValueError: If ``y`` holds a class that had no labeled row.
-        """
-        positions = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        unknown = np.asarray(y)[self.classes_[positions] != y]
-        if len(unknown):
-            raise ValueError(f"no labeled row had class {unknown[0]}; known: {self.classes_}")
-        return positions
-
     @property
     def _told(self) -> N:
         """The network that knows the classes."""
-        if self.network.told is None:
-            raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
+        _ = self.classes_  # raises UserError if there are none
+        assert self.network.told is not None
         return self.network.told
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -254,6 +232,5 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         self.bins = RowBins.from_arrays(arrays, self.spans)
         self._feature_mean = arrays["feature_mean"]
         self._feature_axes = arrays["feature_axes"]
-        self._classes = arrays.get("classes")
         told = None if self._classes is None else self._new_network(len(self._classes))
         self.network = TwoNetworks(self._new_network(0), told)

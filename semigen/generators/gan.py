@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -250,21 +248,6 @@ class GAN(NetworkModel[GANParams]):
     bins: RowBins
     base: GANNetwork
     shares: np.ndarray
-    _classes: np.ndarray = np.zeros(0, np.int64)
-
-    @property
-    def classes_(self) -> np.ndarray:
-        if not len(self._classes):
-            raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
-        return self._classes
-
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return the model with its classes learned anew, from the weights that knew no label."""
-        other = copy.copy(self)
-        held_out = np.zeros(len(rows.y), bool)
-        held_out[self.held_out(rows.y)] = True
-        other._learn_classes(Encoded(rows.x[~held_out], rows.y[~held_out]), None, None)
-        return other
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Return the last hidden layer of the critic without labels, ``(n, hidden_dims[-1])``."""
@@ -276,44 +259,45 @@ class GAN(NetworkModel[GANParams]):
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``."""
-        position = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        unknown = np.asarray(y)[self.classes_[position] != y]
-        if len(unknown):
-            raise ValueError(f"no labeled row had class {unknown[0]}; known: {self.classes_}")
+        positions = self._positions(y)
         with seeded(seed):
-            return self._map_chunks(self._rows_of, position)
+            return self._map_chunks(self._rows_of, positions)
 
     def _fit(
         self,
         training: Encoded,
-        held_out: Encoded,  # noqa: ARG002
+        held_out: Encoded,
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
         self.bins = RowBins.fit(training.x, self.spans, self.params.max_bins)
         with seeded(self.seed):
             self.base = self.network = GANNetwork(self.bins, self.params, 0)
-        self._classes, self.shares = np.zeros(0, np.int64), np.zeros((0, len(self.base.owner)))
+        self._classes, self.shares = None, np.zeros((0, len(self.base.owner)))
         codes = torch.from_numpy(self.bins.encode(training.x))
         no_class = torch.zeros(len(codes), 0)
         history = self._train(
             self.base, codes, no_class, 1.0, checkpoint and checkpoint / "all", progress
         )
         if (training.y >= 0).any():
-            self._learn_classes(training, checkpoint and checkpoint / "classes", progress)
+            self._learn_classes(training, held_out, checkpoint and checkpoint / "classes", progress)
         return history
 
     def _learn_classes(
-        self, rows: Encoded, checkpoint: Path | None, progress: Progress | None
+        self,
+        training: Encoded,
+        held_out: Encoded,  # noqa: ARG002
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        known = soft_labels(rows.x, self._leading_features, rows.y, self.seed)
+        known = soft_labels(training.x, self._leading_features, training.y, self.seed)
         self._classes, shares = known.classes, torch.from_numpy(known.shares)
-        codes = torch.from_numpy(self.bins.encode(rows.x))
+        codes = torch.from_numpy(self.bins.encode(training.x))
         with seeded(self.seed):
-            self.network = GANNetwork(self.bins, self.params, len(self._classes))
+            self.network = GANNetwork(self.bins, self.params, len(known.classes))
         self.network.with_classes(self.base)
         self.shares = _code_shares(self.network.one_hot, codes, shares)
-        length = self.params.class_share * max(MIN_CLASS_STEPS, float(np.mean(rows.y >= 0)))
+        length = self.params.class_share * max(MIN_CLASS_STEPS, float(np.mean(training.y >= 0)))
         self._train(self.network, codes, shares.log(), length, checkpoint, progress)
 
     def _leading_features(self, x: np.ndarray) -> np.ndarray:
@@ -381,18 +365,19 @@ class GAN(NetworkModel[GANParams]):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         base = {f"base.{name}": value.numpy() for name, value in self.base.state_dict().items()}
-        own = {"classes": self._classes, "shares": self.shares}
+        classes = np.zeros(0, np.int64) if self._classes is None else self._classes
+        own = {"classes": classes, "shares": self.shares}
         return own | base | self.bins.arrays()
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.bins = RowBins.from_arrays(arrays, self.spans)
-        self._classes, self.shares = arrays["classes"], arrays["shares"]
+        self.shares = arrays["shares"]
         self.base = GANNetwork(self.bins, self.params, 0)
         state = {n: torch.from_numpy(arrays[f"base.{n}"]) for n in self.base.state_dict()}
         self.base.load_state_dict(state)
         self.base.eval()
         self.network = self.base
-        if len(self._classes):
+        if self._classes is not None:
             self.network = GANNetwork(self.bins, self.params, len(self._classes))
 
     @property

@@ -1,8 +1,9 @@
-"""What all families share: held-out rows, novelty, chunked evaluation, files."""
+"""Base class of the generator families: classes, held-out rows, novelty and files."""
 
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from semigen.artifacts import read_json, remove
+from semigen.errors import UserError
+from semigen.methods.class_index import class_positions
 from semigen.params.config import ComputeParams
 from semigen.params.generators import NetworkParams
 from semigen.tables.encoding import Encoded, Span
@@ -28,21 +31,21 @@ P = TypeVar("P", bound=NetworkParams)
 
 
 class NetworkModel(abc.ABC, Generic[P]):
-    """Base of the families: a ``GenerativeModel`` around one ``nn.Module``.
+    """Base class of all families: a ``GenerativeModel`` around one ``nn.Module``.
 
     A family sets ``family`` and ``params_type``, builds ``self.network`` (in ``__init__``, or in
-    ``_fit`` and ``_restore`` where its shape depends on data), and writes the methods that raise
-    here.
+    ``_fit`` and ``_restore`` if its shape depends on the data), and implements the abstract
+    methods.
 
     Args:
         spans: Layout of an encoded row.
-        params: Architecture and training.
+        params: Architecture and training parameters.
         compute: Device and precision.
-        seed: Seed of weights, batches and noise.
+        seed: Seed of initial weights, batches and noise.
 
     Attributes:
-        network: All that is learned by gradient.
-        held_out_scores: Quantiles of the scores of held-out rows, after ``fit``.
+        network: All weights that are learned by gradient descent.
+        held_out_scores: Quantiles of the scores of held-out rows; None before ``fit``.
     """
 
     family: ClassVar[str]
@@ -59,52 +62,91 @@ class NetworkModel(abc.ABC, Generic[P]):
         self.spans, self.params, self.seed = tuple(spans), params, seed
         self.compute = compute or ComputeParams()
         self.held_out_scores: np.ndarray | None = None
+        self._classes: np.ndarray | None = None
 
     @property
-    @abc.abstractmethod
     def classes_(self) -> np.ndarray:
-        """Class indices that ``sample`` can be asked for, shape ``(n_classes,)``."""
+        """Class indices that ``sample`` accepts, ascending, shape ``(n_classes,)``, int64.
+
+        Raises:
+            UserError: If the model was not fitted, or without any labeled row.
+        """
+        if self._classes is None:
+            raise UserError("the model has learned no classes: fit it on some labeled rows")
+        return self._classes
 
     @property
     def n_features(self) -> int:
+        """Width of an encoded row."""
         return self.spans[-1].stop
 
     def fit(
         self, rows: Encoded, *, checkpoint: Path | None = None, progress: Progress | None = None
     ) -> History:
-        """Train on the rows of an encoded table and learn the classes from the labeled ones.
+        """Train on the rows of an encoded table, and learn the classes from the labeled ones.
 
-        The rows of ``held_out`` are not trained on.
+        The rows of ``held_out(rows.y)`` do not change any weight. They stop training early, choose
+        the epoch whose weights are kept, and give the scores that ``novelty`` compares with.
+
+        Args:
+            rows: Encoded rows, ``y = -1`` where unlabeled.
+            checkpoint: Folder for checkpoints; training resumes from it. Removed at the end.
+            progress: Receives the losses of every epoch.
+
+        Returns:
+            Losses of the training without labels, or of the last training if labels take part.
+
+        Raises:
+            TrainingDiverged: If the loss stays infinite or NaN at lower learning rates.
         """
-        held_out = self.held_out(rows.y)
-        is_kept = np.ones(len(rows.y), bool)
-        is_kept[held_out] = False
-        history = self._fit(_at(rows, is_kept), _at(rows, held_out), checkpoint, progress)
+        training, held_out = self._split(rows, self.held_out(rows.y))
+        history = self._fit(training, held_out, checkpoint, progress)
         if checkpoint and distributed.rank() == 0:
             remove(checkpoint)
-        shares = np.linspace(0.0, 1.0, N_QUANTILES)
-        self.held_out_scores = np.quantile(self.score(rows.x[held_out]), shares)
+        self._set_held_out_scores(held_out.x)
         return history
 
     def held_out(self, y: np.ndarray) -> np.ndarray:
-        """Return the indices of the rows that ``fit`` keeps out of training, at least one.
+        """Return the indices of the rows that ``fit`` holds out of training.
 
-        A share ``validation_size`` of all rows, drawn by the seed: from the unlabeled rows, which
-        are plenty where labels are few; from all rows where too few are unlabeled.
+        A proportion ``validation_size`` of all rows, drawn by the seed: from the unlabeled rows, or
+        from all rows if too few are unlabeled. Every class keeps a labeled row in training. The
+        same rows are drawn however labeled and unlabeled rows are interleaved.
 
         Args:
-            y: Class indices of all rows, -1 where unlabeled.
+            y: Class indices of all rows, -1 where unlabeled, shape ``(n,)``.
+
+        Returns:
+            Ascending indices; at least one, but none if every row is the only one of its class.
         """
         n_held_out = max(1, round(len(y) * self.params.validation_size))
         candidates = np.flatnonzero(y < 0)
         if len(candidates) < 2 * n_held_out:
-            candidates = np.arange(len(y))
+            candidates = np.argsort(y < 0, kind="stable")
         rng = np.random.default_rng(self.seed)
-        return np.sort(rng.choice(candidates, n_held_out, replace=False))
+        held_out = rng.choice(candidates, n_held_out, replace=False)
+        if len(_lost_classes(y, held_out)):
+            classes, first_rows = np.unique(y, return_index=True)
+            candidates = np.setdiff1d(candidates, first_rows[classes >= 0])
+            held_out = rng.choice(candidates, min(n_held_out, len(candidates)), replace=False)
+        return np.sort(held_out)
 
-    @abc.abstractmethod
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return the model with its classes learned anew from other labels only."""
+    def with_classes(self, rows: Encoded, held_out: np.ndarray | None = None) -> Self:
+        """Return a copy of the model that has learned its classes from these rows' labels only.
+
+        What ``fit`` learned without labels is kept, and the model itself stays as it is.
+
+        Args:
+            rows: Encoded rows, such as the rows of ``fit`` with fewer labels, or some of them.
+            held_out: Indices of the rows among ``rows`` that ``fit`` held out. They stay held out,
+                unless a class would lose its last labeled row. By default the rows that
+                ``held_out(rows.y)`` names.
+        """
+        if held_out is None:
+            held_out = self.held_out(rows.y)
+        other = copy.copy(self)
+        other._learn_classes(*self._split(rows, held_out))
+        return other
 
     @abc.abstractmethod
     def features(self, x: np.ndarray) -> np.ndarray:
@@ -112,28 +154,40 @@ class NetworkModel(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
-        """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``."""
+        """Return one new encoded row of each class in ``y``.
+
+        Args:
+            y: Class indices, shape ``(n,)``.
+            seed: Seed of the draws.
+
+        Returns:
+            Shape ``(n, n_features)``, float32.
+
+        Raises:
+            UserError: If ``y`` holds a class that had no labeled row, or there are no classes.
+        """
 
     @abc.abstractmethod
     def score(self, x: np.ndarray) -> np.ndarray:
         """Return how well the model explains each row, shape ``(n,)``; higher is more typical."""
 
     def novelty(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of held-out rows that look more typical than each row, shape ``(n,)``.
+        """Return the proportion of held-out rows with a higher score than each row, shape ``(n,)``.
 
-        Ranks among rows that the network was not trained on are honest: a new row of the same kind
-        has any novelty with equal chance (split conformal prediction; Vovk et al. 2005).
+        The held-out rows have not trained the network, so the novelty of a new row of the same
+        distribution is uniform in [0, 1] (split conformal prediction; Vovk et al. 2005,
+        "Algorithmic Learning in a Random World").
 
         Raises:
-            ValueError: If the model was not trained.
+            UserError: If the model was not fitted.
         """
         if self.held_out_scores is None:
-            raise ValueError("the model is not trained: nothing is known of typical scores")
-        shares = np.linspace(0.0, 1.0, N_QUANTILES)
-        return 1.0 - np.interp(self.score(x), self.held_out_scores, shares)
+            raise UserError("the model is not fitted: it has no scores of held-out rows")
+        levels = np.linspace(0.0, 1.0, N_QUANTILES)
+        return 1.0 - np.interp(self.score(x), self.held_out_scores, levels)
 
     def save(self, folder: Path) -> None:
-        """Write weights, settings and classes into a folder: safetensors and JSON."""
+        """Write weights, parameters and classes into a folder, as safetensors and JSON."""
         scores = self.held_out_scores
         config = {
             "family": self.family,
@@ -149,14 +203,17 @@ class NetworkModel(abc.ABC, Generic[P]):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote."""
+        """Return the model that ``save`` wrote into a folder."""
         config = read_json(folder / "config.json")
         spans = [Span(**span) for span in config["spans"]]
         model = cls(spans, cls.params_type(**config["params"]), seed=config["seed"])
         if config["held_out_scores"] is not None:
             model.held_out_scores = np.array(config["held_out_scores"])
         path = folder / "arrays.safetensors"
-        model._restore(load_file(path) if path.exists() else {})
+        arrays = load_file(path) if path.exists() else {}
+        classes = arrays.get("classes")
+        model._classes = classes if classes is not None and len(classes) else None
+        model._restore(arrays)
         load_weights(model.network, folder)
         return model
 
@@ -168,20 +225,56 @@ class NetworkModel(abc.ABC, Generic[P]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        """Train; ``held_out`` rows may only stop training and choose its epoch.
+        """Train; the rows of ``held_out`` may only stop training and choose the epoch kept.
 
-        A family of several trainings gives each a folder of its own within ``checkpoint``.
+        A family that trains several networks gives each its own folder below ``checkpoint``.
+        """
+
+    @abc.abstractmethod
+    def _learn_classes(self, training: Encoded, held_out: Encoded) -> None:
+        """Learn the classes from the labels of ``training``, starting from a fitted model.
+
+        Networks and arrays are replaced, not changed in place: ``with_classes`` calls this method
+        on a shallow copy of a model.
         """
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Return what is learned other than by gradient; no training row."""
+        """Return what ``fit`` learned other than by gradient descent; no training row.
+
+        The class indices are named ``classes``.
+        """
         return {}
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what ``_arrays`` returned, before the network's weights are read."""
+        """Set what ``_arrays`` returned; called before the network's weights are loaded."""
+
+    def _split(self, rows: Encoded, held_out: np.ndarray) -> tuple[Encoded, Encoded]:
+        """Return the rows to train on and the held-out rows.
+
+        A labeled row is moved back to training if its class has no other. If no row can be held
+        out, the training rows take the place of the held-out ones.
+        """
+        is_held_out = np.zeros(len(rows.y), bool)
+        is_held_out[held_out] = True
+        for lost in _lost_classes(rows.y, held_out):
+            is_held_out[np.flatnonzero(rows.y == lost)[0]] = False
+        training = _at(rows, ~is_held_out)
+        return training, _at(rows, is_held_out) if is_held_out.any() else training
+
+    def _set_held_out_scores(self, x: np.ndarray) -> None:
+        levels = np.linspace(0.0, 1.0, N_QUANTILES)
+        self.held_out_scores = np.quantile(self.score(x), levels)
+
+    def _positions(self, y: np.ndarray) -> np.ndarray:
+        """Return the positions of classes in ``classes_``, shape ``(n,)``.
+
+        Raises:
+            UserError: If ``y`` holds a class that had no labeled row, or there are no classes.
+        """
+        return class_positions(y, self.classes_)
 
     def _plan(self, n_rows: int, **changes: Any) -> TrainingPlan:
-        """Return the plan that the parameters ask for; ``changes`` are a family's own settings."""
+        """Return the training plan of the parameters; ``changes`` overrides its fields."""
         settings: dict[str, Any] = {
             "epochs": self.params.n_epochs(n_rows),
             "batch_size": self.params.batch_size,
@@ -192,11 +285,20 @@ class NetworkModel(abc.ABC, Generic[P]):
         return TrainingPlan(**settings | changes)
 
     def _map_chunks(self, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
-        """Return ``function`` of chunks of rows of the arrays, joined; without gradients."""
+        """Apply a function to chunks of rows of the arrays; return the joined results.
+
+        No gradients are computed.
+        """
         with torch.no_grad():
             tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
             chunks = zip(*(tensor.split(CHUNK_ROWS) for tensor in tensors), strict=True)
             return torch.cat([function(*chunk) for chunk in chunks]).numpy()
+
+
+def _lost_classes(y: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Return the classes that have no labeled row besides the held-out rows."""
+    labels = y[held_out]
+    return np.setdiff1d(labels[labels >= 0], np.delete(y, held_out))
 
 
 def _at(rows: Encoded, index: np.ndarray) -> Encoded:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch.nn.utils.parametrize import cached
 from semigen.generators.collapse import collapse, first_judged_epoch, thinned
 from semigen.generators.network_model import NetworkModel
 from semigen.generators.row_head import RowHead
+from semigen.methods.class_index import class_positions, find_classes
 from semigen.methods.column_warps import Movements
 from semigen.methods.label_spreading import guess_labels
 from semigen.methods.vat import (
@@ -248,22 +248,7 @@ class SSGAN(NetworkModel[SSGANParams]):
         seed: int = 0,
     ) -> None:
         super().__init__(spans, params, compute, seed)
-        self._build(np.zeros(0, np.int64))
-
-    @property
-    def classes_(self) -> np.ndarray:
-        if not len(self._classes):
-            raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
-        return self._classes
-
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return a model trained anew from these rows and labels; nothing else is known to it.
-
-        All of the discriminator depends on the labels, so nothing of it may be kept.
-        """
-        other = type(self)(self.spans, self.params, self.compute, self.seed)
-        other.fit(rows)
-        return other
+        self._build()
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Return probabilities of ``classes_``, shape ``(n, n_classes)``."""
@@ -276,12 +261,9 @@ class SSGAN(NetworkModel[SSGANParams]):
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``."""
-        position = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        unknown = np.asarray(y)[self.classes_[position] != y]
-        if len(unknown):
-            raise ValueError(f"no labeled row had class {unknown[0]}; known: {self.classes_}")
+        positions = self._positions(y)
         with seeded(seed):
-            return self._map_chunks(self._rows_of, position)
+            return self._map_chunks(self._rows_of, positions)
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """Return the log-odds of each row being real rather than generated, shape ``(n,)``."""
@@ -294,12 +276,15 @@ class SSGAN(NetworkModel[SSGANParams]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        self._build(np.unique(training.y[training.y >= 0]))
         x, is_labeled = torch.from_numpy(training.x), training.y >= 0
+        self._classes = np.unique(training.y[is_labeled]) if is_labeled.any() else None
+        self._build()
         self._prepare(x, training.y[is_labeled])
         guess = torch.from_numpy(self._guess(training))
         labeled = torch.from_numpy(training.x[is_labeled])
-        targets = torch.from_numpy(np.searchsorted(self._classes, training.y[is_labeled]))
+        targets = torch.zeros(0, dtype=torch.int64)
+        if self._classes is not None:
+            targets = torch.from_numpy(class_positions(training.y[is_labeled], self._classes))
         n_epochs = self.params.n_epochs(len(x))
         n_steps = n_epochs * -(-len(x) // self.params.batch_size)
         moved = Movements(training.x, self.spans, self.seed) if self.params.movement else None
@@ -327,10 +312,15 @@ class SSGAN(NetworkModel[SSGANParams]):
             progress=progress,
         )
 
-    def _build(self, classes: np.ndarray) -> None:
-        self._classes = classes
+    def _learn_classes(self, training: Encoded, held_out: Encoded) -> None:
+        """Train anew: every weight of the discriminator depends on the labels."""
+        self._fit(training, held_out, None, None)
+        self._set_held_out_scores(held_out.x)
+
+    def _build(self) -> None:
+        n_classes = 1 if self._classes is None else len(self._classes)
         with seeded(self.seed):
-            self.network = SSGANNetwork(self.spans, self.params, max(1, len(classes)))
+            self.network = SSGANNetwork(self.spans, self.params, n_classes)
 
     def _prepare(self, x: Tensor, y: np.ndarray) -> None:
         """Set what depends on the training rows ``x`` and the known labels ``y`` but is no loss."""
@@ -344,12 +334,11 @@ class SSGAN(NetworkModel[SSGANParams]):
     def _guess(self, training: Encoded) -> np.ndarray:
         """Return places in ``classes_`` of the surest rows by spread labels, -1 elsewhere."""
         params = self.params
-        if not (len(self._classes) and params.guided_epochs):
+        if self._classes is None or not params.guided_epochs:
             return np.full(len(training.y), -1)
-        y = np.where(training.y < 0, -1, np.searchsorted(self._classes, training.y))
         return guess_labels(
             _principal_scores(training.x),
-            y,
+            find_classes(training.y, self._classes),
             n_neighbors=params.n_neighbors,
             confident_share=params.confident_share,
         )
@@ -362,10 +351,10 @@ class SSGAN(NetworkModel[SSGANParams]):
         return generator.head.harden(generator(F.one_hot(position, len(self.classes_)).float()))
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {"classes": self._classes}
+        return {"classes": np.zeros(0, np.int64) if self._classes is None else self._classes}
 
-    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self._build(arrays["classes"])
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:  # noqa: ARG002
+        self._build()
 
 
 class _Game:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from semigen.generators.likelihoods import RowLikelihood
-from semigen.generators.network_model import N_QUANTILES, NetworkModel
+from semigen.generators.network_model import NetworkModel
 from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes
 from semigen.generators.ssvae_network import SSVAENetwork
 from semigen.generators.vae import VAE
+from semigen.methods.class_index import find_classes
 from semigen.methods.label_spreading import guess_labels
 from semigen.params.config import ComputeParams
 from semigen.params.generators import SSVAEParams, VAEParams
@@ -59,37 +58,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
         self.m1 = _m1(self.spans, params, self.compute, seed)
         self.m2: SSVAENetwork | None = None
         self.network = nn.ModuleDict({"m1": self.m1.network})
-        self.known_classes = np.empty(0, np.int64)
         self.moments = np.empty((0, 0), np.float32)
-
-    @property
-    def classes_(self) -> np.ndarray:
-        self._m2()
-        return self.known_classes
-
-    def held_out(self, y: np.ndarray) -> np.ndarray:
-        """Return the indices of the rows that ``fit`` keeps out of training, at least one.
-
-        As for every family, but that no class loses all of its labeled rows.
-        """
-        chosen = super().held_out(y)
-        is_chosen = np.zeros(len(y), bool)
-        is_chosen[chosen] = True
-        for lost in np.setdiff1d(y[is_chosen & (y >= 0)], y[~is_chosen]):
-            is_chosen[np.flatnonzero(y == lost)[0]] = False
-        # If every row is the only one of its class, one of them has to do.
-        return np.flatnonzero(is_chosen) if is_chosen.any() else chosen[:1]
-
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return the model with M1 as it is, which knows no labels, and M2 learned anew."""
-        other = copy.copy(self)
-        is_held_out = np.zeros(len(rows.y), bool)
-        is_held_out[self.held_out(rows.y)] = True
-        held_out = Encoded(rows.x[is_held_out], rows.y[is_held_out])
-        other._fit_m2(Encoded(rows.x[~is_held_out], rows.y[~is_held_out]), held_out, None, None)
-        shares = np.linspace(0.0, 1.0, N_QUANTILES)
-        other.held_out_scores = np.quantile(other.score(held_out.x), shares)
-        return other
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Return M1's posterior means, shape ``(n, latent_dim)``, float32; no label moves them."""
@@ -114,9 +83,9 @@ class SSVAE(NetworkModel[SSVAEParams]):
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``.
 
         Raises:
-            ValueError: If there are no classes, or ``y`` holds one that had no labeled row.
+            UserError: If ``y`` holds a class that had no labeled row, or there are no classes.
         """
-        m2, places = self._m2(), self._places(np.asarray(y))
+        places, m2 = self._positions(y), self._m2()
         with seeded(seed):
             views = self._map_chunks(m2.sample, places)
             if self.params.form != "m1m2":
@@ -149,6 +118,10 @@ class SSVAE(NetworkModel[SSVAEParams]):
             return self._fit_m2(training, held_out, checkpoint and checkpoint / "m2", progress)
         return history
 
+    def _learn_classes(self, training: Encoded, held_out: Encoded) -> None:
+        self._fit_m2(training, held_out, None, None)
+        self._set_held_out_scores(held_out.x)
+
     def _fit_m2(
         self,
         training: Encoded,
@@ -157,12 +130,11 @@ class SSVAE(NetworkModel[SSVAEParams]):
         progress: Progress | None,
     ) -> History:
         params = self.params
-        self.known_classes = np.unique(training.y[training.y >= 0]).astype(np.int64)
+        self._classes = np.unique(training.y[training.y >= 0]).astype(np.int64)
         codes = self.features(training.x)
         self.moments = np.stack([codes.mean(0), np.maximum(codes.std(0), MIN_SPREAD)])
-        m2, view, y = self._new_m2(), self._view(training.x), self._places(training.y)
-        is_known = np.isin(held_out.y, self.known_classes)
-        y_held_out = self._places(np.where(is_known, held_out.y, -1))
+        m2, view = self._new_m2(), self._view(training.x)
+        y, y_held_out = (find_classes(rows.y, self._classes) for rows in (training, held_out))
         no_guess = np.full_like(y_held_out, -1)
         data = (view, y, self._guess(codes, y))
         return train(
@@ -203,7 +175,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
                 Span(f"code {i}", i, i + 1, "numeric") for i in range(self.params.latent_dim)
             )
         with seeded(self.seed):
-            self.m2 = SSVAENetwork(spans, len(self.known_classes), self.params)
+            self.m2 = SSVAENetwork(spans, len(self.classes_), self.params)
         self.network = nn.ModuleDict({"m1": self.m1.network, "m2": self.m2})
         return self.m2
 
@@ -224,26 +196,17 @@ class SSVAE(NetworkModel[SSVAEParams]):
             weights += [m2.log_weights(x, a, rows, y) for y in classes.T]
         return torch.stack(weights).logsumexp(0) - float(np.log(SCORE_DRAWS))
 
-    def _places(self, y: np.ndarray) -> np.ndarray:
-        """Return the positions of classes in ``classes_``; -1 where unlabeled."""
-        known = self.known_classes
-        places = np.searchsorted(known, y).clip(max=len(known) - 1)
-        unknown = y[(known[places] != y) & (y >= 0)]
-        if len(unknown):
-            raise ValueError(f"no labeled row had class {unknown[0]}; known: {known}")
-        return np.where(y < 0, -1, places).astype(np.int64)
-
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {} if self.m2 is None else {"classes": self.known_classes, "moments": self.moments}
+        return {} if self.m2 is None else {"classes": self.classes_, "moments": self.moments}
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         if arrays:
-            self.known_classes, self.moments = arrays["classes"], arrays["moments"]
+            self.moments = arrays["moments"]
             self._new_m2()
 
     def _m2(self) -> SSVAENetwork:
-        if self.m2 is None:
-            raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
+        _ = self.classes_  # raises UserError if there are none
+        assert self.m2 is not None
         return self.m2
 
 

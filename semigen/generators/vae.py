@@ -102,11 +102,7 @@ class VAE(NetworkModel[VAEParams]):
         super().__init__(spans, params, compute, seed)
         with seeded(seed):
             self.network = VAENetwork(self.spans, params)
-        self.classes: LatentClasses | None = None
-
-    @property
-    def classes_(self) -> np.ndarray:
-        return self._latent_classes().classes
+        self.latent_classes: LatentClasses | None = None
 
     def _fit(
         self,
@@ -127,13 +123,17 @@ class VAE(NetworkModel[VAEParams]):
             progress=progress,
         )
         if (training.y >= 0).any():
-            self.classes = LatentClasses.fit(self.features(training.x), training.y)
+            self._learn_classes(training, held_out)
         return history
 
-    def with_classes(self, rows: Encoded) -> Self:
-        """Return this model, weights shared, with classes learned from other labels."""
+    def with_classes(self, rows: Encoded, held_out: np.ndarray | None = None) -> Self:  # noqa: ARG002
+        """Return a copy of the model, weights shared, with classes learned from these labels only.
+
+        The mixture is fitted to all rows, also to those that ``fit`` held out: neither the scores
+        nor the choice of an epoch depends on it.
+        """
         other = copy.copy(self)
-        other.classes = LatentClasses.fit(self.features(rows.x), rows.y)
+        other._learn_classes(rows, rows)
         return other
 
     def features(self, x: np.ndarray) -> np.ndarray:
@@ -142,7 +142,9 @@ class VAE(NetworkModel[VAEParams]):
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``."""
-        codes = self._latent_classes().sample(y, np.random.default_rng(seed))
+        _ = self.classes_  # raises UserError if there are none
+        assert self.latent_classes is not None
+        codes = self.latent_classes.sample(y, np.random.default_rng(seed))
         with seeded(seed):
             return self._map_chunks(lambda z: self.network.decode(z).sample(), codes)
 
@@ -156,10 +158,14 @@ class VAE(NetworkModel[VAEParams]):
             return self._map_chunks(self._importance_bound, x)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {} if self.classes is None else dict(vars(self.classes))
+        return {} if self.latent_classes is None else dict(vars(self.latent_classes))
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self.classes = LatentClasses(**arrays) if arrays else None
+        self.latent_classes = LatentClasses(**arrays) if arrays else None
+
+    def _learn_classes(self, training: Encoded, held_out: Encoded) -> None:  # noqa: ARG002
+        self.latent_classes = LatentClasses.fit(self.features(training.x), training.y)
+        self._classes = self.latent_classes.classes
 
     def _loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:
         (x,) = batch
@@ -178,11 +184,6 @@ class VAE(NetworkModel[VAEParams]):
             ratio = (prior.log_prob(z) - posterior.log_prob(z)).sum(1)
             weights.append(self.network.decode(z).log_prob(x) + ratio)
         return torch.stack(weights).logsumexp(0) - float(np.log(SCORE_DRAWS))
-
-    def _latent_classes(self) -> LatentClasses:
-        if self.classes is None:
-            raise ValueError("the model knows no classes: fit it with labeled rows among the rows")
-        return self.classes
 
 
 def multilayer_perceptron(n_in: int, hidden_dims: Sequence[int], n_out: int) -> nn.Sequential:

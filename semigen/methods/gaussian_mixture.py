@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from semigen.methods.class_index import class_positions
+
 MAX_UNLABELED = 10_000
 """Unlabeled codes that the fit looks at, evenly spaced; more would only cost time."""
 
@@ -73,12 +75,9 @@ class LatentClasses:
         """Return one code of each class in ``y``, shape ``(len(y), latent_dim)``, float32.
 
         Raises:
-            ValueError: If ``y`` holds a class that had no labeled row.
+            UserError: If ``y`` holds a class that had no labeled row.
         """
-        position = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
-        unknown = np.asarray(y)[self.classes[position] != y]
-        if len(unknown):
-            raise ValueError(f"no labeled row had class {unknown[0]}; known: {self.classes}")
+        position = class_positions(y, self.classes)
         noise = rng.standard_normal((len(y), self.means.shape[1]))
         codes = self.means[position] + np.einsum("nij,nj->ni", self.factors[position], noise)
         return codes.astype(np.float32)

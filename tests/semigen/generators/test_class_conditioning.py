@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.params.config import ComputeParams, PretrainParams
 from semigen.params.generators import AutoregressiveParams, DiffusionParams
@@ -114,7 +115,7 @@ def test_same_seed_same_rows_and_saving_changes_nothing(family, tmp_path):
     again.fit(rows)
     model.save(tmp_path / "model")
     loaded = load_generator(tmp_path / "model")
-    anew = loaded.with_classes(_training(model, rows))
+    anew = loaded.with_classes(rows)
     y = np.array([0, 1, 0])
     for other in (again, loaded, anew):
         np.testing.assert_array_equal(other.sample(y, 5), model.sample(y, 5))
@@ -138,7 +139,7 @@ def test_unlabeled_rows_alone_train_but_give_no_classes(family, tmp_path):
     encoder, rows = encoded(mixed_table(60), n_labeled=0)
     model = made(family, encoder, max_steps=4)
     model.fit(rows)
-    with pytest.raises(ValueError, match="no classes"):
+    with pytest.raises(UserError, match="learned no classes"):
         model.sample(np.array([0]), seed=0)
     model.save(tmp_path / "model")
     reloaded = load_generator(tmp_path / "model")
@@ -147,7 +148,7 @@ def test_unlabeled_rows_alone_train_but_give_no_classes(family, tmp_path):
 
 def test_a_class_without_a_label_cannot_be_asked_for(trained):
     model, _, _, _ = trained
-    with pytest.raises(ValueError, match="no labeled row had class 2"):
+    with pytest.raises(UserError, match="no labeled row had class 2"):
         model.sample(np.array([0, 2]), seed=0)
 
 
@@ -164,9 +165,3 @@ def test_all_rows_labeled_need_no_guesses(family):
     for c, name in ((ILL, "ill"), (WELL, "well")):
         real = table.loc[table[TARGET] == name, "weight"]
         assert abs(weights[c] - real.mean()) < 2.0  # standard errors: 0.4 real, 0.25 drawn
-
-
-def _training(model, rows):
-    """Return the rows that ``fit`` trained on."""
-    kept = np.setdiff1d(np.arange(len(rows.y)), model.held_out(rows.y))
-    return Encoded(rows.x[kept], rows.y[kept])

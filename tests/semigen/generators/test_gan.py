@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.bins import RowBins
 from semigen.generators.gan import (
@@ -163,7 +164,7 @@ def test_rows_are_rows_of_the_table_in_the_order_asked_for(trained):
     for span in encoder.spans_:
         if span.kind == "category":
             np.testing.assert_array_equal(x[:, span.start : span.stop].sum(axis=1), 1)
-    with pytest.raises(ValueError, match="no labeled row had class 2"):
+    with pytest.raises(UserError, match="no labeled row had class 2"):
         model.sample(np.array([0, 2]), seed=3)
 
 
@@ -222,7 +223,7 @@ def test_unlabeled_rows_alone_train_but_give_no_classes():
     encoder, rows = encoded(mixed_table(60), n_labeled=0)
     model = GAN(encoder.spans_, SMALL.model_copy(update={"epochs": 2}))
     model.fit(rows)
-    with pytest.raises(ValueError, match="no classes"):
+    with pytest.raises(UserError, match="learned no classes"):
         model.sample(np.array([0]), seed=0)
 
 

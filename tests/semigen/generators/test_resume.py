@@ -9,17 +9,9 @@ from semigen.generators import FAMILIES, make_generator
 from semigen.params.config import ComputeParams, PretrainParams
 from semigen.training.progress import Progress
 from tests.semigen.example_tables import encoded, mixed_table
+from tests.semigen.generators.small_models import QUICK
 
 EVERY_EPOCH = ComputeParams(checkpoint_seconds=1e-9)
-NETWORKS = {"hidden_dims": (16, 8)}
-QUICK = {
-    "vae": NETWORKS | {"epochs": 4},
-    "ssvae": NETWORKS | {"classifier_dims": (16,), "epochs": 4, "pretrain_epochs": 3},
-    "gan": NETWORKS | {"generator_dims": (16,), "max_steps": 8},
-    "ssgan": NETWORKS | {"generator_dims": (16,), "max_steps": 12},
-    "diffusion": {"hidden_dim": 16, "bins": 10, "max_steps": 24, "class_steps": 24},
-    "autoregressive": {"hidden_dim": 8, "bins": 10, "max_steps": 24, "class_steps": 24},
-}
 CASES = [*QUICK.items(), ("ssvae", QUICK["ssvae"] | {"form": "sdgm"})]
 NAMES = [*QUICK, "sdgm"]
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.row_head import RowHead
 from semigen.generators.ssgan import (
@@ -178,7 +179,7 @@ def test_sampled_rows_are_of_the_class_asked_for(trained):
     for span in categories:
         assert set(np.unique(x[:, span.start : span.stop])) <= {0.0, 1.0}
         np.testing.assert_array_equal(x[:, span.start : span.stop].sum(axis=1), 1)
-    with pytest.raises(ValueError, match="no labeled row had class 2"):
+    with pytest.raises(UserError, match="no labeled row had class 2"):
         model.sample(np.array([0, 2]), seed=3)
 
 
@@ -212,7 +213,7 @@ def test_unlabeled_rows_alone_train_but_give_no_classes():
         lambda: model.sample(np.array([0]), seed=0),
         lambda: model.predict_proba(rows.x),
     ):
-        with pytest.raises(ValueError, match="no classes"):
+        with pytest.raises(UserError, match="learned no classes"):
             method()
 
 

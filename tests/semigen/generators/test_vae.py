@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.likelihoods import RowLikelihood
 from semigen.generators.vae import VAE, VAENetwork, negative_elbo
@@ -112,7 +113,7 @@ def test_novelty_of_new_rows_of_the_same_kind_is_uniform(trained):
 
 def test_untrained_model_knows_no_novelty():
     encoder, rows = encoded(mixed_table(30), n_labeled=0)
-    with pytest.raises(ValueError, match="not trained"):
+    with pytest.raises(UserError, match="not fitted"):
         VAE(encoder.spans_, SMALL).novelty(rows.x)
 
 
@@ -156,7 +157,7 @@ def test_unlabeled_rows_alone_train_but_give_no_classes():
     encoder, rows = encoded(mixed_table(60), n_labeled=0)
     model = VAE(encoder.spans_, SMALL.model_copy(update={"epochs": 2}))
     model.fit(rows)
-    with pytest.raises(ValueError, match="no classes"):
+    with pytest.raises(UserError, match="learned no classes"):
         model.sample(np.array([0]), seed=0)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
+from semigen.errors import UserError
 from semigen.methods.gaussian_mixture import LatentClasses
 
 MEANS = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 1.0], [0.0, 5.0, -1.0]])
@@ -66,5 +67,5 @@ def test_one_labeled_row_a_class_is_enough():
 def test_unknown_class_is_refused():
     z, y = codes(50)
     fitted = LatentClasses.fit(z, np.where(y == 1, 7, y))
-    with pytest.raises(ValueError, match="class 1"):
+    with pytest.raises(UserError, match="class 1"):
         fitted.sample(np.array([0, 1]), np.random.default_rng(0))
