@@ -135,12 +135,13 @@ def test_spread_labels_are_places_of_classes_and_only_of_unlabeled_rows():
     _, rows = encoded(mixed_table(200), n_labeled=8)
     shifted = Encoded(rows.x, np.where(rows.y >= 0, 5 * rows.y + 2, -1))
     model = SSGAN([Span("x", 0, rows.x.shape[1], "numeric")], SMALL)
-    model._build(np.array([2, 7]))
+    model._classes = np.array([2, 7])
+    model._build()
     guess = model._guess(shifted)
     assert (guess[rows.y >= 0] == -1).all()
     assert set(np.unique(guess[rows.y < 0])) == {-1, 0, 1}
     unguided = SSGAN(model.spans, SMALL.model_copy(update={"guided_epochs": 0}))
-    unguided._build(np.array([2, 7]))
+    unguided._classes = np.array([2, 7])
     assert (unguided._guess(shifted) == -1).all()
 
 
