@@ -1,7 +1,7 @@
-"""What the unlabeled rows are worth on the embedded data sets: the README's results.
+"""The gain from unlabeled rows on the embedded data sets.
 
-``python -m benchmarks.embedded --draws 3`` runs the pipeline's stages, with their defaults, on each
-set and draw, and prints a Markdown table.
+``python -m benchmarks.embedded --draws 3`` runs the stages of the pipeline with their defaults on
+each data set and draw, and prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from semigen.params.config import Params
 from tasks import STAGES
 
 N_LABELED = {"digits": 50, "breast_cancer": 20, "wine": 15}
-"""Labels of each data set."""
+"""Number of labels of each data set."""
 
 
 def measure(dataset: str, n_labeled: int, seed: int) -> dict[str, Any]:
-    """Return ``metrics.json`` of a run in a folder of its own."""
+    """Run the stages in a temporary folder and return ``metrics.json``."""
     sample = {"dataset": dataset, "n_labeled": n_labeled}
     params = Params.model_validate({"seed": seed, "sample": sample})
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -38,7 +38,7 @@ def measure(dataset: str, n_labeled: int, seed: int) -> dict[str, Any]:
 
 
 def row(dataset: str, n_labeled: int, draws: Sequence[dict[str, Any]]) -> str:
-    """Return a line of the table: means over draws with their standard errors."""
+    """Return a row of the table: means over draws with their standard errors."""
     cells = [dataset, str(n_labeled), str(draws[0]["n_unlabeled"]), str(draws[0]["n_test"])]
     for part, sign in (("labels_only", ""), ("test", ""), ("gain", "+")):
         values = 100 * np.array([draw[part]["accuracy"]["value"] for draw in draws])

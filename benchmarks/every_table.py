@@ -1,11 +1,11 @@
-"""Every generator with its defaults on every table of ``../shared/data``: does it train to the end?
+"""Train every generator with its defaults on every table of ``../shared/data``.
 
-``python -m benchmarks.every_table`` cuts 100 labels from each table, trains every family on all
-training rows, draws 2,000 rows of the classes' shares and checks that all is finite. Beside it
-stand how far the rows' columns are from the real ones, and the test accuracy of a forest taught by
-them, next to one taught by the labels. Texts become 50 numbers a row (TF-IDF, truncated SVD).
-Finished pairs are kept in ``benchmarks/results/every_table.jsonl``; ``--resume`` goes on after
-them.
+``python -m benchmarks.every_table`` keeps 100 labels of each table, trains every family on all
+training rows, samples 2,000 rows with the class proportions of the labels, and checks that all
+values are finite. It also reports the distance between the columns of the sampled and the real
+rows, and the test accuracies of a forest trained on the sampled rows and of one trained on the
+labeled rows. Texts become 50 numbers per row (TF-IDF, truncated SVD). Finished pairs are stored in
+``benchmarks/results/every_table.jsonl``; ``--resume`` skips them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ N_LABELED, N_SYNTHETIC, N_TEXT_COLUMNS = 100, 2000, 50
 
 
 def read_table(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return training and test rows: the table's own split, else a quarter by seed 0."""
+    """Return training and test rows: the table's own split, or else a random quarter (seed 0)."""
     if name == "mnist":
         return _read_mnist()
     table = pd.read_parquet(DATA / f"{name}.parquet").drop(columns=RESTATE_TARGET.get(name, []))
@@ -97,18 +97,18 @@ def _numbers_of_text(table: pd.DataFrame, target: str, is_train: np.ndarray) -> 
     return pd.DataFrame(numbers, columns=names).assign(**{target: table[target].to_numpy()})
 
 
-def hide_labels(y: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return class indices with all but 100 replaced by -1: in proportion, two of each at least."""
-    rng, hidden = np.random.default_rng(seed), np.full(len(y), -1)
+def mask_labels(y: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return ``y`` with about 100 labels, stratified, at least two per class, and -1 elsewhere."""
+    rng, y_masked = np.random.default_rng(seed), np.full(len(y), -1)
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
         n = min(len(rows), max(2, round(N_LABELED * len(rows) / len(y))))
-        hidden[rng.choice(rows, n, replace=False)] = label
-    return hidden
+        y_masked[rng.choice(rows, n, replace=False)] = label
+    return y_masked
 
 
 def measure(family: str, encoder: TableEncoder, rows: Encoded, test: Encoded) -> dict[str, Any]:
-    """Train a family and return what came of it."""
+    """Train a family and return its figures."""
     params = PretrainParams.model_validate({"generator": family})
     generator = make_generator(encoder, params, ComputeParams(), seed=0)
     started = time.perf_counter()
@@ -140,7 +140,7 @@ def _forest_accuracy(x: np.ndarray, y: np.ndarray, test: Encoded) -> float:
 def measure_all(
     tables: Sequence[str], families: Sequence[str], is_done: Callable[[str, str], bool]
 ) -> Iterator[dict[str, Any]]:
-    """Yield a record for each pair that is not done."""
+    """Yield a record for each pair of table and family that is not done."""
     for name in tables:
         todo = [family for family in families if not is_done(name, family)]
         if not todo:
@@ -150,7 +150,7 @@ def measure_all(
         schema = TableSchema.infer(train, train.drop(columns=target), target)
         encoder = TableEncoder(schema).fit(train)
         y = schema.encode_labels(train[target])
-        rows = Encoded(encoder.transform(train), hide_labels(y))
+        rows = Encoded(encoder.transform(train), mask_labels(y))
         held_out = Encoded(encoder.transform(test), schema.encode_labels(test[target]))
         facts = {"n_rows": len(y), "n_features": encoder.n_features, "n_classes": len(np.unique(y))}
         for family in todo:
@@ -160,7 +160,7 @@ def measure_all(
 
 
 def as_markdown(records: Sequence[dict[str, Any]]) -> str:
-    """Return what was measured where, and a line for each table and family."""
+    """Return the report: the machine, and a row for each table and family."""
     columns = list(records[0])
     failed = sum(not record["is_finite"] for record in records)
     lines = [
@@ -168,10 +168,10 @@ def as_markdown(records: Sequence[dict[str, Any]]) -> str:
         "",
         f"{cpu_model()}, {os.cpu_count()} cores, torch {torch.__version__}; "
         "`python -m benchmarks.every_table --resume`. 100 labels; accuracies on test rows are of a "
-        "forest taught by 2,000 synthetic rows, and by the labels.",
+        "forest trained on 2,000 synthetic rows, and on the labeled rows.",
         "",
         f"{len(records)} fits: {failed} with a value that is not finite, "
-        f"{sum(record['n_retries'] > 0 for record in records)} rolled back and slowed down.",
+        f"{sum(record['n_retries'] > 0 for record in records)} rolled back and retried.",
         "",
         f"| {' | '.join(columns)} |",
         f"|{' --- |' * len(columns)}",
@@ -188,11 +188,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tables", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--resume", action="store_true", help="keep pairs measured before")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON lines; Markdown beside it")
+    parser.add_argument("--resume", action="store_true", help="skip pairs measured before")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="JSON lines; the Markdown file is written beside it",
+    )
     arguments = parser.parse_args(argv)
     if not DATA.exists():
-        sys.exit(f"error: {DATA} is absent: this benchmark needs the shared tables")
+        sys.exit(f"error: {DATA} does not exist: this benchmark needs the shared tables")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if not arguments.resume:
         arguments.out.unlink(missing_ok=True)

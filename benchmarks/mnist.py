@@ -1,13 +1,13 @@
-"""MNIST with 100 labels, permutation-invariant: test error of the generators that classify.
+"""Test error of the generators that classify on permutation-invariant MNIST with 100 labels.
 
-``python -m benchmarks.mnist --model ssvae --draws 10`` draws ten labels a class by seed, leaves the
-other training images unlabeled, fits the model on the 784 pixels as so many numeric columns, and
-counts the test images that it puts into the wrong class. Nothing is told which pixels are
-neighbors: what ``ssgan`` moves images by, it learns from correlations of the pixels
-(``semigen.methods.column_warps``), and another order of the pixels would give it the same.
+``python -m benchmarks.mnist --model ssvae --draws 10`` draws ten labels per class for each seed,
+leaves the other training images unlabeled, fits the model on the 784 pixels as numeric columns, and
+counts the misclassified test images. The model does not know which pixels are neighbors: ``ssgan``
+learns the displacements of pixels from their correlations (``semigen.methods.column_warps``), so a
+permutation of the pixels gives the same result.
 
-``--validate`` holds 5,000 fixed training images out, judges by those and leaves the test images
-alone: all settings below were chosen that way.
+``--validate`` holds out 5,000 fixed training images, evaluates on them and does not use the test
+images. All settings below were chosen this way.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 N_CLASSES = 10
 N_VALIDATION = 5000
 VALIDATION_SEED = 12345
-"""Draws the images of ``--validate``, whatever the labels' seed."""
+"""Seed that selects the images of ``--validate``, independent of the seed of the labels."""
 SPANS = tuple(Span(f"pixel {i}", i, i + 1, "numeric") for i in range(784))
 
 SSVAE_SETTINGS = SSVAEParams(
@@ -60,8 +60,8 @@ SSVAE_SETTINGS = SSVAEParams(
     max_classes=2,
     guided_epochs=2,
 )
-"""M2, led by labels spread over M1's features. Wider and in larger batches than the defaults, which
-are for tables of a few hundred or thousand rows."""
+"""M2, guided by labels that are spread over M1's features. Wider layers and larger batches than the
+defaults, which are meant for tables of a few hundred or thousand rows."""
 
 SSGAN_SETTINGS = SSGANParams(
     epochs=60,
@@ -75,19 +75,19 @@ SSGAN_SETTINGS = SSGANParams(
     guided_epochs=27,
     movement=1.0,
 )
-"""The networks of Salimans et al. (2016). The spread labels lead until the step size falls, so that
-predictions are good from the start."""
+"""The networks of Salimans et al. (2016). The spread labels guide the training until the learning
+rate decreases, so that predictions are good from the start."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A model and what it has to reach.
+    """A model and its goals.
 
     Attributes:
-        params: The settings, not the family's defaults, for 60,000 rows of 784 columns.
-        error: Highest mean test error that passes, in percent.
-        minutes: Longest that a draw may take on two cores.
-        published: What to compare with.
+        params: Settings for 60,000 rows of 784 columns, different from the family's defaults.
+        error: Goal for the mean test error, in percent.
+        minutes: Goal for the duration of a draw on two cores.
+        published: Published results to compare with.
     """
 
     params: NetworkParams
@@ -120,13 +120,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     data = ROOT.parent / "shared" / "data" / "mnist.npz"
     parser.add_argument("--model", choices=CONTESTS, default="ssvae")
-    parser.add_argument("--draws", type=int, default=10, help="draws of labels: seeds 0, 1, ...")
+    parser.add_argument("--draws", type=int, default=10, help="number of draws of labels")
     parser.add_argument("--first", type=int, default=0, help="seed of the first draw")
-    parser.add_argument("--labels", type=int, default=100, help="labels, as many of each class")
+    parser.add_argument("--labels", type=int, default=100, help="number of labels, evenly by class")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--validate", action="store_true", help="judge by training images")
-    parser.add_argument("--resume", action="store_true", help="keep earlier draws")
+    parser.add_argument("--validate", action="store_true", help="evaluate on training images")
+    parser.add_argument("--resume", action="store_true", help="keep the draws of earlier runs")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--data", type=Path, default=data)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
@@ -151,20 +151,20 @@ class Images:
         return Images(self.x[index], self.y[index])
 
 
-def hide_labels(y: np.ndarray, n_labels: int, seed: int) -> np.ndarray:
-    """Return ``y`` with labels left to ``n_labels`` rows drawn evenly by class, -1 elsewhere."""
+def mask_labels(y: np.ndarray, n_labels: int, seed: int) -> np.ndarray:
+    """Return ``y`` with ``n_labels`` labels, drawn evenly by class, and -1 elsewhere."""
     rng = np.random.default_rng(seed)
     chosen = [
         rng.choice(np.flatnonzero(y == digit), n_labels // N_CLASSES, replace=False)
         for digit in range(N_CLASSES)
     ]
-    hidden = np.full_like(y, -1)
-    hidden[np.concatenate(chosen)] = np.repeat(np.arange(N_CLASSES), n_labels // N_CLASSES)
-    return hidden
+    y_masked = np.full_like(y, -1)
+    y_masked[np.concatenate(chosen)] = np.repeat(np.arange(N_CLASSES), n_labels // N_CLASSES)
+    return y_masked
 
 
 def split_validation(images: Images) -> tuple[Images, Images]:
-    """Return the training images without the held-out ones, and those."""
+    """Return the training images without the held-out images, and the held-out images."""
     rng = np.random.default_rng(VALIDATION_SEED)
     is_held_out = np.zeros(len(images.y), bool)
     is_held_out[rng.choice(len(images.y), N_VALIDATION, replace=False)] = True
@@ -172,7 +172,7 @@ def split_validation(images: Images) -> tuple[Images, Images]:
 
 
 class Bench:
-    """The draws of one model, kept on the disk one by one."""
+    """The draws of one model, each written to disk when it is finished."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -196,19 +196,19 @@ class Bench:
     def run(self) -> None:
         training = Images.read(self.arguments.data, "train")
         if self.arguments.validate:
-            training, judges = split_validation(training)
+            training, evaluation = split_validation(training)
         else:
-            judges = Images.read(self.arguments.data, "test")
+            evaluation = Images.read(self.arguments.data, "test")
         done = {record["seed"] for record in self.records}
         first = self.arguments.first
         for seed in range(first, first + self.arguments.draws):
             if seed not in done:
-                self._keep(self._draw(seed, training, judges))
+                self._keep(self._draw(seed, training, evaluation))
             self._publish()
         print(self.report())
 
     def about(self) -> dict[str, Any]:
-        """Return all figures, with date, machine, command and versions."""
+        """Return all figures with date, machine, command and versions."""
         return {
             "date": f"{self.started:%Y-%m-%d %H:%M %Z}",
             "cpu": cpu_model(),
@@ -226,10 +226,10 @@ class Bench:
         }
 
     def report(self) -> str:
-        """Return the figures in Markdown."""
+        """Return the figures as Markdown."""
         about, contest = self.about(), self.contest
         (error, spread), (seconds, _) = about["error"], about["seconds"]
-        busy = np.mean([record["cpu_seconds"] for record in self.records])
+        cpu = np.mean([record["cpu_seconds"] for record in self.records])
         plus_minus = "" if spread is None else f" ± {spread:.2f}"
         is_met = error <= contest.error and seconds <= 60 * contest.minutes
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
@@ -247,7 +247,7 @@ class Bench:
                 f"| {r['seed']} | {r['error']:.2f} | {r['seconds']:.0f} | {r['cpu_seconds']:.0f} |"
                 for r in self.records
             ),
-            f"| mean ± standard error | {error:.2f}{plus_minus} | {seconds:.0f} | {busy:.0f} |",
+            f"| mean ± standard error | {error:.2f}{plus_minus} | {seconds:.0f} | {cpu:.0f} |",
             "",
             f"Bar: at most {contest.error} % within {contest.minutes:.0f} minutes: "
             f"{'met' if is_met else 'not met'}. Published: {contest.published}.",
@@ -256,8 +256,8 @@ class Bench:
         ]
         return "\n".join(lines) + "\n"
 
-    def _draw(self, seed: int, training: Images, judges: Images) -> dict[str, Any]:
-        rows = Encoded(training.x, hide_labels(training.y, self.arguments.labels, seed))
+    def _draw(self, seed: int, training: Images, evaluation: Images) -> dict[str, Any]:
+        rows = Encoded(training.x, mask_labels(training.y, self.arguments.labels, seed))
         compute = ComputeParams(device=self.arguments.device, threads=self.arguments.threads)
         model = FAMILIES[self.arguments.model](SPANS, self.params, compute, seed)
         started, cpu_started = time.monotonic(), time.process_time()
@@ -265,7 +265,7 @@ class Bench:
         seconds = time.monotonic() - started
         cpu_seconds = time.process_time() - cpu_started
         assert isinstance(model, ClassifyingModel)
-        wrong = model.predict_proba(judges.x).argmax(axis=1) != judges.y
+        wrong = model.predict_proba(evaluation.x).argmax(axis=1) != evaluation.y
         error = 100 * float(wrong.mean())
         print(f"draw {seed}: error {error:.2f} %, {seconds:.0f} s", flush=True)
         epochs = [history.best_epoch + 1, len(history.train)]
@@ -297,7 +297,7 @@ class Bench:
 
 
 def _mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and its standard error, which a single value does not have."""
+    """Return the mean and its standard error, None for a single value."""
     mean = float(np.mean(values))
     return mean, float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
 

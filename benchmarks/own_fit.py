@@ -1,7 +1,7 @@
-"""Fit one of our generators in a process of its own; ``benchmarks.synthesis`` starts this.
+"""Fit one of our generators in a separate process, which ``benchmarks.synthesis`` starts.
 
-Writes ``synthetic.parquet``, as many rows of each class as the table has, and ``facts.json`` into a
-folder.
+Writes ``synthetic.parquet``, with the table's number of rows of each class, and ``facts.json`` into
+a folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from semigen.training.progress import Progress
 
 N_TIMED_ROWS = 200_000
 N_COUNTED_STEPS = 5
-"""Steps whose operations are counted; the first is left out, setting up comes before it."""
+"""Number of steps whose operations are counted; the first one, with the set-up, is left out."""
 CEILING_SIZE = 2048
 MATMULS = ("mm", "addmm", "bmm", "baddbmm")
 
@@ -40,7 +40,7 @@ MATMULS = ("mm", "addmm", "bmm", "baddbmm")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a family of semigen.generators")
-    parser.add_argument("--table", type=Path, required=True, help="Parquet, rows to learn from")
+    parser.add_argument("--table", type=Path, required=True, help="Parquet file of training rows")
     parser.add_argument("--target", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -65,12 +65,12 @@ def main() -> None:
     synthetic = encoder.inverse_transform(generator.sample(rows.y, arguments.seed))
     synthetic[target] = schema.decode_labels(rows.y)
     synthetic.to_parquet(arguments.out / "synthetic.parquet", index=False)
-    again = make_generator(encoder, params, compute, arguments.seed)
+    second = make_generator(encoder, params, compute, arguments.seed)
     facts = {
         "fit_seconds": seconds,
         "fit_cpu_seconds": cpu_seconds,
         **sampling_speed(generator, encoder, rows.y, arguments.seed),
-        **share_of_ceiling(lambda: again.fit(rows), len(steps), seconds),
+        **fraction_of_ceiling(lambda: second.fit(rows), len(steps), seconds),
         "held_out": generator.held_out(rows.y).tolist(),
     }
     write_json(arguments.out / "facts.json", facts)
@@ -78,7 +78,7 @@ def main() -> None:
 
 @contextmanager
 def counted_steps(note: Callable[[], int] = int) -> Iterator[list[int]]:
-    """Yield a list that grows by ``note()`` with every optimizer step inside the block."""
+    """Yield a list to which every optimizer step inside the block appends ``note()``."""
     steps: list[int] = []
     hook = register_optimizer_step_post_hook(lambda *_: steps.append(note()))
     try:
@@ -90,7 +90,7 @@ def counted_steps(note: Callable[[], int] = int) -> Iterator[list[int]]:
 def sampling_speed(
     generator: GenerativeModel, encoder: TableEncoder, y: np.ndarray, seed: int
 ) -> dict[str, float]:
-    """Return rows a second of class-conditional sampling, encoded, and as a readable table too."""
+    """Return the rows per second of class-conditional sampling, encoded and as a readable table."""
     classes = np.resize(y, N_TIMED_ROWS)
     started = time.perf_counter()
     x = generator.sample(classes, seed)
@@ -103,11 +103,11 @@ def sampling_speed(
     }
 
 
-def share_of_ceiling(fit: Callable[[], object], n_steps: int, seconds: float) -> dict[str, Any]:
-    """Return the training's operations a second as a share of what one large product reaches.
+def fraction_of_ceiling(fit: Callable[[], object], n_steps: int, seconds: float) -> dict[str, Any]:
+    """Return the training's operations per second as a fraction of a large matrix product's.
 
-    The seconds are those of the whole fit, with encoding, validation and overhead; the operations
-    are those of the products of the training steps alone.
+    The seconds are those of the whole fit with encoding, validation and overhead. The operations
+    are only those of the matrix products of the training steps.
     """
     flops, dtype = flops_per_step(fit)
     ceiling = matmul_ceiling(dtype)
@@ -120,12 +120,12 @@ def share_of_ceiling(fit: Callable[[], object], n_steps: int, seconds: float) ->
     }
 
 
-class _Enough(Exception):
-    """Enough steps were counted."""
+class _EnoughSteps(Exception):
+    """Stops the training when enough steps have been counted."""
 
 
 class _MatmulTypes(TorchDispatchMode):
-    """Counts the entries of matrix products by their type."""
+    """Counts the elements of matrix products by data type."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -141,21 +141,21 @@ class _MatmulTypes(TorchDispatchMode):
 
 
 def flops_per_step(fit: Callable[[], object]) -> tuple[float, torch.dtype]:
-    """Return the mean operations of a step at a training's start, and the type of most products."""
+    """Return the mean operations of a training step, and the data type of most products."""
     counter, types = FlopCounterMode(display=False), _MatmulTypes()
 
     def note() -> int:
         if len(steps) == N_COUNTED_STEPS:
-            raise _Enough
+            raise _EnoughSteps
         return int(counter.get_total_flops())
 
-    with counted_steps(note) as steps, counter, types, suppress(_Enough):
+    with counted_steps(note) as steps, counter, types, suppress(_EnoughSteps):
         fit()
     return float(np.diff(steps).mean()), types.counts.most_common(1)[0][0]
 
 
 def matmul_ceiling(dtype: torch.dtype) -> float:
-    """Return operations a second of a large square product, the best of five, on all threads."""
+    """Return the operations per second of a large square matrix product, the best of six."""
     a = torch.randn(CEILING_SIZE, CEILING_SIZE).to(dtype)
     fastest = np.inf
     for _ in range(6):

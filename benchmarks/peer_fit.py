@@ -1,6 +1,6 @@
-"""Fit CTGAN or TVAE in the environment of ``peers.txt``; ``benchmarks.synthesis`` starts this.
+"""Fit CTGAN or TVAE in the environment of ``peers.txt``; started by ``benchmarks.synthesis``.
 
-Writes ``synthetic.parquet``, as many rows as the table has, and ``facts.json`` into a folder.
+Writes ``synthetic.parquet``, with the table's number of rows, and ``facts.json`` into a folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-import ctgan  # type: ignore[import-not-found]  # installed by peers.txt alone
+import ctgan  # type: ignore[import-not-found]  # installed only by peers.txt
 import numpy as np
 import pandas as pd
 import torch
@@ -20,8 +20,8 @@ import torch
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=["CTGAN", "TVAE"], required=True)
-    parser.add_argument("--table", type=Path, required=True, help="Parquet, rows to learn from")
-    parser.add_argument("--discrete", nargs="*", default=[], help="columns that are no numbers")
+    parser.add_argument("--table", type=Path, required=True, help="Parquet file of training rows")
+    parser.add_argument("--discrete", nargs="*", default=[], help="columns that are not numeric")
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -30,7 +30,7 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    np.random.seed(arguments.seed)  # noqa: NPY002 - what ctgan draws from
+    np.random.seed(arguments.seed)  # noqa: NPY002 - ctgan uses the global generator
     table = pd.read_parquet(arguments.table)
     model = getattr(ctgan, arguments.model)(epochs=arguments.epochs, enable_gpu=False)
     started, cpu_started = time.perf_counter(), time.process_time()

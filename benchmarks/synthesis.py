@@ -1,17 +1,17 @@
-"""Synthetic rows of Adult: our generators beside CTGAN and TVAE, fitted and judged in one run.
+"""Compare our generators with CTGAN and TVAE on synthetic rows of Adult.
 
     make bench-synthesis                                           # the default family, both peers
-    make bench-synthesis ARGS="--families vae gan --peer-seeds 0"  # families of choice, no peers
-    make bench-synthesis ARGS="--resume"                           # go on after an interruption
+    make bench-synthesis ARGS="--families vae gan --peer-seeds 0"  # other families, no peers
+    make bench-synthesis ARGS="--resume"                           # continue after an interruption
 
-On two cores a fit of CTGAN takes about 20 minutes, one of TVAE about 4. Every fit is a process of
-its own with the same number of threads, one after the other; no GPU is used. The peers live in an
-environment of their own, made by the first run. Each judged fit is kept at once in
-``synthesis.jsonl``; ``synthesis.md`` and ``synthesis.json`` hold the table.
+On two cores a fit of CTGAN takes about 20 minutes, one of TVAE about 4. The fits run one after the
+other, each in its own process with the same number of threads; no GPU is used. The peers are
+installed in a separate environment, which the first run creates. Each evaluated fit is appended to
+``synthesis.jsonl`` immediately; ``synthesis.md`` and ``synthesis.json`` contain the table.
 
-The judge, gradient boosting, learns from synthetic rows and is scored on Adult's test rows, which
-no generator sees. The same test rows are the non-members of the membership attacks, against as many
-training rows; rows that a generator of ours held out of training do not count as members.
+Gradient boosting is trained on the synthetic rows and scored on Adult's test rows, which no
+generator sees. The same test rows are the non-members of the membership attacks, against an equal
+number of training rows. Rows that a generator held out of training do not count as members.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PINNED_PEERS = Path(__file__).with_name("peers.txt")
 TARGET = "income"
 PEERS = ("CTGAN", "TVAE")
 REAL = "real rows"
-"""The column of real rows in the place of synthetic ones: what a perfect generator would reach."""
+"""Column of the table in which real rows replace synthetic rows: a perfect generator's figures."""
 MAX_ROWS_DIVERSITY = 10_000
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -78,15 +78,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     default = "autoregressive"
     parser.add_argument("--families", nargs="+", default=[default], help=", ".join(FAMILIES))
-    parser.add_argument("--seeds", type=int, default=3, help="fits of each family")
-    parser.add_argument("--peer-seeds", type=int, help="fits of each peer; as many as --seeds")
-    parser.add_argument("--peer-epochs", type=int, default=300, help="300 is their default")
+    parser.add_argument("--seeds", type=int, default=3, help="number of fits of each family")
+    parser.add_argument("--peer-seeds", type=int, help="fits of each peer (default: --seeds)")
+    parser.add_argument(
+        "--peer-epochs",
+        type=int,
+        default=300,
+        help="300 is their own default",
+    )
     parser.add_argument("--peers-env", type=Path, default=Path(".venv-peers"))
-    parser.add_argument("--threads", type=int, default=cores, help="of each process; all cores")
+    parser.add_argument("--threads", type=int, default=cores, help="threads of each process")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/adult.parquet"))
-    parser.add_argument("--share", type=float, default=1.0, help="of Adult's rows, for a trial")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="fraction of the rows, for a trial"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--resume", action="store_true", help="keep the fits of an earlier run")
+    parser.add_argument("--resume", action="store_true", help="skip the fits of an earlier run")
     arguments = parser.parse_args(argv)
     unknown = sorted(set(arguments.families) - set(FAMILIES))
     if unknown:
@@ -97,7 +104,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read_adult(path: Path, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return training and test rows, or a random share of them."""
+    """Return training and test rows, or a random fraction of them."""
     table = pd.read_parquet(path)
     is_test = table["split"] == "test"
     train, test = (
@@ -108,14 +115,14 @@ def read_adult(path: Path, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """The real rows and what is needed to compare others with them.
+class Evaluator:
+    """Compares synthetic rows with real rows.
 
     Attributes:
         train: Real training rows with labels.
         test: Real test rows with labels.
-        encoder: Fitted on the training rows.
-        space: Fitted on the encoded training rows.
+        encoder: Encoder, fitted on the training rows.
+        space: Distance space, fitted on the encoded training rows.
     """
 
     train: pd.DataFrame
@@ -124,8 +131,8 @@ class Judge:
     space: DistanceSpace
 
     @classmethod
-    def of(cls, train: pd.DataFrame, test: pd.DataFrame) -> Judge:
-        """Fit encoder and space."""
+    def of(cls, train: pd.DataFrame, test: pd.DataFrame) -> Evaluator:
+        """Fit the encoder and the space."""
         schema = TableSchema.infer(train, train.drop(columns=TARGET), TARGET)
         encoder = TableEncoder(schema).fit(train)
         space = DistanceSpace.fit(encoder.transform(train), encoder.spans_)
@@ -134,12 +141,12 @@ class Judge:
     def figures(
         self, synthetic: pd.DataFrame, held_out: Sequence[int], seed: int
     ) -> dict[str, Any]:
-        """Judge synthetic rows.
+        """Evaluate synthetic rows.
 
         Args:
-            synthetic: Rows with labels.
-            held_out: Places of the training rows that the generator did not learn from.
-            seed: Seed of the judge and of all draws of rows.
+            synthetic: Synthetic rows with labels.
+            held_out: Positions of the training rows that the generator held out of its training.
+            seed: Seed of the evaluation.
         """
         members = self.train.drop(index=list(held_out))
         return {
@@ -148,10 +155,10 @@ class Judge:
         }
 
     def real_figures(self, seed: int) -> dict[str, Any]:
-        """Judge real rows as if they were synthetic.
+        """Evaluate real rows as if they were synthetic.
 
-        The utility is that of the training rows. Else, one half of the test rows stands for
-        synthetic rows, and the other half for the non-members.
+        The utility is that of the training rows. For the other figures, one half of the test rows
+        takes the place of the synthetic rows, and the other half that of the non-members.
         """
         shuffled = self.test.sample(frac=1, random_state=seed)
         return {
@@ -185,10 +192,10 @@ class Judge:
 
 
 class Bench:
-    """One run: what is to be fitted, what has been, and where it is kept.
+    """One run of the benchmark: planned fits, finished fits and their files.
 
     Args:
-        arguments: As ``parse`` returns them.
+        arguments: Arguments from ``parse``.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -202,22 +209,22 @@ class Bench:
         self.neighbors_seconds = float("nan")
 
     def run(self) -> None:
-        """Make the fits that are missing; judge, keep and tabulate each."""
+        """Run the missing fits; evaluate, store and tabulate each of them."""
         if not self.records:
             remove(self.kept)
         print("timing nearest neighbors", flush=True)
         self.neighbors_seconds = time_neighbors()
-        judge = Judge.of(*read_adult(self.arguments.data, self.arguments.share))
+        evaluator = Evaluator.of(*read_adult(self.arguments.data, self.arguments.share))
         made = {(record["model"], record["seed"]) for record in self.records}
         todo = [fit for fit in self.plan() if fit not in made]
         self._publish()
         for number, (model, seed) in enumerate(todo, start=1):
             print(f"[{number} of {len(todo)}] {model}, seed {seed}", flush=True)
-            self._keep(self._measure(model, seed, judge))
+            self._keep(self._measure(model, seed, evaluator))
             self._publish()
 
     def plan(self) -> list[tuple[str, int]]:
-        """Return models and seeds, interleaved: a busy hour must not fall on one model alone."""
+        """Return models and seeds, interleaved so that a busy hour affects all models."""
         n_fits = dict.fromkeys((REAL, *self.arguments.families), self.arguments.seeds)
         n_fits |= dict.fromkeys(PEERS, self.arguments.peer_seeds)
         most = max(n_fits.values())
@@ -227,7 +234,7 @@ class Bench:
         return bars(self.records, self.arguments.families, self.neighbors_seconds)
 
     def report(self) -> str:
-        """Return the tables in Markdown."""
+        """Return the tables as Markdown."""
         models = (REAL, *self.arguments.families, *PEERS)
         return markdown(self.about(), models, self.records, self.bars())
 
@@ -247,19 +254,21 @@ class Bench:
             **self.settings,
         }
 
-    def _measure(self, model: str, seed: int, judge: Judge) -> Record:
+    def _measure(self, model: str, seed: int, evaluator: Evaluator) -> Record:
         facts: dict[str, Any] = {}
         if model == REAL:
-            found = judge.real_figures(seed)
+            found = evaluator.real_figures(seed)
         else:
-            synthetic, facts = self._fit(model, seed, judge)
-            print(f"  fitted in {facts['fit_seconds']:.1f} s, judging", flush=True)
-            found = judge.figures(synthetic, facts.pop("held_out", []), seed)
+            synthetic, facts = self._fit(model, seed, evaluator)
+            print(f"  fitted in {facts['fit_seconds']:.1f} s, evaluating", flush=True)
+            found = evaluator.figures(synthetic, facts.pop("held_out", []), seed)
         return {"model": model, "seed": seed, "settings": self.settings, "facts": facts, **found}
 
-    def _fit(self, model: str, seed: int, judge: Judge) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Fit in a process of its own; return its synthetic rows and facts."""
-        schema = judge.encoder.schema
+    def _fit(
+        self, model: str, seed: int, evaluator: Evaluator
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Fit in a separate process; return the synthetic rows and the facts of the fit."""
+        schema = evaluator.encoder.schema
         if model in PEERS:
             discrete = [c.name for c in schema.features if c.kind != "numeric"]
             epochs = str(self.arguments.peer_epochs)
@@ -269,7 +278,7 @@ class Bench:
             program = [sys.executable, "-m", "benchmarks.own_fit", "--target", TARGET]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            judge.train.to_parquet(folder / "train.parquet", index=False)
+            evaluator.train.to_parquet(folder / "train.parquet", index=False)
             program += ["--model", model, "--seed", str(seed), "--out", name]
             program += ["--table", str(folder / "train.parquet")]
             run_with_threads(program, self.arguments.threads)
@@ -300,7 +309,7 @@ class Bench:
 
 
 def time_neighbors(n_rows: int = 30_000, n_columns: int = 100) -> float:
-    """Return the seconds that the nearest of many rows to each of as many others take."""
+    """Return the seconds of a search for the nearest of ``n_rows`` rows to ``n_rows`` others."""
     rng = np.random.default_rng(0)
     queries, rows = (rng.normal(size=(n_rows, n_columns)).astype(np.float32) for _ in range(2))
     started = time.perf_counter()
@@ -309,7 +318,7 @@ def time_neighbors(n_rows: int = 30_000, n_columns: int = 100) -> float:
 
 
 def peers_python(environment: Path) -> Path:
-    """Return the Python of the peers' environment, which is made if ``peers.txt`` has changed."""
+    """Return the Python of the peers' environment; create it if ``peers.txt`` has changed."""
     python, stamp = environment.absolute() / "bin" / "python", environment / "peers.txt"
     pinned = PINNED_PEERS.read_text(encoding="utf-8")
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != pinned:
@@ -322,7 +331,7 @@ def peers_python(environment: Path) -> Path:
 
 
 def run_with_threads(program: Sequence[str], n_threads: int) -> None:
-    """Run a program to its end, with a line every minute.
+    """Run a program, and print the elapsed time every minute.
 
     Raises:
         SystemExit: If it fails.

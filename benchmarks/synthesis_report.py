@@ -1,4 +1,4 @@
-"""The table of ``benchmarks.synthesis``: figures by model, and the bars they must reach."""
+"""Tables of ``benchmarks.synthesis``: figures by model, and the goals for them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 Record = dict[str, Any]
-"""One fit: ``model``, ``seed``, ``facts`` of the fit, and an entry for each way it was judged."""
+"""One fit: ``model``, ``seed``, ``facts`` of the fit, and an entry for each kind of evaluation."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of the table.
+    """A row of the table.
 
     Attributes:
-        title: What it is.
-        read: Takes it from a record; a ``KeyError`` where the record has none.
-        show: Format of its values.
+        title: Title of the row.
+        read: Returns the value from a record; raises ``KeyError`` if the record has none.
+        show: Format of the values.
     """
 
     title: str
@@ -61,7 +61,7 @@ def _attack(end: str) -> Callable[[Record], float]:
 
 FIGURES = (
     Figure("fit, seconds", _fact("fit_seconds"), "{:.1f}"),
-    # What other work on the machine hardly moves.
+    # Other jobs on the machine hardly affect CPU seconds.
     Figure("fit, CPU seconds", _fact("fit_cpu_seconds"), "{:.1f}"),
     Figure("sampling, rows/s, encoded", _fact("rows_per_second"), "{:,.0f}"),
     Figure("sampling, rows/s, readable", _fact("decoded_rows_per_second"), "{:,.0f}"),
@@ -89,38 +89,38 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """What the benchmark asks for, and what was measured.
+    """A goal of the benchmark and the measured value.
 
     Attributes:
-        title: The figure.
-        measured: Its value; NaN where what it compares was not fitted.
-        limit: Where it must lie.
-        is_least: Whether the limit is the least value, not the greatest.
-        show: Format of both.
+        title: Name of the figure.
+        measured: Measured value; NaN if a model that it compares was not fitted.
+        limit: Limit of the value.
+        is_minimum: Whether the limit is a minimum instead of a maximum.
+        show: Format of both values.
     """
 
     title: str
     measured: float
     limit: float
-    is_least: bool
+    is_minimum: bool
     show: str
 
     @property
     def verdict(self) -> str:
         if np.isnan(self.measured):
             return "not measured"
-        is_met = self.measured >= self.limit if self.is_least else self.measured <= self.limit
+        is_met = self.measured >= self.limit if self.is_minimum else self.measured <= self.limit
         return "met" if is_met else "not met"
 
     def line(self) -> str:
-        """Return the bar as a line of a Markdown table."""
-        asked = f"{'≥' if self.is_least else '≤'} {self.show.format(self.limit)}"
+        """Return the goal as a row of a Markdown table."""
+        required = f"{'≥' if self.is_minimum else '≤'} {self.show.format(self.limit)}"
         measured = "" if np.isnan(self.measured) else self.show.format(self.measured)
-        return f"| {self.title} | {asked} | {measured} | {self.verdict} |"
+        return f"| {self.title} | {required} | {measured} | {self.verdict} |"
 
 
 def bars(records: Sequence[Record], families: Sequence[str], neighbors_seconds: float) -> list[Bar]:
-    """Return all bars: means over fits, medians of times, and the worst fit's privacy."""
+    """Return all goals: means over fits, medians of times, and the privacy of the worst fit."""
     found = [Bar("neighbors, 30,000 x 30,000, seconds", neighbors_seconds, 20, False, "{:.1f}")]
     for family in families:
         seconds = _over_fits(records, family, _fact("fit_seconds"), np.median)
@@ -157,7 +157,7 @@ def _over_fits(
 def markdown(
     about: Mapping[str, Any], models: Sequence[str], records: Sequence[Record], found: Sequence[Bar]
 ) -> str:
-    """Return the report: where it was run, a column of figures for each model, and the bars."""
+    """Return the report: the machine, a column of figures for each model, and the goals."""
     fits = {model: [r for r in records if r["model"] == model] for model in models}
     fits = {model: own for model, own in fits.items() if own}
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
@@ -165,10 +165,10 @@ def markdown(
     lines = [
         "# Synthetic rows of Adult",
         "",
-        f"{about['date']}, {about['cpu']}, {about['cores']} cores, {about['threads']} threads a "
+        f"{about['date']}, {about['cpu']}, {about['cores']} cores, {about['threads']} threads per "
         f"process. `{about['command']}`. {versions}.",
         "",
-        "Means over fits, whose number is in the head, with the least and the greatest value.",
+        "Means over fits (their number is in the header) with minimum and maximum.",
         "",
         f"| figure | {' | '.join(head)} |",
         f"| --- {'| ---: ' * len(head)}|",
@@ -177,7 +177,7 @@ def markdown(
             for figure in FIGURES
         ),
         "",
-        "| bar | asked | measured | |",
+        "| goal | required | measured | |",
         "| --- | ---: | ---: | --- |",
         *(bar.line() for bar in found),
     ]

@@ -25,7 +25,7 @@ RECORDS = [
 ]
 
 
-def test_best_peer_is_the_one_of_the_best_mean():
+def test_best_peer_has_highest_mean():
     lines = accuracy_table(RECORDS).splitlines()
     assert lines[2].startswith("| a | 2 | LR | 80.0 | 85.0 | 85.0 | +5.00 |")
     assert lines[3].startswith("| b | 1 | LR | 60.0 | 50.0 | 50.0 | -10.00 |")
@@ -34,24 +34,24 @@ def test_best_peer_is_the_one_of_the_best_mean():
     assert "| worst |" in lines[5] and "| -10.00 |" in lines[5]
 
 
-def test_ranks_are_of_means_over_draws():
+def test_ranks_use_means_over_draws():
     assert mean_ranks(RECORDS) == {"semigen": 1.5, "LR": 1.5, "RF": 3.0}
 
 
-def test_holm_is_the_step_down_method():
-    """The example of Holm (1979), by hand."""
+def test_holm_matches_example():
+    """The example of Holm (1979), computed by hand."""
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.9, 0.8])).max() == 1.0
 
 
-def test_significantly_worse_cells_are_counted():
+def test_counts_significantly_worse_cells():
     assert "labels-only committee in 0 " in safety(RECORDS)
     text = safety([*RECORDS, record("c", 0, 0.5, {"LR": 0.5}, 60)])
     assert "labels-only committee in 1 " in text and "c, 20 labels, draw 0, +0.0)" in text
     assert "fell back to labels alone in 1 (33%)." in safety(RECORDS)
 
 
-def test_report_is_written_beside_the_records(tmp_path):
+def test_writes_report_beside_records(tmp_path):
     path = tmp_path / "few.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in RECORDS))
     text = write_report(path)
@@ -60,5 +60,5 @@ def test_report_is_written_beside_the_records(tmp_path):
 
 
 @pytest.mark.parametrize("p", [[0.2], [0.01, 0.02]])
-def test_adjusted_p_values_are_no_less(p):
+def test_adjusted_p_values_are_not_smaller(p):
     assert (holm(np.array(p)) >= p).all()

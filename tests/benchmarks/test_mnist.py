@@ -6,32 +6,32 @@ import numpy as np
 import pytest
 
 from benchmarks import mnist
-from benchmarks.mnist import Images, hide_labels, main, split_validation
+from benchmarks.mnist import Images, main, mask_labels, split_validation
 
 
-def test_labels_are_drawn_evenly_and_by_seed():
+def test_labels_are_drawn_evenly_and_depend_on_seed():
     y = np.random.default_rng(0).integers(0, 10, 3000)
-    hidden = hide_labels(y, 100, seed=1)
-    assert np.bincount(hidden[hidden >= 0]).tolist() == [10] * 10
-    assert (hidden[hidden >= 0] == y[hidden >= 0]).all()
-    assert np.array_equal(hidden, hide_labels(y, 100, seed=1))
-    assert not np.array_equal(hidden, hide_labels(y, 100, seed=2))
+    y_masked = mask_labels(y, 100, seed=1)
+    assert np.bincount(y_masked[y_masked >= 0]).tolist() == [10] * 10
+    assert (y_masked[y_masked >= 0] == y[y_masked >= 0]).all()
+    assert np.array_equal(y_masked, mask_labels(y, 100, seed=1))
+    assert not np.array_equal(y_masked, mask_labels(y, 100, seed=2))
 
 
-def test_validation_images_are_no_training_images():
+def test_validation_images_are_not_training_images():
     n_images = 6000
     images = Images(np.arange(n_images, dtype=np.float32)[:, None], np.zeros(n_images, np.int64))
-    training, judges = split_validation(images)
-    assert len(judges.y) == mnist.N_VALIDATION
-    assert sorted([*training.x[:, 0], *judges.x[:, 0]]) == list(range(n_images))
+    training, evaluation = split_validation(images)
+    assert len(evaluation.y) == mnist.N_VALIDATION
+    assert sorted([*training.x[:, 0], *evaluation.x[:, 0]]) == list(range(n_images))
 
 
-def test_absent_data_is_said_in_one_line(tmp_path):
+def test_reports_missing_data_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r"mnist.npz: no such file; name the MNIST archive"):
         main(["--data", str(tmp_path / "mnist.npz")])
 
 
-def test_draws_are_kept_and_summed_up(tmp_path, capsys):
+def test_resumes_and_summarizes_draws(tmp_path, capsys):
     rng = np.random.default_rng(0)
     arrays = {}
     for part, n_images in (("train", 200), ("test", 50)):

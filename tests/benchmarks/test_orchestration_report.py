@@ -11,7 +11,7 @@ def record(what: str, repetition: int, seconds: float, cpu: float, stages: float
 RECORDS = [
     record("default: functions", 0, 40, 40, 39),
     record("default: flow", 0, 47, 49, 40),
-    record("default: flow", 1, 100, 49, 90),  # slower together with its pair
+    record("default: flow", 1, 100, 49, 90),  # as slow as its pair
     record("default: functions", 1, 94, 40, 93),
     record("two minutes: functions", 0, 120, 120, 119),
     record("two minutes: flow", 0, 129, 125, 119),
@@ -21,7 +21,7 @@ RECORDS = [
 ]
 
 
-def test_commands_are_compared_with_those_that_took_turns_with_them():
+def test_compares_commands_of_the_same_repetition():
     lines = {line.split(" | ")[0]: line for line in bars(RECORDS)}
     assert "6.5 s (6.0 to 7.0) | 8 s | met" in bars(RECORDS)[0]
     assert "9.0 CPU s (9.0 to 9.0) | 8 CPU s | missed" in bars(RECORDS)[1]
@@ -31,6 +31,6 @@ def test_commands_are_compared_with_those_that_took_turns_with_them():
     assert not any("dvc repro" in line for line in lines)
 
 
-def test_what_passes_beside_the_stages_is_told():
+def test_reports_time_outside_of_stages():
     about = {"date": "2026-11-26", "machine": "m", "command": "c"}
     assert "of default, 8.5 s (median)" in summary(RECORDS, about)

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic: operations of a step, bars, the order of fits, resuming."""
+"""Arithmetic of the benchmark: operations of a step, goals, order of the fits, resuming."""
 
 import json
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.own_fit import counted_steps, flops_per_step, matmul_ceiling
-from benchmarks.synthesis import TARGET, Bench, Judge, main, parse
+from benchmarks.synthesis import TARGET, Bench, Evaluator, main, parse
 from benchmarks.synthesis_report import bars, markdown
 from semigen.generators import FAMILIES
 from tests.semigen import example_tables
@@ -36,25 +36,25 @@ def fit_linear(n_steps, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_operations_of_a_linear_layer_s_step(dtype):
-    """One product forward, one for the gradient of the weights; inputs need none."""
+def test_counts_operations_of_linear_layer(dtype):
+    """One product in the forward pass and one for the gradient of the weights."""
     flops, found = flops_per_step(lambda: fit_linear(9, dtype))
     assert flops == 2 * (2 * 8 * 30 * 20)
     assert found == dtype
 
 
-def test_steps_are_counted_inside_the_block_only():
+def test_counts_steps_inside_the_block_only():
     with counted_steps() as steps:
         fit_linear(7)
     fit_linear(2)
     assert len(steps) == 7
 
 
-def test_the_ceiling_is_that_of_a_working_machine():
+def test_ceiling_is_plausible():
     assert matmul_ceiling(torch.float32) > 1e9
 
 
-def test_bars_compare_medians_means_and_the_worst_fit():
+def test_goals_use_medians_means_and_worst_fit():
     records = [
         record("ours", 0, fit_seconds=10, macro_f1=0.78, attack=0.51),
         record("ours", 1, fit_seconds=11, macro_f1=0.80, attack=0.56),
@@ -73,7 +73,7 @@ def test_bars_compare_medians_means_and_the_worst_fit():
     assert found["ours: sampling, rows/s"].line().endswith("| ≥ 200,000 | 250,000 | met |")
 
 
-def test_the_table_has_a_column_for_each_fitted_model():
+def test_table_has_a_column_for_each_fitted_model():
     records = [record("ours", 0, fit_seconds=10), record("ours", 1, fit_seconds=14)]
     about = {"date": "d", "cpu": "c", "cores": 2, "threads": 1, "command": "x", "versions": {}}
     text = markdown(about, ["ours", "CTGAN"], records, [])
@@ -90,7 +90,7 @@ def test_seeds_are_interleaved():
     ]  # fmt: skip
 
 
-def test_resumes_the_fits_of_the_same_settings(tmp_path):
+def test_resumes_fits_with_the_same_settings(tmp_path):
     kept = [record(FAMILY, 0), {**record(FAMILY, 1), "settings": {"threads": 9}}]
     (tmp_path / "synthesis.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in kept))
     given = ["--families", FAMILY, "--threads", "1", "--out", str(tmp_path)]
@@ -98,7 +98,7 @@ def test_resumes_the_fits_of_the_same_settings(tmp_path):
     assert Bench(parse(given)).records == []
 
 
-def test_says_in_one_line_what_is_missing(tmp_path, capsys):
+def test_reports_missing_data_and_unknown_family_in_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"adult.parquet: no such file"):
         main(["--families", FAMILY, "--data", str(tmp_path / "adult.parquet")])
     with pytest.raises(SystemExit):
@@ -106,14 +106,14 @@ def test_says_in_one_line_what_is_missing(tmp_path, capsys):
     assert "no family 'oracle'; there are" in capsys.readouterr().err
 
 
-def test_real_rows_are_judged_as_real():
+def test_real_rows_look_like_real_rows():
     table = example_tables.mixed_table(900, seed=0).rename(columns={example_tables.TARGET: TARGET})
-    judge = Judge.of(table[:600], table[600:].reset_index(drop=True))
-    found = judge.real_figures(seed=0)
+    evaluator = Evaluator.of(table[:600], table[600:].reset_index(drop=True))
+    found = evaluator.real_figures(seed=0)
     assert found["utility"]["synthetic"] == found["utility"]["real"]
     for attack in found["privacy"]["attacks"].values():
         assert attack["low"] <= 0.5 <= attack["high"]
-    leaked = judge.figures(table[:600], held_out=range(300, 600), seed=0)
-    # A row or two of those held out equal one that was not.
+    leaked = evaluator.figures(table[:600], held_out=range(300, 600), seed=0)
+    # One or two of the held-out rows equal a training row.
     assert 0.5 <= leaked["privacy"]["closest_record"]["copies_share"] < 0.51
     assert leaked["fidelity"]["mean_distance"] == 0
