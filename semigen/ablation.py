@@ -1,12 +1,12 @@
-"""What a committee may learn from beside labels, and what that is called."""
+"""Names of the ablation's committees and the rows that each may learn from besides labeled ones."""
 
 ABLATION = {
     "unlabeled": frozenset({"unlabeled"}),
     "synthetic": frozenset({"synthetic"}),
     "all": frozenset({"unlabeled", "synthetic"}),
 }
-"""Synthetic rows come from a generator of the unlabeled ones; ``synthetic`` means these and nothing
-else that was learned from unlabeled rows."""
+"""Rows that a committee may use besides labeled ones. The generator of the synthetic rows is always
+trained on unlabeled rows; ``synthetic`` allows no other use of unlabeled rows."""
 LEARNS_FROM = {
     "unlabeled": "labels and unlabeled rows",
     "synthetic": "labels and synthetic rows",

@@ -1,4 +1,4 @@
-"""Synthetic labeled rows: drawn class by class, and kept where a labels-only classifier agrees."""
+"""Synthetic labeled rows, drawn class by class and filtered by a labels-only classifier."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
 
 from semigen.generators.base import GenerativeModel
 from semigen.params.config import AugmentParams
 from semigen.tables.encoding import Encoded
 
 MAX_ROUNDS = 8
-"""Rounds of drawing; a class that the judge rarely grants then has fewer rows than asked for."""
+"""Maximum number of draws; classes that the classifier rarely confirms get fewer rows."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,15 @@ class SyntheticRows:
     """Synthetic labeled rows.
 
     Attributes:
-        rows: Encoded rows and the class each was drawn from.
-        n_drawn: Rows drawn to get them.
+        rows: Encoded rows, and the class that each row was drawn from.
+        n_drawn: Number of rows drawn, accepted or not.
+
+    Example:
+        >>> import numpy as np
+        >>> from semigen.tables.encoding import Encoded
+        >>> rows = Encoded(np.zeros((3, 2), np.float32), np.array([0, 0, 1]))
+        >>> SyntheticRows(rows, n_drawn=4).accepted_share
+        0.75
     """
 
     rows: Encoded
@@ -29,7 +37,7 @@ class SyntheticRows:
 
     @property
     def accepted_share(self) -> float:
-        """Share of the drawn rows that the judge granted; 1 when none was drawn."""
+        """Fraction of the drawn rows that was accepted; 1 if no row was drawn."""
         return len(self.rows.y) / self.n_drawn if self.n_drawn else 1.0
 
 
@@ -38,41 +46,54 @@ def synthesize(
     y: np.ndarray,
     params: AugmentParams,
     seed: int,
-    judge: ClassifierMixin | None = None,
+    classifier: ClassifierMixin | None = None,
 ) -> SyntheticRows:
-    """Draw ``params.ratio`` synthetic rows for every labeled one, classes in the same proportion.
+    """Draw ``params.ratio`` synthetic rows per labeled row, with the same class proportions.
 
     Args:
-        generator: Model that knows the classes in ``y``.
+        generator: Trained generator that can sample the classes in ``y``.
         y: Class indices of the labeled rows, shape ``(n_labeled,)``.
         params: Ratio and filter.
         seed: Seed of the draws.
-        judge: Classifier fitted on labeled rows alone. With ``params.filter: agreement`` a row is
-            kept only if its most probable class there is the one it was drawn from.
+        classifier: Classifier fitted on labeled rows only. With ``params.filter: agreement`` a row
+            is kept only if the classifier predicts the class that the row was drawn from.
 
     Returns:
-        Rows in the order of their classes, at most ``round(ratio * n_labeled)``.
+        Rows sorted by class, at most ``round(ratio * n_labeled)``.
     """
-    wanted = np.repeat(*_counts(y, params.ratio))
-    kept_x = [np.empty((0, generator.n_features), np.float32)]
-    kept_y = [np.empty(0, np.int64)]
-    missing, n_drawn = wanted, 0
-    for attempt in range(MAX_ROUNDS if len(wanted) else 0):
+    missing = np.repeat(*_class_counts(y, params.ratio))
+    accepted_x = [np.empty((0, generator.n_features), np.float32)]
+    accepted_y = [np.empty(0, np.int64)]
+    n_drawn = 0
+    for attempt in range(MAX_ROUNDS if len(missing) else 0):
         x = generator.sample(missing, seed + attempt)
         n_drawn += len(x)
-        is_granted = np.ones(len(x), bool)
-        if judge is not None and params.filter == "agreement":
-            is_granted = judge.predict(x) == missing
-        kept_x.append(x[is_granted])
-        kept_y.append(missing[is_granted])
-        missing = missing[~is_granted]
+        is_accepted = np.ones(len(x), bool)
+        if classifier is not None and params.filter == "agreement":
+            is_accepted = classifier.predict(x) == missing
+        accepted_x.append(x[is_accepted])
+        accepted_y.append(missing[is_accepted])
+        missing = missing[~is_accepted]
         if not len(missing):
             break
-    x, labels = np.concatenate(kept_x), np.concatenate(kept_y)
+    x, labels = np.concatenate(accepted_x), np.concatenate(accepted_y)
     order = np.argsort(labels, kind="stable")
     return SyntheticRows(Encoded(x[order], labels[order]), n_drawn)
 
 
-def _counts(y: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+def fit_agreement_classifier(x: np.ndarray, y: np.ndarray, seed: int) -> LogisticRegression:
+    """Fit the labels-only classifier that filters synthetic rows.
+
+    The model is linear because every cross-validation fold fits one and applies it to every draw.
+
+    Args:
+        x: Encoded labeled rows, shape ``(n_labeled, n_features)``.
+        y: Class indices, shape ``(n_labeled,)``.
+        seed: Seed of the solver.
+    """
+    return LogisticRegression(max_iter=3000, random_state=seed).fit(x, y)
+
+
+def _class_counts(y: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     classes, counts = np.unique(y, return_counts=True)
     return classes.astype(np.int64), np.round(counts * ratio).astype(int)

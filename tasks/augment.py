@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path, write_json
-from semigen.augmentation import synthesize
-from semigen.classifiers.problem import fit_judge
+from semigen.augmentation import fit_agreement_classifier, synthesize
 from semigen.evaluation.diversity import diversity
 from semigen.evaluation.fidelity import fidelity
 from semigen.evaluation.metrics import to_json
@@ -33,8 +32,8 @@ def run(params: Params, layout: Layout) -> None:
     encoder = TableEncoder.load(layout.encoder)
     labeled = Encoded.load(layout.encoded("labeled"))
     generator = load_generator(layout.generator)
-    judge = fit_judge(labeled.x, labeled.y, params.seed)
-    made = synthesize(generator, labeled.y, params.augment, params.seed, judge)
+    classifier = fit_agreement_classifier(labeled.x, labeled.y, params.seed)
+    made = synthesize(generator, labeled.y, params.augment, params.seed, classifier)
     schema = encoder.schema
     features = encoder.inverse_transform(made.rows.x)
     table = features.assign(

@@ -1,4 +1,4 @@
-"""Class probabilities as sure as they are right."""
+"""Temperature scaling and log loss of class probabilities."""
 
 from __future__ import annotations
 
@@ -6,40 +6,65 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 SMOOTHING = 0.01
-"""Weight of the uniform distribution in every prediction, so that a forest's zero is not final."""
-TINY = 1e-30
-"""Least probability whose logarithm is scaled."""
+"""Weight of the uniform distribution in every prediction, so that no class has probability 0."""
+MIN_PROBABILITY = 1e-30
+"""Lower bound of the probabilities whose logarithm is scaled."""
 
 
 def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return temperature-scaled, then smoothed probabilities, shape ``(n, n_classes)``."""
-    log_powers = np.log(probabilities.clip(min=TINY)) / temperature
-    powers = np.exp(log_powers - log_powers.max(axis=1, keepdims=True))
+    """Return temperature-scaled and smoothed probabilities.
+
+    Args:
+        probabilities: Class probabilities, shape ``(n, n_classes)``.
+        temperature: Divisor of the log probabilities; above 1 lowers the confidence.
+
+    Returns:
+        Shape ``(n, n_classes)``.
+    """
+    logits = np.log(probabilities.clip(min=MIN_PROBABILITY)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     scaled = powers / powers.sum(axis=1, keepdims=True)
     return (1 - SMOOTHING) * scaled + SMOOTHING / probabilities.shape[1]
 
 
-def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Return the temperature in [0.1, 10] at which the log loss of predictions is least.
+def fit_temperature(probabilities: np.ndarray, y: np.ndarray) -> float:
+    """Return the temperature in [0.1, 10] that minimizes the log loss.
 
     Temperature scaling is that of Guo et al. 2017, "On Calibration of Modern Neural Networks".
 
     Args:
-        probabilities: Shape ``(n, n_classes)``.
-        truth: Column of the right class, shape ``(n,)``.
+        probabilities: Out-of-fold class probabilities, shape ``(n, n_classes)``.
+        y: Column of each row's class, shape ``(n,)``.
     """
-    picked = np.arange(len(truth))
 
-    def log_loss(log_temperature: float) -> float:
-        calibrated = calibrate(probabilities, float(np.exp(log_temperature)))
-        return float(-np.log(calibrated[picked, truth]).mean())
+    def objective(log_temperature: float) -> float:
+        return log_loss(calibrate(probabilities, float(np.exp(log_temperature))), y)
 
     bounds = (np.log(0.1), np.log(10.0))
-    return float(np.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(objective, bounds=bounds, method="bounded").x))
+
+
+def log_loss(probabilities: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean negative log probability of the true classes, in nats.
+
+    Args:
+        probabilities: Class probabilities, shape ``(..., n, n_classes)``.
+        y: Column of each row's class, shape ``(n,)``.
+    """
+    return float(-np.log(probabilities[..., np.arange(len(y)), y]).mean())
 
 
 def align(probabilities: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Spread columns of the classes that a learner saw over all classes; others get 0."""
+    """Return probabilities with a column for every class; classes not in ``known`` get 0.
+
+    Args:
+        probabilities: Class probabilities, shape ``(n, n_known)``.
+        known: Class of each column, shape ``(n_known,)``.
+        classes: All classes, sorted, shape ``(n_classes,)``.
+
+    Returns:
+        Shape ``(n, n_classes)``.
+    """
     aligned = np.zeros((len(probabilities), len(classes)))
     aligned[:, np.searchsorted(classes, known)] = probabilities
     return aligned

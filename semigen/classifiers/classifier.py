@@ -1,4 +1,4 @@
-"""The trained classifier of a table: what is saved, loaded and asked for predictions."""
+"""The trained classifier of a table: prediction, saving and loading."""
 
 from __future__ import annotations
 
@@ -26,14 +26,22 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Member:
-    """One fitted model of a classifier.
+    """One fitted estimator of a classifier.
 
     Attributes:
-        name: Name of the learner that it came from.
-        estimator: Fitted scikit-learn classifier of rows in ``space``.
-        space: Coordinates of its rows.
-        temperature: Calibrates its probabilities.
-        weight: How much it counts in the classifier's average.
+        name: Name of the learner that fitted the estimator.
+        estimator: Fitted scikit-learn classifier; its classes are class indices.
+        space: Input space of the estimator.
+        temperature: Temperature that calibrates the probabilities.
+        weight: Weight in the classifier's average.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> x = np.array([[0.0], [1.0], [8.0], [9.0]])
+        >>> member = Member("gaussian", GaussianNB().fit(x, [0, 0, 1, 1]), "encoded", 1.0)
+        >>> member.predict_proba(x[:2], x[:2, :0], None, n_classes=2).round(3).tolist()
+        [[0.995, 0.005], [0.995, 0.005]]
     """
 
     name: str
@@ -45,7 +53,17 @@ class Member:
     def predict_proba(
         self, x: np.ndarray, z: np.ndarray, generator: GenerativeModel | None, n_classes: int
     ) -> np.ndarray:
-        """Return calibrated probabilities ``(n, n_classes)`` of encoded rows and features."""
+        """Return calibrated class probabilities.
+
+        Args:
+            x: Encoded rows, shape ``(n, n_features)``.
+            z: Generative features of the same rows, shape ``(n, latent_dim)``.
+            generator: Generator of the features; None for a labels-only classifier.
+            n_classes: Number of classes of the table.
+
+        Returns:
+            Shape ``(n, n_classes)``.
+        """
         predicted = self.estimator.predict_proba(in_space(self.space, x, z, generator))
         aligned = align(predicted, self.estimator.classes_, np.arange(n_classes))
         return calibrate(aligned, self.temperature)
@@ -56,9 +74,21 @@ class Classifier:
     """A classifier of readable tables: the weighted average of its members' probabilities.
 
     Attributes:
-        encoder: Encodes the table's rows.
-        members: Fitted models.
-        generator: Gives generative features and novelty; None for a labels-only classifier.
+        encoder: Encoder of the table's rows.
+        members: Fitted estimators.
+        generator: Generator that computes features and novelty; None for a labels-only classifier.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> table = pd.DataFrame({"height": [1.5, 1.6, 1.8, 1.9], "sport": list("abab")})
+        >>> table["group"] = ["short", "short", "tall", "tall"]
+        >>> schema = TableSchema.infer(table, table, "group")
+        >>> encoder = TableEncoder(schema).fit(table)
+        >>> estimator = GaussianNB().fit(encoder.transform(table), [0, 0, 1, 1])
+        >>> classifier = Classifier(encoder, (Member("gaussian", estimator, "encoded", 1.0),))
+        >>> classifier.predict(pd.DataFrame({"height": [1.4, 2.0], "sport": ["b", "a"]})).tolist()
+        ['short', 'tall']
     """
 
     encoder: TableEncoder
@@ -67,12 +97,12 @@ class Classifier:
 
     @property
     def schema(self) -> TableSchema:
-        """The table's columns and classes."""
+        """Columns and classes of the table."""
         return self.encoder.schema
 
     @property
     def learner_name(self) -> str:
-        """Its learner's name, or how many it has."""
+        """Name of the only learner, or the number of learners."""
         n_members = len(self.members)
         return self.members[0].name if n_members == 1 else f"committee of {n_members} learners"
 
@@ -82,13 +112,13 @@ class Classifier:
         return self.schema.decode_labels(np.arange(len(self.schema.classes)))
 
     def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return calibrated class probabilities of rows, shape ``(n_rows, n_classes)``.
+        """Return calibrated class probabilities, shape ``(n_rows, n_classes)``.
 
-        Columns are found by name; further ones are ignored, and categories never seen count as
-        rare ones.
+        Columns are matched by name and additional columns are ignored. Unknown categories are
+        treated as infrequent ones.
 
         Raises:
-            UserError: If a feature column is absent, or a value has the wrong type.
+            UserError: If a feature column is absent or a value has the wrong type.
         """
         x = self.encoder.transform(frame)
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
@@ -98,24 +128,26 @@ class Classifier:
         return np.average(predicted, axis=0, weights=[m.weight for m in self.members])
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return labels of rows, shape ``(n_rows,)``."""
+        """Return the predicted labels, shape ``(n_rows,)``."""
         return self.classes_[self.predict_proba(frame).argmax(axis=1)]
 
     def novelty(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return how unusual rows are, shape ``(n_rows,)``: 0 is typical, 1 was never seen.
+        """Return the novelty of rows, shape ``(n_rows,)``, from 0 (typical) to 1 (never seen).
 
-        It is the share of rows held out of the generator's training that look more typical. Near 1,
-        a prediction is a guess.
+        The novelty is the fraction of the generator's validation rows that the generator finds more
+        typical. Predictions of rows with a novelty near 1 are unreliable.
 
         Raises:
-            UserError: If the classifier was saved without a generator.
+            UserError: If the classifier has no generator.
         """
         if self.generator is None:
-            raise UserError("this classifier was trained on labels alone and knows no novelty")
+            raise UserError(
+                "novelty needs a generator, and this classifier was trained on labels alone"
+            )
         return self.generator.novelty(self.encoder.transform(frame))
 
     def save(self, folder: Path) -> None:
-        """Write all parts into a folder, which is complete or absent."""
+        """Write the classifier into a folder, which is either complete or absent."""
         with atomic_path(folder) as temporary:
             self.encoder.save(temporary / "encoder")
             for member in self.members:
@@ -138,13 +170,13 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
-        """Read what ``save`` wrote; no pickle is loaded.
+        """Read a classifier that ``save`` wrote; no pickle is loaded.
 
         Raises:
-            UserError: If the folder is absent, incomplete or not a classifier.
+            UserError: If the folder is absent, incomplete or no classifier.
         """
         if not (folder / "classifier.json").exists():
-            raise UserError(f"{folder}: no classifier here; train one with `make run`")
+            raise UserError(f"{folder}: no classifier here; train one with `semigen run`")
         content = read_json(folder / "classifier.json")
         if content.get("format") != FORMAT:
             raise UserError(

@@ -1,10 +1,10 @@
-"""What learners predict for labeled rows that they have not seen."""
+"""Cross-validation of the learners on the labeled rows."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import RepeatedStratifiedKFold
 
-from semigen.classifiers.calibration import align, calibrate, fit_temperature
+from semigen.classifiers.calibration import align, calibrate, fit_temperature, log_loss
+from semigen.classifiers.callbacks import FitCallbacks
 from semigen.classifiers.learners import Learner
-from semigen.classifiers.problem import TrainingRows
+from semigen.classifiers.problem import LearningProblem
 from semigen.errors import UserError
 from semigen.params.config import TrainParams
 from semigen.training.compute import one_thread
@@ -22,36 +23,45 @@ from semigen.training.compute import one_thread
 
 @dataclass(frozen=True)
 class Candidate:
-    """A learner's out-of-fold evidence.
+    """A learner and its out-of-fold predictions.
 
     Attributes:
         learner: The learner.
-        temperature: What its log-probabilities are divided by, fitted on its out-of-fold
-            predictions.
-        probabilities: Calibrated predictions of every row held out, in every repeat, shape
-            ``(n_repeats, n_tried, n_classes)``.
+        temperature: Temperature fitted to the out-of-fold predictions.
+        probabilities: Calibrated out-of-fold probabilities of every row in every repeat, shape
+            ``(n_repeats, n_rows, n_classes)``.
+
+    Example:
+        >>> import numpy as np
+        >>> probabilities = np.array([[[0.8, 0.2], [0.5, 0.5]]])
+        >>> round(Candidate(None, 1.0, probabilities).log_loss(np.array([0, 1])), 3)
+        0.458
     """
 
     learner: Learner
     temperature: float
     probabilities: np.ndarray
 
-    def log_loss(self, truth: np.ndarray) -> float:
-        """Return the mean log loss in nats; ``truth`` is that of ``Evidence``."""
-        right = self.probabilities[:, np.arange(len(truth)), truth]
-        return float(-np.log(right).mean())
+    def log_loss(self, y: np.ndarray) -> float:
+        """Return the mean log loss in nats, given the true columns ``y``, shape ``(n_rows,)``."""
+        return log_loss(self.probabilities, y)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Every learner's evidence.
+    """Out-of-fold predictions of all learners.
 
     Attributes:
-        candidates: Learners that were compared.
-        truth: Column of the class of each labeled row that was held out, shape ``(n_tried,)``:
-            all but those that are the only one of their class.
-        n_splits: Fits of each learner.
-        left_out: Names of the learners for which no time was left.
+        candidates: Learners that were evaluated.
+        truth: Column of the true class of each row that was held out, shape ``(n_rows,)``. The only
+            row of a class is never held out.
+        n_splits: Number of fits of each learner.
+        left_out: Names of the learners that the time budget left out.
+
+    Example:
+        >>> import numpy as np
+        >>> Evidence((), np.array([0, 1]), n_splits=8, left_out=("mlp_synthetic",)).left_out
+        ('mlp_synthetic',)
     """
 
     candidates: tuple[Candidate, ...]
@@ -62,93 +72,115 @@ class Evidence:
 
 def cross_validate(
     learners: Sequence[Learner],
-    rows: TrainingRows,
+    problem: LearningProblem,
     params: TrainParams,
-    on_learner: Callable[[str], None] = lambda _name: None,
-    on_result: Callable[[str, float], None] = lambda _name, _log_loss: None,
+    callbacks: FitCallbacks | None = None,
 ) -> Evidence:
-    """Compare learners by repeated stratified cross-validation on the labeled rows.
+    """Evaluate learners by repeated stratified cross-validation on the labeled rows.
 
-    A fold's learners see neither its labels nor, through synthetic rows or class-conditional
-    codes, anything learned from them; its rows stand among the unlabeled ones, as they will when
-    the classifier is trained. The generator's weights are shared by all folds if they were trained
-    without labels; one that classifies is trained anew for every fold.
+    Learners see neither the labels of the held-out rows nor anything that was learned from these
+    labels, such as synthetic rows or class-conditional codes. The held-out rows are among the
+    unlabeled rows. All folds share the weights of a generator that was trained without labels; a
+    generator that classifies is trained anew for every fold.
 
     Args:
-        learners: Candidates, labels-only ones first: these are compared in any case, the others
-            while ``params.time_budget_s`` lasts.
-        rows: Labeled rows, two at least of some class, and unlabeled ones.
-        params: Folds, repeats and time.
-        on_learner: Called with each learner's name before it is tried.
-        on_result: Called with its name and its log loss afterwards.
+        learners: Learners, labels-only ones first. Labels-only learners are always evaluated, the
+            others until ``params.time_budget_s`` is used up.
+        problem: Labeled and unlabeled rows; at least one class needs two labeled rows.
+        params: Number of folds and repeats, and the time budget.
+        callbacks: Called before and after each learner.
+
+    Raises:
+        UserError: If no class has two labeled rows.
     """
+    callbacks = callbacks or FitCallbacks()
     started = time.monotonic()
-    splits = split(rows, params.folds, params.repeats, rows.seed)
-    parts = [rows.subset(train) for train, _ in splits]
-    held_out = [fold for _, fold in splits]
-    truth = np.searchsorted(np.unique(rows.y), rows.y)[np.unique(np.concatenate(held_out))]
+    splits = split(problem, params.folds, params.repeats, problem.seed)
+    parts = [problem.subset(train) for train, _ in splits]
+    held_out = [rows for _, rows in splits]
+    truth = np.searchsorted(np.unique(problem.y), problem.y)[np.unique(np.concatenate(held_out))]
     candidates, left_out = [], []
     for learner in learners:
         if learner.uses and time.monotonic() - started > params.time_budget_s:
             left_out.append(learner.name)
             continue
-        on_learner(learner.name)
-        candidates.append(_evaluate(learner, rows, parts, held_out))
-        on_result(learner.name, candidates[-1].log_loss(truth))
+        callbacks.on_learner_start(learner.name)
+        candidates.append(_evaluate(learner, problem, parts, held_out))
+        callbacks.on_learner_end(learner.name, candidates[-1].log_loss(truth))
     return Evidence(tuple(candidates), truth, len(splits), tuple(left_out))
 
 
 def _evaluate(
     learner: Learner,
-    rows: TrainingRows,
-    parts: Sequence[TrainingRows],
+    problem: LearningProblem,
+    parts: Sequence[LearningProblem],
     held_out: Sequence[np.ndarray],
 ) -> Candidate:
-    classes = np.unique(rows.y)
-    predicted = []
-    for part, fold in zip(parts, held_out, strict=True):
-        with quiet(), one_thread():
-            answer, known = learner.answer(part, fold)
-        predicted.append(align(answer, known, classes))
-    probabilities, index = np.concatenate(predicted), np.concatenate(held_out)
-    temperature = fit_temperature(probabilities, np.searchsorted(classes, rows.y[index]))
-    # Every row that is held out is so once in each repeat.
-    n_tried = len(np.unique(index))
-    repeats = np.stack(np.split(np.argsort(index, kind="stable"), n_tried), axis=1)
+    classes = np.unique(problem.y)
+    probabilities = np.concatenate(
+        [
+            predict_fold(learner, part, rows, classes)
+            for part, rows in zip(parts, held_out, strict=True)
+        ]
+    )
+    index = np.concatenate(held_out)
+    temperature = fit_temperature(probabilities, np.searchsorted(classes, problem.y[index]))
+    # Every row that is held out is held out exactly once per repeat.
+    n_rows = len(np.unique(index))
+    repeats = np.stack(np.split(np.argsort(index, kind="stable"), n_rows), axis=1)
     return Candidate(learner, temperature, calibrate(probabilities, temperature)[repeats])
 
 
-def split(
-    rows: TrainingRows, n_folds: int, n_repeats: int, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return which labeled rows each fold keeps and holds out.
+def predict_fold(
+    learner: Learner, problem: LearningProblem, rows: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """Fit a learner on a fold's problem and predict the held-out rows.
 
-    The only row of a class is always kept: without it no learner would know the class.
+    Args:
+        learner: The learner.
+        problem: Problem of the fold.
+        rows: Indices of the held-out rows among the labeled rows of the whole problem.
+        classes: All classes, sorted, shape ``(n_classes,)``.
+
+    Returns:
+        Uncalibrated class probabilities, shape ``(len(rows), n_classes)``.
+    """
+    with ignore_convergence_warnings(), one_thread():
+        probabilities, known = learner.predict_held_out(problem, rows)
+    return align(probabilities, known, classes)
+
+
+def split(
+    problem: LearningProblem, n_folds: int, n_repeats: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the labeled rows that each fold trains on and holds out.
+
+    The only row of a class is always a training row: without it no learner would know the class.
 
     Raises:
-        UserError: If no class has two rows.
+        UserError: If no class has two labeled rows.
     """
-    _, codes, counts = np.unique(rows.y, return_inverse=True, return_counts=True)
-    tried, single = (np.flatnonzero(mask) for mask in (counts[codes] > 1, counts[codes] == 1))
-    if not len(tried):
-        raise UserError("every class has a single labeled row; one at least must have two")
+    _, codes, counts = np.unique(problem.y, return_inverse=True, return_counts=True)
+    repeated, single = (np.flatnonzero(mask) for mask in (counts[codes] > 1, counts[codes] == 1))
+    if not len(repeated):
+        raise UserError("every class has only one labeled row; at least one class needs two")
     folds = RepeatedStratifiedKFold(
         n_splits=min(n_folds, int(counts[counts > 1].min())),
         n_repeats=n_repeats,
         random_state=seed,
     )
     return [
-        (np.sort(np.concatenate([tried[kept], single])), tried[held_out])
-        for kept, held_out in folds.split(tried, codes[tried])
+        (np.sort(np.concatenate([repeated[train], single])), repeated[held_out])
+        for train, held_out in folds.split(repeated, codes[repeated])
     ]
 
 
-def fit_quietly(learner: Learner, rows: TrainingRows) -> Any:
-    """Fit a learner; that a network stops after its set number of epochs is no warning here."""
-    with quiet(), one_thread():
-        return learner.fit(rows)
+def fit_learner(learner: Learner, problem: LearningProblem) -> Any:
+    """Fit a learner on one thread, without convergence warnings."""
+    with ignore_convergence_warnings(), one_thread():
+        return learner.fit(problem)
 
 
-def quiet() -> warnings.catch_warnings[None]:
-    """Return a context that hides warnings of fits that stop after a set number of steps."""
+def ignore_convergence_warnings() -> warnings.catch_warnings[None]:
+    """Return a context that ignores the warnings of networks with a fixed number of epochs."""
     return warnings.catch_warnings(action="ignore", category=ConvergenceWarning)

@@ -1,44 +1,110 @@
-"""From training rows to fitted members: what the ``train`` stage and the estimator share."""
+"""From a learning problem to a fitted committee: the steps of stage and estimator alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from semigen.classifiers.classifier import Member
-from semigen.classifiers.cross_validation import fit_quietly
-from semigen.classifiers.learners import Learner, make_learners
-from semigen.classifiers.problem import TrainingRows
-from semigen.classifiers.selection import Committee, Selection
+from semigen.classifiers.callbacks import FitCallbacks
+from semigen.classifiers.classifier import Classifier, Member
+from semigen.classifiers.cross_validation import cross_validate, fit_learner
+from semigen.classifiers.learner_table import make_learners
+from semigen.classifiers.problem import LearningProblem
+from semigen.classifiers.search import search
+from semigen.classifiers.selection import Committee, Selection, select
+from semigen.generators.base import GenerativeModel
 from semigen.params.config import TrainParams
+from semigen.tables.encoding import TableEncoder
 
 
-def learners_for(rows: TrainingRows, params: TrainParams) -> tuple[Learner, ...]:
-    """Return the learners that these rows allow."""
-    n_rows_per_class = len(rows.y) / len(np.unique(rows.y))
-    return make_learners(params, rows.generator, n_rows_per_class=n_rows_per_class)
+@dataclass(frozen=True)
+class FittedCommittee:
+    """The selection, and estimators that were fitted on all labeled rows.
+
+    Attributes:
+        selection: Selected committee, labels-only committee, ablation and evidence.
+        estimators: Fitted estimators by learner name.
+        trials: A row per trial of the search, see ``Search.trials``.
+        seconds: Wall-clock seconds of the steps ``compare`` (search and cross-validation) and
+            ``fit``.
+    """
+
+    selection: Selection
+    estimators: Mapping[str, Any]
+    trials: pd.DataFrame
+    seconds: Mapping[str, float]
+
+    def classifier(
+        self,
+        committee: Committee,
+        encoder: TableEncoder,
+        generator: GenerativeModel | None = None,
+    ) -> Classifier:
+        """Return a committee of ``selection`` as a classifier of tables.
+
+        Args:
+            committee: Committee whose members were fitted.
+            encoder: Encoder of the rows.
+            generator: Generator of the problem; may be None if no member needs its features.
+        """
+        members = tuple(
+            Member(
+                name=candidate.learner.name,
+                estimator=self.estimators[candidate.learner.name],
+                space=candidate.learner.space,
+                temperature=candidate.temperature,
+                weight=weight,
+            )
+            for candidate, weight in zip(committee.members, committee.weights, strict=True)
+        )
+        return Classifier(encoder, members, generator)
 
 
-def fit_members(selection: Selection, rows: TrainingRows, *, with_ablation: bool) -> dict[str, Any]:
-    """Fit on all labeled rows, once each, the learners of the committees."""
+def fit_committee(
+    problem: LearningProblem,
+    params: TrainParams,
+    *,
+    journal: Path | None = None,
+    callbacks: FitCallbacks | None = None,
+    with_ablation: bool = False,
+    also_fit: Collection[str] = (),
+) -> FittedCommittee:
+    """Search, cross-validate and select learners, and fit the committees on all labeled rows.
+
+    Args:
+        problem: Labeled and unlabeled rows, and the generator.
+        params: Section ``train`` of the parameters.
+        journal: File of the search's finished trials; an interrupted search resumes from it.
+        callbacks: Called after each trial, and before and after each learner.
+        with_ablation: Whether to fit the members of the ablation's committees too.
+        also_fit: Names of further learners to fit.
+
+    Raises:
+        UserError: If no class has two labeled rows, or a search needs Optuna, which is absent.
+    """
+    started = time.monotonic()
+    callbacks = callbacks or FitCallbacks()
+    found = search(problem, params, journal, callbacks.on_trial)
+    n_rows_per_class = len(problem.y) / len(np.unique(problem.y))
+    learners = (
+        *make_learners(params, problem.generator, n_rows_per_class=n_rows_per_class),
+        *found.learners,
+    )
+    callbacks.on_learners([learner.name for learner in learners])
+    selection = select(cross_validate(learners, problem, params, callbacks), params, problem.seed)
+    compared = time.monotonic()
     committees = [selection.selected, selection.labels_only]
     if with_ablation:
         committees += selection.ablation.values()
-    learners = {m.learner.name: m.learner for c in committees for m in c.members}
-    return {name: fit_quietly(learner, rows) for name, learner in learners.items()}
-
-
-def members(committee: Committee, fitted: Mapping[str, Any]) -> tuple[Member, ...]:
-    """Return a committee's fitted models with what calibrates and weighs them."""
-    return tuple(
-        Member(
-            member.learner.name,
-            fitted[member.learner.name],
-            member.learner.space,
-            member.temperature,
-            weight,
-        )
-        for member, weight in zip(committee.members, committee.weights, strict=True)
-    )
+    names = {m.learner.name for committee in committees for m in committee.members} | set(also_fit)
+    estimators = {
+        learner.name: fit_learner(learner, problem) for learner in learners if learner.name in names
+    }
+    seconds = {"compare": compared - started, "fit": time.monotonic() - compared}
+    return FittedCommittee(selection, estimators, found.trials, seconds)

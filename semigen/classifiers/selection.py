@@ -1,4 +1,4 @@
-"""Which learners to trust, and whether unlabeled rows help at all; labels alone as fallback."""
+"""Weights of the learners, and the decision between all learners and labels-only ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,30 @@ N_BOOTSTRAP = 2000
 
 @dataclass(frozen=True)
 class Committee:
-    """Learners whose probabilities are averaged with weights; one alone is a committee too.
+    """Learners whose probabilities are averaged with weights; a single learner is one too.
 
     Attributes:
-        name: What it is called in reports.
-        members: Its learners.
-        weights: How much each counts, adding up to 1.
-        losses: Out-of-fold log loss of every labeled row, mean over repeats, shape
-            ``(n_labeled,)``, in nats.
-        hits: Share of repeats in which each labeled row was classified right.
+        name: Name in reports.
+        members: Learners with their out-of-fold predictions, largest weight first.
+        weights: Weight of each member; the weights sum to 1.
+        losses: Out-of-fold log loss of every labeled row in nats, mean over repeats, shape
+            ``(n_labeled,)``.
+        hits: Fraction of repeats in which each labeled row was classified correctly, shape
+            ``(n_labeled,)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from semigen.classifiers.learners import Learner
+        >>> y = np.array([0, 1])
+        >>> def candidate(name, p):
+        ...     probabilities = np.array([[[p, 1 - p], [1 - p, p]]])
+        ...     return Candidate(Learner(name, (), "encoded", None), 1.0, probabilities)
+        >>> poor, good = candidate("poor", 0.4), candidate("good", 0.9)
+        >>> committee = Committee.weighted([poor, good], [0.25, 0.75], y, "both")
+        >>> [member.learner.name for member in committee.members]
+        ['good', 'poor']
+        >>> committee.hits.tolist()
+        [1.0, 1.0]
     """
 
     name: str
@@ -37,34 +52,34 @@ class Committee:
     hits: np.ndarray
 
     @classmethod
-    def of(
+    def weighted(
         cls,
-        members: Sequence[Candidate],
+        candidates: Sequence[Candidate],
         weights: Sequence[float],
-        truth: np.ndarray,
+        y: np.ndarray,
         name: str | None = None,
     ) -> Committee:
-        """Average candidates, heaviest first; those without weight are left out.
+        """Return the committee of the candidates whose weight is not 0.
 
         Args:
-            members: Candidates.
-            weights: Of each candidate.
-            truth: Each labeled row's column, shape ``(n_labeled,)``.
-            name: Of the committee, if it has more than one member.
+            candidates: Learners with their out-of-fold predictions.
+            weights: Weight of each candidate.
+            y: Column of each labeled row's class, shape ``(n_labeled,)``.
+            name: Name of the committee; a committee of one has the name of its member.
         """
-        heard = [(w, m) for w, m in zip(weights, members, strict=True) if w]
-        heard.sort(key=lambda pair: -pair[0])
-        shares, kept = zip(*heard, strict=True)
-        probabilities = np.average([m.probabilities for m in kept], axis=0, weights=shares)
-        right = probabilities[:, np.arange(len(truth)), truth]
-        hits = (probabilities.argmax(axis=2) == truth).mean(axis=0)
+        members = [(w, c) for w, c in zip(weights, candidates, strict=True) if w]
+        members.sort(key=lambda pair: -pair[0])
+        kept_weights, kept = zip(*members, strict=True)
+        probabilities = np.average([c.probabilities for c in kept], axis=0, weights=kept_weights)
+        likelihoods = probabilities[:, np.arange(len(y)), y]
+        hits = (probabilities.argmax(axis=2) == y).mean(axis=0)
         if len(kept) == 1 or name is None:
             name = kept[0].learner.name
-        return cls(name, kept, shares, -np.log(right).mean(axis=0), hits)
+        return cls(name, kept, kept_weights, -np.log(likelihoods).mean(axis=0), hits)
 
     @property
     def uses(self) -> list[str]:
-        """What the members learn from beside the labeled rows."""
+        """Rows that the members depend on besides the labeled ones."""
         return sorted({use for member in self.members for use in member.learner.uses}, reverse=True)
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -80,20 +95,31 @@ class Committee:
 
 @dataclass(frozen=True)
 class Selection:
-    """The committee selected, the labels-only one, what lies between, and why.
+    """The selected committee, the committees it was compared with, and the reason.
 
     Attributes:
-        selected: What the run's classifier will be.
-        labels_only: The committee that labeled rows alone would have given.
-        ablation: Committees between the two, by what they may use; see ``ABLATION``. That of
-            ``all`` learners becomes the selected one, unless it is not sure to be better than
-            labels alone.
-        candidates: Every learner by itself, best first.
-        n_splits: Fits of each learner.
-        gain_probability: Of the committee of all learners having less log loss than the
-            labels-only one.
-        reason: One sentence.
-        left_out: Learners for which no time was left.
+        selected: Committee that becomes the classifier.
+        labels_only: Committee of the labels-only learners.
+        ablation: Committees by the rows that they may use, see ``ABLATION``. The committee ``all``
+            is selected unless its gain over labels alone is uncertain.
+        candidates: Every learner as a committee of one, lowest log loss first.
+        n_splits: Number of fits of each learner.
+        gain_probability: Probability that the committee ``all`` has a lower log loss than the
+            labels-only committee.
+        reason: Reason of the decision, one sentence.
+        left_out: Names of the learners that the time budget left out.
+
+    Example:
+        >>> import numpy as np
+        >>> from semigen.classifiers.learners import Learner
+        >>> y = np.array([0, 1] * 20)
+        >>> def candidate(name, uses, p):
+        ...     probabilities = np.where(y[:, None] == [0, 1], p, 1 - p)[None]
+        ...     return Candidate(Learner(name, uses, "encoded", None), 1.0, probabilities)
+        >>> candidates = (candidate("mlp", (), 0.6), candidate("graph", ("unlabeled",), 0.9))
+        >>> selection = select(Evidence(candidates, y, n_splits=8), TrainParams())
+        >>> selection.is_fallback, selection.gain_probability
+        (False, 1.0)
     """
 
     selected: Committee
@@ -107,11 +133,12 @@ class Selection:
 
     @property
     def is_fallback(self) -> bool:
-        """Whether labels alone were selected."""
+        """Whether the labels-only committee was selected."""
         return self.selected is self.labels_only
 
     @property
     def committees(self) -> dict[str, Committee]:
+        """All committees by name."""
         return {"selected": self.selected, "labels_only": self.labels_only, **self.ablation}
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -131,40 +158,42 @@ class Selection:
 def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
     """Weigh the learners, and decide whether unlabeled rows help.
 
-    The committee of all learners stands against that of the labels-only ones. How sure the rows are
-    that it is better is the share of Bayesian bootstrap draws (Rubin 1981) in which its log loss is
-    less. Below ``params.min_gain_probability`` labels alone are fallen back to. Above, the two are
-    averaged with that share.
+    The committee of all learners is compared with the committee of the labels-only ones. The
+    probability that it is better is the fraction of Bayesian bootstrap draws (Rubin 1981) in which
+    its log loss is lower. If this probability is below ``params.min_gain_probability``, the
+    labels-only committee is selected. Otherwise the two committees are averaged, with the
+    probability as the weight of the first.
 
-    The default of 0.95, and the weights' constants, were chosen on 147 problems (17 tables, 20, 100
-    and 500 labels, three draws) and confirmed on 159 of 18 other tables. *Worse* are those where
-    the selected committee is significantly below labels alone on the test rows (one-sided exact
-    McNemar test, Holm, 5 %), *gain* is in points of accuracy over labels alone, *most lost* that of
-    the worst problem:
+    The default of 0.95 and the constants of the weights were chosen on 147 problems (17 tables; 20,
+    100 and 500 labels; three draws) and confirmed on 159 problems of 18 other tables. *Worse*
+    counts the problems where the selected committee is significantly worse than labels alone on the
+    test rows (one-sided exact McNemar test, Holm, 5 %), *gain* is in points of accuracy over labels
+    alone, *largest loss* is that of the worst problem:
 
-    ====================================== ===== ===== ========= ======== ========
-    rule                                   worse gain  most lost log loss fallback
-    ====================================== ===== ===== ========= ======== ========
-    0.5, graphs judged by themselves       4     +1.32 13.5      0.580    21 %
-    0.5, graphs judged by their forests    2     +1.36 11.8      0.580    15 %
-    0.95, graphs judged by their forests   0     +1.38 1.4       0.581    47 %
-    the same with today's weights          0     +1.47 1.3       0.575    40 %
-    confirmation: the first                3     +2.85 6.7       0.378    16 %
-    confirmation: the last                 0     +2.94 1.7       0.368    37 %
-    ====================================== ===== ===== ========= ======== ========
+    ========================================= ===== ===== ============ ======== ========
+    rule                                      worse gain  largest loss log loss fallback
+    ========================================= ===== ===== ============ ======== ========
+    0.5, graphs evaluated by themselves       4     +1.32 13.5         0.580    21 %
+    0.5, graphs evaluated by their forests    2     +1.36 11.8         0.580    15 %
+    0.95, graphs evaluated by their forests   0     +1.38 1.4          0.581    47 %
+    the same with the current weights         0     +1.47 1.3          0.575    40 %
+    confirmation: the first rule              3     +2.85 6.7          0.378    16 %
+    confirmation: the last rule               0     +2.94 1.7          0.368    37 %
+    ========================================= ===== ===== ============ ======== ========
 
-    Thresholds of 0.9 (1 worse, +1.45) and 0.975 (0 worse, +1.42) were tried with today's weights
-    as well. The choice was made by test rows of the first 17 tables, five of the benchmark's ten
-    among them; those of the other 18 were looked at for a handful of rules, and chose none.
+    Thresholds of 0.9 (1 worse, +1.45) and 0.975 (0 worse, +1.42) were tried with the current
+    weights as well. The choice was made on the test rows of the first 17 tables, five of which are
+    among the benchmark's ten; the other 18 tables were evaluated for a handful of rules and did not
+    influence the choice.
 
     Args:
-        evidence: Of learners, at least one of which uses labels alone.
-        params: How sure a gain must be.
-        seed: Of the bootstrap.
+        evidence: Out-of-fold predictions of the learners, at least one of them labels-only.
+        params: Minimum probability of a gain.
+        seed: Seed of the bootstrap.
     """
-    truth = evidence.truth
-    alone = [Committee.of([candidate], [1.0], truth) for candidate in evidence.candidates]
-    ranked = tuple(sorted(alone, key=lambda committee: float(committee.losses.mean())))
+    y = evidence.truth
+    single = [Committee.weighted([candidate], [1.0], y) for candidate in evidence.candidates]
+    ranked = tuple(sorted(single, key=lambda committee: float(committee.losses.mean())))
     labels_only = _weigh(evidence, frozenset(), "labels-only committee")
     ablation = {
         name: _weigh(evidence, uses, f"committee of {LEARNS_FROM[name]}")
@@ -180,7 +209,7 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
             f"that of labels alone; it is less with probability {probability:.3f}"
         )
         if probability >= params.min_gain_probability:
-            selected = _blend(everything, labels_only, probability, truth)
+            selected = _blend(everything, labels_only, probability, y)
         else:
             reason = (
                 f"fallback to labels alone, since it is not sure that unlabeled rows help: {reason}"
@@ -199,41 +228,47 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
 
 
 def _allowed(evidence: Evidence, uses: frozenset[str]) -> list[Candidate]:
-    """Return the candidates that use no more than allowed beside labels.
+    """Return the candidates that depend on no rows other than labeled ones and ``uses``.
 
-    A learner of synthetic rows alone is one of ``{"synthetic"}``, though the generator saw
-    unlabeled rows.
+    A learner of synthetic rows counts as one of ``{"synthetic"}``, although the generator was
+    trained on unlabeled rows.
     """
 
-    def means(candidate: Candidate) -> str | None:
+    def kind(candidate: Candidate) -> str | None:
         used = candidate.learner.uses
         return "synthetic" if "synthetic" in used else "unlabeled" if used else None
 
-    return [c for c in evidence.candidates if means(c) is None or means(c) in uses]
+    return [c for c in evidence.candidates if kind(c) is None or kind(c) in uses]
 
 
 def _weigh(evidence: Evidence, uses: frozenset[str], name: str) -> Committee:
-    members, truth = _allowed(evidence, uses), evidence.truth
-    rows = np.arange(len(truth))
-    likelihoods = np.stack([m.probabilities[:, rows, truth] for m in members], axis=-1)
-    return Committee.of(members, committee_weights(likelihoods).tolist(), truth, name)
+    candidates, y = _allowed(evidence, uses), evidence.truth
+    rows = np.arange(len(y))
+    likelihoods = np.stack([c.probabilities[:, rows, y] for c in candidates], axis=-1)
+    return Committee.weighted(candidates, committee_weights(likelihoods).tolist(), y, name)
 
 
-def _blend(one: Committee, other: Committee, share: float, truth: np.ndarray) -> Committee:
-    """Return the average of two committees, the first with weight ``share``."""
-    members = {m.learner.name: m for m in (*one.members, *other.members)}
+def _blend(first: Committee, second: Committee, weight: float, y: np.ndarray) -> Committee:
+    """Return the average of two committees; ``weight`` is that of the first."""
+    members = {m.learner.name: m for m in (*first.members, *second.members)}
     weights = dict.fromkeys(members, 0.0)
-    for committee, part in ((one, share), (other, 1 - share)):
-        for member, weight in zip(committee.members, committee.weights, strict=True):
-            weights[member.learner.name] += part * weight
+    for committee, factor in ((first, weight), (second, 1 - weight)):
+        for member, member_weight in zip(committee.members, committee.weights, strict=True):
+            weights[member.learner.name] += factor * member_weight
     kept = np.array([w if w >= MIN_WEIGHT else 0.0 for w in weights.values()])
-    shares = (kept / kept.sum()).tolist()
-    return Committee.of(list(members.values()), shares, truth, "selected committee")
+    normalized = (kept / kept.sum()).tolist()
+    return Committee.weighted(list(members.values()), normalized, y, "selected committee")
 
 
-def _gain(worse: np.ndarray, better: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """Return how sure it is that the log loss falls, by how much, and the standard error."""
-    differences = worse - better
+def _gain(baseline: np.ndarray, other: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Return the probability that the log loss falls, the mean reduction and its standard error.
+
+    Args:
+        baseline: Log loss of each row under the baseline, shape ``(n_rows,)``.
+        other: Log loss of each row under the other committee, shape ``(n_rows,)``.
+        seed: Seed of the bootstrap.
+    """
+    differences = baseline - other
     draws = np.random.default_rng(seed).dirichlet(np.ones(len(differences)), N_BOOTSTRAP)
     probability = float((draws @ differences > 0).mean())
     error = float(differences.std(ddof=1) / np.sqrt(len(differences)))

@@ -32,7 +32,7 @@ Y = np.array([0] * 6 + [1] * 3 + [4])
 
 
 def test_classes_keep_their_proportions_exactly():
-    made = synthesize(Noise(), Y, AugmentParams(ratio=10), seed=0, judge=Reader())
+    made = synthesize(Noise(), Y, AugmentParams(ratio=10), seed=0, classifier=Reader())
     classes, counts = np.unique(made.rows.y, return_counts=True)
     assert dict(zip(classes.tolist(), counts.tolist(), strict=True)) == {0: 60, 1: 30, 4: 10}
     assert made.rows.x.shape == (100, 2)
@@ -40,7 +40,7 @@ def test_classes_keep_their_proportions_exactly():
 
 
 def test_rejected_rows_are_drawn_again_and_none_that_the_judge_rejects_is_kept():
-    made = synthesize(Noise(lies=True), Y, AugmentParams(ratio=20), seed=0, judge=Reader())
+    made = synthesize(Noise(lies=True), Y, AugmentParams(ratio=20), seed=0, classifier=Reader())
     np.testing.assert_array_equal(made.rows.x[:, 0], made.rows.y)
     assert 195 <= len(made.rows.y) <= 200  # 200 coins, eight throws each: 0.8 fail on average
     assert 0.4 < made.accepted_share < 0.6
@@ -48,7 +48,7 @@ def test_rejected_rows_are_drawn_again_and_none_that_the_judge_rejects_is_kept()
 
 def test_without_filter_every_draw_is_kept():
     params = AugmentParams(ratio=20, filter="none")
-    made = synthesize(Noise(lies=True), Y, params, seed=0, judge=Reader())
+    made = synthesize(Noise(lies=True), Y, params, seed=0, classifier=Reader())
     assert made.n_drawn == len(made.rows.y) == 200
     assert (made.rows.x[:, 0] == -1).any()
 
@@ -58,7 +58,7 @@ def test_hopeless_class_ends_after_the_last_round():
         def predict(self, x):
             return np.full(len(x), 99)
 
-    made = synthesize(Noise(), Y, AugmentParams(ratio=1), seed=0, judge=Never())
+    made = synthesize(Noise(), Y, AugmentParams(ratio=1), seed=0, classifier=Never())
     assert made.rows.x.shape == (0, 2)
     assert made.n_drawn == MAX_ROUNDS * len(Y)
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from semigen.classifiers.classifier import Classifier, Member
-from semigen.classifiers.learners import make_learners
-from semigen.classifiers.problem import TrainingRows
+from semigen.classifiers.learner_table import make_learners
+from semigen.classifiers.problem import LearningProblem
 from semigen.generators import make_generator
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
 from semigen.params.generators import VAEParams
@@ -23,7 +23,7 @@ def model(tmp_path_factory):
     generator = make_generator(encoder, params, ComputeParams(), seed=0)
     generator.fit(rows)
     labeled, hidden = (Encoded(rows.x[part], rows.y[part]) for part in (rows.y >= 0, rows.y < 0))
-    training = TrainingRows.of(labeled, hidden, generator, AugmentParams(), seed=0)
+    training = LearningProblem.from_encoded(labeled, hidden, generator, AugmentParams(), seed=0)
     learner = make_learners(TrainParams())[0]
     member = Member(learner.name, learner.fit(training), learner.space, 1.0)
     folder = tmp_path_factory.mktemp("models") / "classifier"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from semigen.classifiers.problem import TrainingRows
+from semigen.classifiers.problem import LearningProblem
 from semigen.generators import make_generator
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams
 from semigen.params.generators import VAEParams
@@ -11,8 +11,8 @@ from tests.semigen.example_tables import encoded, mixed_table
 
 
 @pytest.fixture(scope="session")
-def problem():
-    """Encoder, generator and rows of a table of 300 rows, the first 24 of them labeled."""
+def fitted_generator():
+    """Encoder, generator and learning problem of 300 rows, the first 24 of them labeled."""
     encoder, rows = encoded(mixed_table(300), n_labeled=24)
     params = PretrainParams(
         vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=15, batch_size=32)
@@ -20,5 +20,13 @@ def problem():
     generator = make_generator(encoder, params, ComputeParams(), seed=0)
     generator.fit(rows)
     labeled, unlabeled = (Encoded(rows.x[part], rows.y[part]) for part in (rows.y >= 0, rows.y < 0))
-    training = TrainingRows.of(labeled, unlabeled, generator, AugmentParams(ratio=3), seed=0)
-    return encoder, generator, training
+    problem = LearningProblem.from_encoded(
+        labeled, unlabeled, generator, AugmentParams(ratio=3), seed=0
+    )
+    return encoder, generator, problem
+
+
+@pytest.fixture(scope="session")
+def problem(fitted_generator):
+    """Learning problem of 300 rows, the first 24 of them labeled."""
+    return fitted_generator[2]

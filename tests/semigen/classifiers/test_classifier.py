@@ -8,8 +8,8 @@ import pytest
 
 import semigen
 from semigen.classifiers.classifier import Classifier, Member
-from semigen.classifiers.cross_validation import fit_quietly
-from semigen.classifiers.learners import make_learners
+from semigen.classifiers.cross_validation import fit_learner
+from semigen.classifiers.learner_table import make_learners
 from semigen.errors import UserError
 from semigen.params.config import TrainParams
 from tests.semigen.example_tables import mixed_table
@@ -24,11 +24,11 @@ WEIGHTS = {
 
 
 @pytest.fixture(scope="module")
-def classifier(problem):
-    encoder, generator, rows = problem
+def classifier(fitted_generator):
+    encoder, generator, problem = fitted_generator
     learners = {learner.name: learner for learner in make_learners(TrainParams(epochs=5))}
     members = tuple(
-        Member(name, fit_quietly(learners[name], rows), learners[name].space, 1.3, weight)
+        Member(name, fit_learner(learners[name], problem), learners[name].space, 1.3, weight)
         for name, weight in WEIGHTS.items()
     )
     return Classifier(encoder, members, generator)
@@ -48,11 +48,11 @@ def test_probabilities_are_the_weighted_mean_of_the_members(classifier):
 def test_predicts_labels_of_new_rows(classifier):
     table = mixed_table(200, seed=1)
     accuracy = (classifier.predict(table) == table["outcome"]).mean()
-    assert accuracy > 0.9  # a coin has standard error 0.035
+    assert accuracy > 0.9  # guessing has standard error 0.035
     assert classifier.learner_name == "committee of 5 learners"
 
 
-def test_reloaded_classifier_answers_alike(classifier, tmp_path):
+def test_reloaded_classifier_predicts_the_same(classifier, tmp_path):
     table = mixed_table(50, seed=1, missing=0.1)
     classifier.save(tmp_path / "classifier")
     reloaded = semigen.load(tmp_path / "classifier")
@@ -61,15 +61,14 @@ def test_reloaded_classifier_answers_alike(classifier, tmp_path):
     assert list(reloaded.classes_) == ["ill", "well"]
 
 
-def test_equal_classifiers_have_equal_bytes_and_no_training_row(classifier, problem, tmp_path):
+def test_equal_classifiers_have_equal_files_without_training_rows(classifier, problem, tmp_path):
     for name in ("one", "two"):
         classifier.save(tmp_path / name)
     paths = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
     content = {p: (tmp_path / "one" / p).read_bytes() for p in paths}
     assert content == {p: (tmp_path / "two" / p).read_bytes() for p in paths}
-    _, _, rows = problem
     everything = b"".join(unpacked(tmp_path / "one" / p) for p in paths)
-    for row in np.concatenate([rows.x, rows.x_unlabeled])[:, :2].astype(np.float64):
+    for row in np.concatenate([problem.x, problem.x_unlabeled])[:, :2].astype(np.float64):
         assert row.tobytes() not in everything
         assert row.astype(np.float32).tobytes() not in everything
 
@@ -82,12 +81,12 @@ def unpacked(path: Path) -> bytes:
         return b"".join(archive.read(name) for name in archive.namelist())
 
 
-def test_rows_of_another_kind_are_novel(classifier):
-    odd = mixed_table(5).assign(weight=300.0, visits=40.0)
-    assert (classifier.novelty(odd) == 1.0).all()
+def test_rows_unlike_the_training_rows_have_high_novelty(classifier):
+    unusual = mixed_table(5).assign(weight=300.0, visits=40.0)
+    assert (classifier.novelty(unusual) == 1.0).all()
 
 
-def test_missing_column_is_named_and_labels_only_knows_no_novelty(classifier):
+def test_rejects_missing_column_and_novelty_without_generator(classifier):
     table = mixed_table(5)
     with pytest.raises(UserError, match="'ward'"):
         classifier.predict(table.drop(columns="ward"))
@@ -95,12 +94,12 @@ def test_missing_column_is_named_and_labels_only_knows_no_novelty(classifier):
         Classifier(classifier.encoder, classifier.members).novelty(table)
 
 
-def test_folder_without_a_classifier_is_an_error(tmp_path):
+def test_load_rejects_folder_without_classifier(tmp_path):
     with pytest.raises(UserError, match="no classifier here"):
         semigen.load(tmp_path)
 
 
-def test_folder_of_another_version_is_an_error(classifier, tmp_path):
+def test_load_rejects_another_format_version(classifier, tmp_path):
     classifier.save(tmp_path / "model")
     facts = tmp_path / "model" / "classifier.json"
     facts.write_text(facts.read_text().replace('"format": 2', '"format": 0'))

@@ -8,7 +8,8 @@ from scipy.optimize import approx_fprime
 
 from semigen.classifiers.calibration import SMOOTHING, align, calibrate, fit_temperature
 from semigen.classifiers.cross_validation import Candidate, Evidence, cross_validate
-from semigen.classifiers.learners import Learner, make_learners
+from semigen.classifiers.learner_table import make_learners
+from semigen.classifiers.learners import Learner
 from semigen.classifiers.selection import Committee, Selection, select
 from semigen.errors import UserError
 from semigen.params.config import TrainParams
@@ -104,7 +105,7 @@ def test_labels_alone_need_no_decision():
 
 def test_committee_of_one_is_its_member():
     one = candidate("one", 0.7)
-    committee = Committee.of([one], [1.0], TRUTH, "many")
+    committee = Committee.weighted([one], [1.0], TRUTH, "many")
     assert committee.name == "one"
     np.testing.assert_allclose(committee.losses, -np.log(0.7))
     assert (committee.hits == 1).all()
@@ -112,7 +113,7 @@ def test_committee_of_one_is_its_member():
 
 def test_committee_averages_by_weight_and_drops_members_without():
     one, two, mute = candidate("one", 0.9), candidate("two", 0.5), candidate("mute", 0.1)
-    committee = Committee.of([two, one, mute], [0.25, 0.75, 0.0], TRUTH, "many")
+    committee = Committee.weighted([two, one, mute], [0.25, 0.75, 0.0], TRUTH, "many")
     assert [m.learner.name for m in committee.members] == ["one", "two"]
     np.testing.assert_allclose(committee.losses, -np.log(0.75 * 0.9 + 0.25 * 0.5))
 
@@ -159,9 +160,8 @@ def named(*names: str) -> list[Learner]:
 
 
 def test_every_labeled_row_is_held_out_once_a_repeat(problem):
-    _, _, rows = problem
     learners = named("extra_trees", "latent_mixture", "label_spreading")
-    one, two = (select(cross_validate(learners, rows, QUICK), QUICK) for _ in range(2))
+    one, two = (select(cross_validate(learners, problem, QUICK), QUICK) for _ in range(2))
     assert one.to_json_dict() == two.to_json_dict()
     assert one.n_splits == 6
     for committee in one.candidates:
@@ -171,9 +171,8 @@ def test_every_labeled_row_is_held_out_once_a_repeat(problem):
 
 def test_evidence_is_out_of_fold(problem):
     """With shuffled labels nothing can be learned: honest accuracy is that of a coin."""
-    _, _, rows = problem
     rng = np.random.default_rng(0)
-    shuffled = replace(rows, y=rng.permutation(rows.y))
+    shuffled = replace(problem, y=rng.permutation(problem.y))
     learners = named("extra_trees", "extra_trees_synthetic", "label_diffusion", "naive_bayes_em")
     chosen = select(cross_validate(learners, shuffled, QUICK), QUICK)
     for committee in chosen.candidates:
@@ -181,29 +180,26 @@ def test_evidence_is_out_of_fold(problem):
 
 
 def test_two_labels_a_class_are_enough(problem):
-    _, _, rows = problem
-    few = rows.subset(np.concatenate([np.flatnonzero(rows.y == c)[:2] for c in (0, 1)]))
+    few = problem.subset(np.concatenate([np.flatnonzero(problem.y == c)[:2] for c in (0, 1)]))
     found = cross_validate(make_learners(QUICK), replace(few, fold=None), QUICK)
     assert found.n_splits == 4
     assert np.isfinite(select(found, QUICK).selected.losses).all()
 
 
 def test_only_row_of_a_class_is_never_held_out(problem):
-    _, _, rows = problem
-    kept = np.concatenate([np.flatnonzero(rows.y == 0)[:4], np.flatnonzero(rows.y == 1)[:1]])
-    few = replace(rows.subset(kept), fold=None)
+    kept = np.concatenate([np.flatnonzero(problem.y == 0)[:4], np.flatnonzero(problem.y == 1)[:1]])
+    few = replace(problem.subset(kept), fold=None)
     found = cross_validate(named("extra_trees", "label_spreading"), few, QUICK)
     np.testing.assert_array_equal(found.truth, [0, 0, 0, 0])
     assert found.candidates[0].probabilities.shape == (2, 4, 2)
-    singles = replace(rows.subset(kept[3:]), fold=None)
-    with pytest.raises(UserError, match="single labeled row"):
+    singles = replace(problem.subset(kept[3:]), fold=None)
+    with pytest.raises(UserError, match="only one labeled row"):
         cross_validate(named("extra_trees"), singles, QUICK)
 
 
 def test_without_time_only_labels_are_learned_from(problem):
-    _, _, rows = problem
     learners = named("extra_trees", "naive_bayes", "label_spreading")
     params = QUICK.model_copy(update={"time_budget_s": 1e-9})
-    found = cross_validate(learners, rows, params)
+    found = cross_validate(learners, problem, params)
     assert found.left_out == ("label_spreading",)
     assert [c.learner.name for c in found.candidates] == ["naive_bayes", "extra_trees"]

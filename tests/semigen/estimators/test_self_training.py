@@ -5,10 +5,8 @@ from sklearn.datasets import make_moons
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from semigen.classifiers.learners import EXTRA_LEARNERS, make_learners
 from semigen.estimators.consistency import ConsistencyNetwork
 from semigen.estimators.self_training import BalancedSelfTraining, _surest_by_class
-from semigen.params.config import TrainParams
 
 UNLABELED_IS_MINUS_ONE = "-1 marks unlabeled rows and is a class in this check"
 
@@ -82,10 +80,3 @@ def test_same_seed_same_network_and_the_global_generator_is_left_alone():
     one, two = (ConsistencyNetwork(n_steps=20).fit(x, y).predict_proba(x) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert torch.equal(state, torch.get_rng_state())
-
-
-def test_extra_learners_come_when_asked_for():
-    names = {learner.name for learner in make_learners(TrainParams())}
-    assert not names & set(EXTRA_LEARNERS)
-    more = make_learners(TrainParams(extra_learners=("adversarial", "consistency")))
-    assert {learner.name for learner in more} - names == {"adversarial", "consistency"}

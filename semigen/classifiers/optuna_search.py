@@ -1,0 +1,165 @@
+"""Trials of the search, run by Optuna. Import this module only if Optuna is installed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from semigen.classifiers.calibration import calibrate, fit_temperature, log_loss
+from semigen.classifiers.cross_validation import predict_fold, split
+from semigen.classifiers.learner_table import LEARNERS
+from semigen.classifiers.learners import Learner
+from semigen.classifiers.problem import LearningProblem
+from semigen.classifiers.search_space import Choice, LogFloat, LogInt, SearchSpace
+from semigen.params.config import TrainParams
+
+N_BEST_KINDS = 3
+"""Number of learners that the search adds to the candidates, each of another kind. Learners of one
+kind would be alike, and choosing more of them by their loss would bias that loss further."""
+FOLD_SEED_OFFSET = 1_000_003
+"""Added to the seed, so that the folds of the search differ from those that weigh the learners."""
+N_STARTUP_TRIALS = 8
+FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+KINDS = (
+    "extra_trees",
+    "boosted_trees",
+    "logistic_regression",
+    "kernel_machine",
+    "mlp",
+    "label_diffusion",
+    "naive_bayes",
+)
+"""Kinds of learners with a search space. Optuna samples a kind by its position here and journals
+record the positions, so the order must not follow that of the table."""
+SPECS = {spec.search_space.kind: spec for spec in LEARNERS if spec.search_space}
+
+
+def run_trials(
+    problem: LearningProblem,
+    params: TrainParams,
+    journal: Path | None,
+    on_trial: Callable[[str], None],
+) -> tuple[tuple[Learner, ...], pd.DataFrame]:
+    """Run the trials; see ``semigen.classifiers.search.search`` for arguments and result."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        storage=_storage(journal),
+        study_name=_fingerprint(problem, params),
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=problem.seed, n_startup_trials=N_STARTUP_TRIALS),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=N_STARTUP_TRIALS),
+    )
+
+    def report(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        value = f"{trial.value:.3f}" if trial.value is not None else "pruned"
+        on_trial(f"trial {trial.number + 1} of {params.search.trials}: {trial.params}: {value}")
+
+    n_left = params.search.trials - len(study.get_trials(states=FINISHED))
+    if n_left > 0:
+        study.optimize(
+            partial(objective, problem, search_folds(problem, params), params),
+            n_trials=n_left,
+            timeout=params.search.time_budget_s,
+            callbacks=[report],
+        )
+    return _best_learners(study, params), _trials_table(study.get_trials())
+
+
+def suggest_learner(trial: optuna.trial.BaseTrial, kind: str, params: TrainParams) -> Learner:
+    """Return the learner with a trial's settings; a finished trial returns the same learner."""
+    spec = SPECS[kind]
+    assert spec.search_space is not None
+    settings = _suggest_settings(trial, spec.search_space)
+    return spec.build(params, name=f"tuned_{kind}", **settings)
+
+
+def search_folds(
+    problem: LearningProblem, params: TrainParams
+) -> list[tuple[LearningProblem, np.ndarray]]:
+    """Return the problem of each fold, and the indices of its held-out rows."""
+    splits = split(problem, params.folds, 1, problem.seed + FOLD_SEED_OFFSET)
+    return [(problem.subset(train), held_out) for train, held_out in splits]
+
+
+def objective(
+    problem: LearningProblem,
+    folds: Sequence[tuple[LearningProblem, np.ndarray]],
+    params: TrainParams,
+    trial: optuna.Trial,
+) -> float:
+    """Return the log loss of the held-out rows after temperature scaling, in nats."""
+    kind = trial.suggest_categorical("kind", KINDS)
+    learner = suggest_learner(trial, kind, params)
+    classes = np.unique(problem.y)
+    probabilities = np.empty((0, len(classes)))
+    y = np.empty(0, dtype=np.int64)
+    for step, (part, held_out) in enumerate(folds):
+        predicted = predict_fold(learner, part, held_out, classes)
+        probabilities = np.concatenate([probabilities, predicted])
+        y = np.concatenate([y, np.searchsorted(classes, problem.y[held_out])])
+        trial.report(log_loss(calibrate(probabilities, 1.0), y), step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return log_loss(calibrate(probabilities, fit_temperature(probabilities, y)), y)
+
+
+def _suggest_settings(trial: optuna.trial.BaseTrial, space: SearchSpace) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for setting, value in space.settings.items():
+        name = f"{space.kind}.{setting}"
+        match value:
+            case LogFloat(low, high):
+                settings[setting] = trial.suggest_float(name, low, high, log=True)
+            case LogInt(low, high):
+                settings[setting] = trial.suggest_int(name, low, high, log=True)
+            case Choice(options):
+                settings[setting] = trial.suggest_categorical(name, options)
+            case _:
+                settings[setting] = value
+    return settings
+
+
+def _storage(journal: Path | None) -> BaseStorage:
+    if journal is None:
+        return InMemoryStorage()
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(journal)))
+
+
+def _fingerprint(problem: LearningProblem, params: TrainParams) -> str:
+    """Return a hash of rows, seed and folds: trials of other rows or folds do not apply."""
+    digest = hashlib.sha256(f"{problem.seed} {params.folds}".encode())
+    for array in (problem.x, problem.y, problem.x_unlabeled, problem.z):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _best_learners(study: optuna.Study, params: TrainParams) -> tuple[Learner, ...]:
+    complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    best: dict[str, optuna.trial.FrozenTrial] = {}
+    for trial in sorted(complete, key=lambda trial: trial.value or 0.0):
+        best.setdefault(trial.params["kind"], trial)
+    chosen = list(best.items())[:N_BEST_KINDS]
+    return tuple(suggest_learner(trial, kind, params) for kind, trial in chosen)
+
+
+def _trials_table(trials: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+    losses = [trial.value if trial.value is not None else np.nan for trial in trials]
+    return pd.DataFrame(
+        {
+            "trial": [trial.number + 1 for trial in trials],
+            "kind": [trial.params.get("kind") for trial in trials],
+            "state": [trial.state.name.lower() for trial in trials],
+            "log_loss": np.round(losses, 6),
+            "best": np.round(pd.Series(losses, dtype=float).cummin().ffill(), 6),
+        }
+    )

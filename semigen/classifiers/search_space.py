@@ -1,0 +1,49 @@
+"""Settings that the search may choose for a learner, described without Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LogFloat:
+    """A float between two bounds, sampled on a logarithmic scale."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LogInt:
+    """An integer between two bounds, both included, sampled on a logarithmic scale."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    options: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The search space of a learner.
+
+    Attributes:
+        kind: Name in the table of trials; the learner of the best trial is ``tuned_<kind>``.
+        settings: Ranges, or fixed values, of keyword arguments of the learner's factory, in the
+            order in which they are sampled. ``space``, if present, is the learner's input space.
+
+    Example:
+        >>> ranges = {"space": Choice(("encoded", "both")), "C": LogFloat(0.01, 100.0)}
+        >>> SearchSpace("logistic_regression", ranges).settings["C"].high
+        100.0
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
