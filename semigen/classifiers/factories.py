@@ -78,13 +78,10 @@ def random_forest(context: FitContext) -> RandomForestClassifier:
 
 
 def boosted_trees(
-    context: FitContext, *, learning_rate: float = 0.1, min_samples_leaf: int = 5
+    context: FitContext, *, min_samples_leaf: int = 5, **settings: Any
 ) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
-        learning_rate=learning_rate,
-        min_samples_leaf=min_samples_leaf,
-        max_iter=60,
-        random_state=context.seed,
+        max_iter=60, min_samples_leaf=min_samples_leaf, random_state=context.seed, **settings
     )
 
 
