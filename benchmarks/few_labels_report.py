@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, false_discovery_control, rankdata
 
+from semigen.evaluation.statistics import holm
+
 Record = dict[str, Any]
 INTRODUCTION = (
     "# Classifiers from few labels\n\nAccuracies in %, means over draws; *gain* is semigen minus "
@@ -120,15 +122,6 @@ def safety(records: Sequence[Record]) -> str:
 def _lost(record: Record) -> str:
     points = 100 * (record["semigen"]["accuracy"] - record["labels_only"]["accuracy"])
     return f"{record['name']}, {record['budget']} labels, draw {record['draw']}, {points:+.1f}"
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted by Holm's step-down method, shape ``(n,)``."""
-    order = np.argsort(p_values)
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
-    return adjusted
 
 
 def _p_worse(differences: dict[str, int]) -> float:

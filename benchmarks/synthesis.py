@@ -39,8 +39,8 @@ from benchmarks.machine import cpu_model
 from benchmarks.synthesis_report import Bar, Record, bars, markdown
 from semigen.artifacts import read_json, remove, write_json, write_text
 from semigen.evaluation.diversity import diversity
+from semigen.evaluation.estimates import to_json
 from semigen.evaluation.fidelity import fidelity
-from semigen.evaluation.metrics import to_json
 from semigen.evaluation.privacy import privacy
 from semigen.evaluation.space import DistanceSpace
 from semigen.evaluation.utility import utility

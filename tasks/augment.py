@@ -10,8 +10,8 @@ import pandas as pd
 from semigen.artifacts import Layout, atomic_path, write_json
 from semigen.augmentation import fit_agreement_classifier, synthesize
 from semigen.evaluation.diversity import diversity
+from semigen.evaluation.estimates import to_json
 from semigen.evaluation.fidelity import fidelity
-from semigen.evaluation.metrics import to_json
 from semigen.evaluation.privacy import MIN_HELD_OUT, privacy
 from semigen.evaluation.space import DistanceSpace
 from semigen.generators import load_generator

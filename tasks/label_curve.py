@@ -17,6 +17,7 @@ import pandas as pd
 from semigen import SemiSupervisedClassifier
 from semigen.artifacts import Layout, atomic_path, write_json
 from semigen.errors import UserError
+from semigen.evaluation.estimates import to_json
 from semigen.evaluation.label_curve import (
     default_budgets,
     forecast,
@@ -24,7 +25,6 @@ from semigen.evaluation.label_curve import (
     least_budget,
     mean_estimate,
 )
-from semigen.evaluation.metrics import to_json
 from semigen.params.config import Params
 from semigen.tables.schema import TableSchema
 from semigen.tables.sources import write_csv

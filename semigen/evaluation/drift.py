@@ -12,9 +12,9 @@ from scipy.stats import chi2_contingency, ks_2samp
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 
-from semigen.evaluation.fidelity import DECIMALS, column_distance
-from semigen.evaluation.metrics import Estimate, to_json
-from semigen.evaluation.privacy import roc_auc
+from semigen.evaluation.estimates import DECIMALS, Estimate, to_json
+from semigen.evaluation.fidelity import column_distance
+from semigen.evaluation.statistics import holm, roc_auc
 from semigen.params.config import ColumnKind
 from semigen.tables.schema import ColumnSchema, TableSchema, as_text, coerce_column
 from semigen.training.compute import one_thread
@@ -236,15 +236,6 @@ def domain_auc(reference: np.ndarray, current: np.ndarray, seed: int) -> Estimat
             learner.fit(x[train], is_current[train])
             scores[held_out] = learner.predict_proba(x[held_out])[:, 1]
     return _widened(roc_auc(scores[is_current], scores[~is_current]))
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for their number after Holm (1979), shape ``(n,)``."""
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
-    return corrected
 
 
 def listed(items: Sequence[str], most: int = MAX_NAMED) -> str:

@@ -1,4 +1,4 @@
-"""Whether a classifier is as often right in one group of rows as in another."""
+"""Differences in a classifier's accuracy between groups of rows."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from semigen.errors import UserError
-from semigen.evaluation.metrics import Estimate
+from semigen.evaluation.estimates import Estimate
+from semigen.evaluation.statistics import proportion
 from semigen.tables.schema import as_text
 
 MISSING = "(missing)"
 MAX_NUMBERS = 10
-"""A numeric column with more distinct values is cut at its quartiles."""
+"""A numeric column with more distinct values is binned at its quartiles."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that have a value in common.
+    """Rows that share a value of one column.
 
     Attributes:
         name: The value, or the range of values.
-        n_rows: How many they are.
-        accuracy: Share of them that the classifier gets right.
+        n_rows: Number of rows in the group.
+        accuracy: Accuracy of the classifier on these rows.
     """
 
     name: str
@@ -39,11 +39,18 @@ class Fairness:
 
     Attributes:
         column: Name of the column.
-        groups: The groups, by name.
-        gap: Of all pairs of groups, the accuracy in the better one minus that in the worse one,
-            where it is most certain: the pair whose interval begins highest. All pairs' intervals
-            hold together with the confidence asked for. None if there is but one group.
-        pair: Better and worse group of that pair.
+        groups: The groups, sorted by name.
+        gap: Difference in accuracy between the better and the worse group of one pair: the pair
+            whose interval has the highest lower limit. The intervals of all pairs hold
+            simultaneously at the requested confidence. None if there is only one group.
+        pair: Names of the better and the worse group of that pair.
+
+    Examples:
+        >>> rows = pd.DataFrame({"sex": ["f"] * 50 + ["m"] * 50})
+        >>> is_correct = np.arange(100) < 75
+        >>> found = fairness(rows, "sex", is_correct)
+        >>> found.pair, f"{found.gap:.2f}"
+        (('f', 'm'), '0.50 [0.35, 0.63]')
     """
 
     column: str
@@ -53,35 +60,36 @@ class Fairness:
 
 
 def fairness(
-    rows: pd.DataFrame, column: str, is_right: np.ndarray, *, confidence: float = 0.95
+    rows: pd.DataFrame, column: str, is_correct: np.ndarray, *, confidence: float = 0.95
 ) -> Fairness:
-    """Compare how often a classifier is right between the groups of a column.
+    """Compare the accuracy of a classifier between the groups of a column.
 
-    Intervals are Wilson's (1927) for groups and, for gaps, Newcombe's (1998, method 10), which is
-    made of them: both hold in small groups and where every row is right. Those of gaps are widened
-    for the number of pairs (Bonferroni), for among many groups some pair is far apart by chance.
+    Intervals are Wilson's (1927) for groups and Newcombe's (1998, method 10), which combines them,
+    for gaps. Both hold in small groups and where all predictions are correct. The intervals of gaps
+    are corrected for the number of pairs (Bonferroni), because with many groups some pair differs
+    by chance.
 
     Args:
-        rows: Table that has the column, shape ``(n, any)``.
-        column: Whose values are the groups; numbers are cut at their quartiles.
-        is_right: Whether each row's prediction is right, shape ``(n,)``.
+        rows: Table with the column, shape ``(n, any)``.
+        column: Column whose values define the groups; numeric columns with many values are binned
+            at their quartiles.
+        is_correct: Whether each row's prediction is correct, shape ``(n,)``.
         confidence: Coverage of the intervals.
 
     Raises:
-        UserError: If there is no such column.
+        UserError: If the table lacks the column.
     """
     if column not in rows:
         raise UserError(
-            f"promote.fairness_columns: no column {column!r} among the test rows; "
-            f"there are: {', '.join(map(str, rows.columns))}"
+            f"promote.fairness_columns: the test table has no column {column!r}; "
+            f"its columns are: {', '.join(map(str, rows.columns))}"
         )
-    right = pd.Series(np.asarray(is_right, float)).groupby(groups_of(rows[column]).to_numpy())
-    counts = right.agg(["mean", "size"])
+    correct = pd.Series(np.asarray(is_correct, int)).groupby(groups_of(rows[column]).to_numpy())
     groups = tuple(
-        Group(str(name), int(n), wilson(share, int(n), confidence))
-        for name, share, n in counts.itertuples()
+        Group(str(name), int(n), proportion(int(n_correct), int(n), confidence))
+        for name, n_correct, n in correct.agg(["sum", "size"]).itertuples()
     )
-    gap, pair = _most_certain(groups, confidence) if len(groups) > 1 else (None, None)
+    gap, pair = _largest_certain_gap(groups, confidence) if len(groups) > 1 else (None, None)
     return Fairness(column, groups, gap, pair)
 
 
@@ -95,22 +103,17 @@ def groups_of(values: pd.Series) -> pd.Series:
     return names.where(values.notna(), MISSING).astype(str)
 
 
-def wilson(share: float, n_rows: int, confidence: float) -> Estimate:
-    """Return a share with Wilson's score interval (1927)."""
-    z = float(norm.ppf((1 + confidence) / 2))
-    center = (share + z**2 / (2 * n_rows)) / (1 + z**2 / n_rows)
-    spread = share * (1 - share) / n_rows + z**2 / (4 * n_rows**2)
-    half = z * float(np.sqrt(spread)) / (1 + z**2 / n_rows)
-    low, high = max(0.0, center - half), min(1.0, center + half)
-    return Estimate(float(share), min(low, float(share)), max(high, float(share)))
-
-
-def _most_certain(groups: Sequence[Group], confidence: float) -> tuple[Estimate, tuple[str, str]]:
-    """Return the gap whose interval begins highest, and between which groups it is."""
+def _largest_certain_gap(
+    groups: Sequence[Group], confidence: float
+) -> tuple[Estimate, tuple[str, str]]:
+    """Return the gap with the highest lower limit and the names of its two groups."""
     n_pairs = len(groups) * (len(groups) - 1) / 2
-    shared = 1 - (1 - confidence) / n_pairs
-    found = [wilson(group.accuracy.value, group.n_rows, shared) for group in groups]
-    value, low, high = np.array([[e.value, e.low, e.high] for e in found]).T
+    corrected = 1 - (1 - confidence) / n_pairs
+    accuracies = [
+        proportion(round(group.accuracy.value * group.n_rows), group.n_rows, corrected)
+        for group in groups
+    ]
+    value, low, high = np.array([[a.value, a.low, a.high] for a in accuracies]).T
     gap = value[:, None] - value  # (better, worse)
     lows = gap - np.hypot((value - low)[:, None], high - value)
     highs = gap + np.hypot((high - value)[:, None], value - low)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from semigen.evaluation.estimates import DECIMALS
 from semigen.tables.schema import ColumnSchema, TableSchema
 
 MAX_INDICATORS = 50
 """Categories of one column whose correlations are compared; rarer ones share one indicator."""
-DECIMALS = 6
 
 
 def fidelity(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> dict[str, Any]:

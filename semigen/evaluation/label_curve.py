@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from semigen.evaluation.metrics import Estimate
-from semigen.evaluation.privacy import share_interval
+from semigen.evaluation.estimates import Estimate
+from semigen.evaluation.statistics import proportion_from_error
 
 MIN_PER_CLASS = 2
 """Labels of a class below which no learner can be tried on it."""
@@ -91,7 +91,8 @@ def mean_estimate(values: np.ndarray) -> Estimate:
     parts = [means.var(ddof=1) / n if n > 1 else 0.0 for means, n in sides]
     variance = sum(parts)
     if variance == 0:
-        return share_interval(mean, 0.0, n_rows, 0.95) if mean in (0, 1) else Estimate(*[mean] * 3)
+        is_certain = mean in (0, 1)
+        return proportion_from_error(mean, 0.0, n_rows) if is_certain else Estimate(*[mean] * 3)
     spread = sum(part**2 / (n - 1) for part, (_, n) in zip(parts, sides, strict=True) if n > 1)
     reach = float(student.isf(0.025, variance**2 / spread) * np.sqrt(variance))
     lowest = -1.0 if values.min() < 0 else 0.0

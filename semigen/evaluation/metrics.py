@@ -13,12 +13,14 @@ classifiers take 1.1 s here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
+
+from semigen.evaluation.estimates import DECIMALS, Estimate, Gain, to_json
+from semigen.evaluation.statistics import proportion
 
 METRICS = (
     "accuracy",
@@ -32,23 +34,6 @@ LOWER_IS_BETTER = frozenset({"log_loss", "calibration_error"})
 N_BINS = 15
 CHUNK_BYTES = 2**23
 """Size of one block of weights: small enough for the cache, where the products are fastest."""
-DECIMALS = 6
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Gain(Estimate):
-    """A paired difference with the two-sided p-value of "there is no difference"."""
-
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -63,12 +48,13 @@ class Evaluation:
     """
 
     test: Mapping[str, Estimate]
-    labels_only: Mapping[str, Estimate]
+    baseline: Mapping[str, Estimate]
     gain: Mapping[str, Gain]
 
     def to_json_dict(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return plain dictionaries, rounded so that JSON stays readable and stable."""
-        found: dict[str, dict[str, dict[str, float]]] = to_json(self)
+        parts = {"test": self.test, "labels_only": self.baseline, "gain": self.gain}
+        found: dict[str, dict[str, dict[str, float]]] = to_json(parts)
         return found
 
 
@@ -115,7 +101,7 @@ def evaluate(
             )
         difference = values[0][metric] - values[1][metric]
         gain[metric] = _gain(metric, difference, drawn[0] - drawn[1], confidence)
-    return Evaluation(test=figures[0], labels_only=figures[1], gain=gain)
+    return Evaluation(test=figures[0], baseline=figures[1], gain=gain)
 
 
 def score(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -319,9 +305,8 @@ def _estimate(
     if metric == "calibration_error":
         low, high = max(0.0, min(low, value)), max(high, value)
     if metric == "accuracy" and value in (0.0, 1.0):
-        # Clopper & Pearson (1934): without it no error in ten rows would read as certainty.
-        edge = ((1 - confidence) / 2) ** (1 / n_rows)
-        low, high = (edge, 1.0) if value == 1 else (0.0, 1 - edge)
+        # Resamples do not vary then: without it, no error in ten rows would read as certainty.
+        return proportion(int(value) * n_rows, n_rows, confidence, "exact")
     return Estimate(value, low, high)
 
 
@@ -335,13 +320,3 @@ def _gain(metric: str, value: float, differences: np.ndarray, confidence: float)
 def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
-
-
-def to_json(figures: Any) -> Any:
-    """Return a dataclass of figures as nested dictionaries, with numbers rounded to six digits."""
-    if is_dataclass(figures) and not isinstance(figures, type):
-        figures = asdict(figures)
-    if isinstance(figures, Mapping):
-        return {name: to_json(value) for name, value in figures.items()}
-    # Adding 0.0 turns a rounded -0.0 into 0.0.
-    return round(figures, DECIMALS) + 0.0 if isinstance(figures, float) else figures

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
-from semigen.evaluation.metrics import Estimate
+from semigen.evaluation.estimates import Estimate
+from semigen.evaluation.statistics import proportion_from_error, roc_auc
 from semigen.methods.neighbors import nearest_neighbors
 
 MAX_ROWS = 20_000
@@ -187,27 +187,6 @@ def membership_attacks(
     return {name: roc_auc(*pair, confidence=each) for name, pair in scores.items()}
 
 
-def roc_auc(positive: np.ndarray, negative: np.ndarray, *, confidence: float = 0.95) -> Estimate:
-    """Return the area under the ROC curve with its interval by DeLong et al. (1988).
-
-    An area of exactly 0 or 1 has no variance to estimate; its interval is the exact binomial one
-    (Clopper & Pearson 1934) of as many independent pairs as there are rows on the smaller side.
-
-    Args:
-        positive: Scores of rows that should rank high, shape ``(n_positive,)``, at least two.
-        negative: Scores of the others, shape ``(n_negative,)``, at least two.
-        confidence: Coverage of the interval.
-    """
-    n_positive, n_negative = len(positive), len(negative)
-    ranks = rankdata(np.concatenate([positive, negative]))
-    # The share of negatives below each positive, ties half; and of positives above each negative.
-    above = (ranks[:n_positive] - rankdata(positive)) / n_negative
-    below = 1 - (ranks[n_positive:] - rankdata(negative)) / n_positive
-    area = float(above.mean())
-    error = np.sqrt(above.var(ddof=1) / n_positive + below.var(ddof=1) / n_negative)
-    return share_interval(area, float(error), min(n_positive, n_negative), confidence)
-
-
 def _to_other_half(rows: np.ndarray, non_members: np.ndarray) -> np.ndarray:
     """Return each row's distance to the fifth-nearest non-member of the half that it is not in."""
     half = len(non_members) // 2
@@ -229,14 +208,4 @@ def _clustered_mean(values: np.ndarray, clusters: np.ndarray, confidence: float)
     mean = values.mean()
     residuals = np.bincount(clusters, weights=values - mean)
     error = np.sqrt((residuals**2).sum()) / len(values)
-    return share_interval(float(mean), float(error), len(np.unique(clusters)), confidence)
-
-
-def share_interval(share: float, error: float, n_trials: int, confidence: float) -> Estimate:
-    """Return the normal interval; of a share of 0 or 1, which has no spread, the binomial one."""
-    tail = (1 - confidence) / 2
-    if share in (0.0, 1.0):
-        edge = tail ** (1 / n_trials)
-        return Estimate(share, edge, 1.0) if share == 1 else Estimate(share, 0.0, 1 - edge)
-    reach = float(norm.isf(tail)) * error
-    return Estimate(share, max(0.0, share - reach), min(1.0, share + reach))
+    return proportion_from_error(float(mean), float(error), len(np.unique(clusters)), confidence)

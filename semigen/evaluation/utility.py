@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from semigen.evaluation.metrics import Estimate, Gain, evaluate
+from semigen.evaluation.estimates import Estimate, Gain
+from semigen.evaluation.metrics import evaluate
 from semigen.tables.schema import TableSchema
 
 UTILITY_METRICS = ("accuracy", "macro_f1", "roc_auc")
@@ -78,7 +79,7 @@ def utility(
     found = evaluate(y_test, *probabilities, n_bootstrap=n_bootstrap, confidence=confidence)
     return Utility(
         synthetic={metric: found.test[metric] for metric in UTILITY_METRICS},
-        real={metric: found.labels_only[metric] for metric in UTILITY_METRICS},
+        real={metric: found.baseline[metric] for metric in UTILITY_METRICS},
         gap={metric: found.gain[metric] for metric in UTILITY_METRICS},
         missing_classes=tuple(schema.classes[code] for code in sorted(missing)),
     )

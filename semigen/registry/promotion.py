@@ -151,7 +151,7 @@ def compare(
         against=against,
         n_rows=len(y),
         n_left_out=n_left_out,
-        champion=found.labels_only,
+        champion=found.baseline,
         challenger=found.test,
         difference=found.gain,
     )

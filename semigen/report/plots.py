@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from semigen.evaluation.statistics import proportion
 from semigen.report.summary import candidates_of, read_confusion
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
@@ -99,7 +99,11 @@ def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
     figure = _figure(5.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], ":", color=GRAY, label="perfect calibration")
-    low, high = wilson_interval(table["accuracy"], table["n_rows"], confidence)
+    n_correct = (table["accuracy"] * table["n_rows"]).round().astype(int)
+    estimates = [
+        proportion(k, n, confidence) for k, n in zip(n_correct, table["n_rows"], strict=True)
+    ]
+    low, high = [e.low for e in estimates], [e.high for e in estimates]
     upper.vlines(table["confidence"], low, high, color=BLUE, lw=1.6)
     upper.plot(table["confidence"], table["accuracy"], "o", color=BLUE, label="test rows", ms=6)
     upper.set(ylabel="share that is right", ylim=(-0.03, 1.03))
@@ -113,17 +117,6 @@ def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
     for axes in (upper, lower):
         _open_frame(axes)
     return _png(figure)
-
-
-def wilson_interval(
-    shares: pd.Series, n_rows: pd.Series, confidence: float
-) -> tuple[pd.Series, pd.Series]:
-    """Return lower and upper limits of binomial shares observed in so many rows."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    center = (shares + z**2 / (2 * n_rows)) / (1 + z**2 / n_rows)
-    spread = z * np.sqrt(shares * (1 - shares) / n_rows + (z / (2 * n_rows)) ** 2)
-    half_width = spread / (1 + z**2 / n_rows)
-    return center - half_width, center + half_width
 
 
 def selection_png(selection: Mapping[str, Any]) -> bytes:

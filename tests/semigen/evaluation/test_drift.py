@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semigen.errors import UserError
-from semigen.evaluation.drift import compare_columns, domain_auc, holm, listed, measure_drift
+from semigen.evaluation.drift import compare_columns, domain_auc, listed, measure_drift
 from semigen.tables.schema import TableSchema
 
 LIMITS = {"max_distance": 0.2, "significance": 0.01}
@@ -204,12 +204,6 @@ def test_equal_seeds_give_equal_figures_and_json_has_all(reference, schema):
     told = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
     assert told["n_reference"] == 500
     assert [column["column"] for column in told["columns"]] == list(people(1, 0))
-
-
-def test_holm_corrects_as_in_the_textbook():
-    """Holm (1979) on 0.01, 0.04, 0.03, 0.005: 4 * 0.005, 3 * 0.01, 2 * 0.03, and no less after."""
-    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm(np.array([0.9, 0.8])) == pytest.approx([1, 1])
 
 
 def test_long_lists_are_cut():

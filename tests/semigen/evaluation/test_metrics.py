@@ -163,7 +163,7 @@ def test_p_values_of_equally_good_classifiers_are_uniform():
 def test_identical_predictions_gain_nothing():
     y, p = simulate(150, 4, seed=6)
     evaluation = evaluate(y, p, p.copy(), n_bootstrap=300, seed=1)
-    assert evaluation.test == evaluation.labels_only
+    assert evaluation.test == evaluation.baseline
     for metric in METRICS:
         gain = evaluation.gain[metric]
         assert (gain.value, gain.low, gain.high, gain.p_value) == (0, 0, 0, 1), metric
@@ -201,7 +201,7 @@ def test_no_error_in_few_rows_is_not_certainty():
     # Clopper & Pearson: 30 of 30 right has the lower limit 0.025 ** (1 / 30) = 0.8843.
     assert accuracy.test["accuracy"].high == 1
     assert accuracy.test["accuracy"].low == pytest.approx(0.8843, abs=5e-5)
-    assert accuracy.labels_only["accuracy"].high == pytest.approx(1 - 0.8843, abs=5e-5)
+    assert accuracy.baseline["accuracy"].high == pytest.approx(1 - 0.8843, abs=5e-5)
 
 
 def test_the_interval_of_the_calibration_error_is_rid_of_the_second_bias():

@@ -1,14 +1,9 @@
 """Oracles: copies of the training rows, independent rows, pairs counted one by one, coverage."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
-from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 
-from semigen.evaluation.privacy import closest_record, membership_attacks, privacy, roc_auc
+from semigen.evaluation.privacy import closest_record, membership_attacks, privacy
 
 
 def normal(n_rows, seed, n_features=6):
@@ -88,47 +83,6 @@ def test_intervals_hold_for_both_attacks_at_once():
         n_share += share.low <= 0.5 <= share.high
     assert n_covered / n_trials > 0.95 - 3 * 0.011
     assert abs(n_share / n_trials - 0.95) < 3 * 0.011 + 0.01
-
-
-@pytest.mark.parametrize("decimals", [10, 0], ids=["no ties", "ties"])
-def test_the_area_counts_pairs(decimals):
-    positive, negative = normal(40, 11)[:, 0] + 0.5, normal(55, 12)[:, 0]
-    positive, negative = positive.round(decimals), negative.round(decimals)
-    expected = roc_auc_score(np.repeat([1, 0], [40, 55]), np.concatenate([positive, negative]))
-    assert roc_auc(positive, negative).value == pytest.approx(expected, rel=1e-12)
-    assert roc_auc(negative, positive).value == pytest.approx(1 - expected, rel=1e-12)
-
-
-def test_the_interval_is_that_of_delong():
-    """The variance written down as in DeLong et al. (1988), eq. 2 to 5, over all pairs."""
-    positive, negative = normal(30, 13)[:, 0] + 1, normal(20, 14)[:, 0]
-    ordered = (positive[:, None] > negative).astype(float)
-    variance = ordered.mean(1).var(ddof=1) / 30 + ordered.mean(0).var(ddof=1) / 20
-    reach = norm.ppf(0.95) * np.sqrt(variance)
-    found = roc_auc(positive, negative, confidence=0.9)
-    assert_allclose(
-        astuple(found), [ordered.mean(), ordered.mean() - reach, ordered.mean() + reach]
-    )
-
-
-def test_the_interval_covers_the_truth():
-    """Normal scores one deviation apart have the area Phi(1 / sqrt(2)); 500 trials, +- 0.0097."""
-    truth, n_covered = norm.cdf(1 / np.sqrt(2)), 0
-    for trial in range(500):
-        rng = np.random.default_rng(trial)
-        found = roc_auc(rng.normal(size=80) + 1, rng.normal(size=60))
-        n_covered += found.low <= truth <= found.high
-    assert abs(n_covered / 500 - 0.95) < 3.5 * 0.0097
-
-
-def test_perfect_order_is_no_certainty():
-    found = roc_auc(np.arange(30.0) + 100, np.arange(50.0))
-    # Clopper & Pearson: 30 of 30 has the lower limit 0.025 ** (1 / 30) = 0.8843.
-    assert (found.value, found.high) == (1, 1)
-    assert found.low == pytest.approx(0.8843, abs=5e-5)
-    assert roc_auc(np.arange(50.0), np.arange(30.0) + 100).high == pytest.approx(
-        1 - 0.8843, abs=5e-5
-    )
 
 
 def test_rows_beyond_the_most_are_left_out():

@@ -129,12 +129,3 @@ def test_confusion_counts_are_scikit_learn_s_in_the_order_of_numbers(tmp_path):
     assert list(counts.index) == list(counts.columns) == ["2", "9", "10"]
     expected = confusion_matrix(table["actual"], table["predicted"], labels=["2", "9", "10"])
     assert (counts.to_numpy() == expected).all()
-
-
-def test_wilson_interval_is_scipy_s():
-    from scipy.stats import binomtest
-
-    low, high = plots.wilson_interval(pd.Series([0.0, 0.7, 1.0]), pd.Series([4, 10, 9]), 0.9)
-    for i, (k, n) in enumerate([(0, 4), (7, 10), (9, 9)]):
-        expected = binomtest(k, n).proportion_ci(0.9, method="wilson")
-        assert (low[i], high[i]) == pytest.approx((expected.low, expected.high), abs=1e-12)

@@ -1,0 +1,75 @@
+"""Figures with confidence intervals: how they are stored, printed and written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Self
+
+DECIMALS = 6
+"""Decimal places of numbers in JSON files."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its confidence interval.
+
+    The format specification applies to all three numbers, and three decimals are the default. Two
+    presentation types scale them: ``%`` multiplies by 100 and adds a percent sign, and ``p`` does
+    the same for a difference of proportions, whose unit is percentage points.
+
+    Attributes:
+        value: Point estimate.
+        low: Lower limit of the interval.
+        high: Upper limit of the interval.
+
+    Examples:
+        >>> accuracy = Estimate(0.9312, 0.9, 0.96)
+        >>> f"{accuracy}"
+        '0.931 [0.900, 0.960]'
+        >>> f"{accuracy:.1%}"
+        '93.1% [90.0, 96.0]'
+        >>> f"{Estimate(0.072, 0.044, 0.1):+.1p}"
+        '+7.2 points [+4.4, +10.0]'
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def from_json(cls, figure: Mapping[str, float]) -> Self:
+        """Return the estimate that ``to_json`` wrote."""
+        return cls(**figure)
+
+    def __format__(self, spec: str) -> str:
+        spec, kind = spec or ".3f", spec[-1:]
+        scale, unit = {"%": (100, "%"), "p": (100, " points")}.get(kind, (1, ""))
+        spec = spec[:-1] + "f" if unit else spec
+        value, low, high = (format(scale * x, spec) for x in (self.value, self.low, self.high))
+        return f"{value}{unit} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class Gain(Estimate):
+    """A paired difference of two classifiers on the same rows.
+
+    Attributes:
+        p_value: Two-sided p-value of the hypothesis that there is no difference.
+
+    Examples:
+        >>> f"{Gain(0.05, -0.01, 0.11, p_value=0.08):+.2f}"
+        '+0.05 [-0.01, +0.11]'
+    """
+
+    p_value: float
+
+
+def to_json(figures: Any) -> Any:
+    """Return a dataclass of figures as nested dictionaries, with numbers rounded to six digits."""
+    if is_dataclass(figures) and not isinstance(figures, type):
+        figures = asdict(figures)
+    if isinstance(figures, Mapping):
+        return {name: to_json(value) for name, value in figures.items()}
+    # Adding 0.0 turns a rounded -0.0 into 0.0.
+    return round(figures, DECIMALS) + 0.0 if isinstance(figures, float) else figures
