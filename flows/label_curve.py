@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.command import add_debug, run_flow
-from flows.display.publish import data_uri, interval
+from flows.display.publish import data_uri
 from flows.pipeline.overrides import load_params
 from semigen.artifacts import Layout
 from semigen.errors import UserError
+from semigen.evaluation.estimates import Estimate
 
 DRAWS = 3
 
@@ -68,13 +69,16 @@ def progress(layout: Layout) -> Callable[[int, int], None]:
 
 def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the curve as table rows: a number of labels, accuracies and the gain."""
-    accuracy = {(p["learner"], p["n_labeled"]): interval(p["accuracy"]) for p in found["points"]}
+    accuracy = {
+        (p["learner"], p["n_labeled"]): f"{Estimate.from_json(p['accuracy'])}"
+        for p in found["points"]
+    }
     learners = list(dict.fromkeys(point["learner"] for point in found["points"]))
     return [
         {
             "labels": point["n_labeled"],
             **{name: accuracy[name, point["n_labeled"]] for name in learners},
-            "gain": interval(point["gain"], sign="+"),
+            "gain": f"{Estimate.from_json(point['gain']):+.3f}",
         }
         for point in found["gains"]
     ]

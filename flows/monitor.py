@@ -121,7 +121,7 @@ def in_words(found: dict[str, Any]) -> str:
 
 def show(found: dict[str, Any], layout: Layout) -> None:
     """Create the artifacts: a page and, if drift was measured, a table of its columns."""
-    from tasks.monitor import HEADER, column_rows
+    from semigen.report.drift import HEADER, column_rows
 
     drift, tables = found["drift"], found["changed_tables"]
     changed = "".join(f"\n- `{name}`" for name in tables) or " none"
@@ -211,7 +211,7 @@ def content_hash(root: Path, names: Iterable[str]) -> str:
 
 def print_found(found: dict[str, Any], console: Console | None = None) -> None:
     """Print what was found, with a table of the columns that are farthest off."""
-    from tasks.monitor import HEADER, column_rows
+    from semigen.report.drift import HEADER, column_rows
 
     console = console or Console(highlight=False, soft_wrap=True)
     console.print(f"\n{in_words(found)}", markup=False)

@@ -176,10 +176,11 @@ def run_synthesize(arguments: argparse.Namespace) -> None:
 
 
 def run_promote(arguments: argparse.Namespace) -> None:
-    from tasks.promote import promote, to_text
+    from semigen.report.promotion import promotion_text
+    from tasks.promote import promote
 
     params, layout = Params.load(arguments.params), Layout()
-    print(to_text(promote(params, layout, reason=arguments.reason, force=arguments.force)))
+    print(promotion_text(promote(params, layout, reason=arguments.reason, force=arguments.force)))
     print(layout.promotion_markdown.relative_to(layout.root))
 
 
@@ -192,9 +193,9 @@ def run_rollback(arguments: argparse.Namespace) -> None:
 
 def run_registry() -> None:
     from semigen.registry.registry import Registry
-    from tasks.promote import to_list
+    from semigen.report.promotion import registry_text
 
-    print(to_list(Registry(Layout().registry)))
+    print(registry_text(Registry(Layout().registry)))
 
 
 def run_monitor(arguments: argparse.Namespace) -> None:

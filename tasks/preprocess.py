@@ -1,4 +1,4 @@
-"""``preprocess``: typed tables, a fitted encoder, and encoded matrices."""
+"""Stage ``preprocess``: write typed tables, the fitted encoder and encoded rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from semigen.tables.splits import Tables, read_tables
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Write the typed tables, the encoder and the encoded labeled and unlabeled rows."""
+    """Write the typed tables, the encoder, and the encoded labeled and unlabeled rows.
+
+    Raises:
+        UserError: If a table cannot be read or does not fit the schema.
+    """
     schema = TableSchema.load(layout.schema)
     tables = read_tables(params.data, layout)
     prepared = {
@@ -30,7 +34,7 @@ def run(params: Params, layout: Layout) -> None:
     encode_rows(encoder, prepared["labeled"], y).save(layout.encoded("labeled"))
     encode_rows(encoder, prepared["unlabeled"]).save(layout.encoded("unlabeled"))
     print(
-        f"preprocess: {len(schema.features)} columns became {encoder.n_features} features "
+        f"preprocess: {len(schema.features)} columns encoded as {encoder.n_features} features "
         f"({encoder.scaling_} scaling)"
     )
 

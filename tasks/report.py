@@ -1,4 +1,4 @@
-"""Write the model card and the page that shows the whole run."""
+"""Stage ``report``: write the model card and the HTML report of the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLOTS = ("pretrain", "train", "confusion", "calibration")
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Write ``model_card.md``, the same for the same artifacts, and ``report.html`` with dates."""
+    """Write ``model_card.md``, which depends on artifacts only, and ``report.html``, with dates."""
     content = ReportContent(
         params=params,
         schema=TableSchema.load(layout.schema),
@@ -50,14 +50,14 @@ def run(params: Params, layout: Layout) -> None:
 
 
 def _read_synthetic(layout: Layout) -> pd.DataFrame:
-    """Return the synthetic rows with labels as text; a table without rows is fine here."""
+    """Return the synthetic rows with labels as text; there may be none."""
     table = pd.read_csv(layout.synthetic_table, low_memory=False)
     target = TableSchema.load(layout.schema).target
     return table.assign(**{target: as_text(table[target])})
 
 
 def _timings(layout: Layout) -> dict[str, float]:
-    """Return the seconds of the stages before this one, in order; its own are not known yet."""
+    """Return the duration of the stages before this one, in seconds, in order."""
     seconds = read_json(layout.timings) if layout.timings.exists() else {}
     return {stage: seconds[stage] for stage in STAGES[:-1] if stage in seconds}
 
@@ -68,5 +68,5 @@ def _versions() -> dict[str, str]:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # run from a checkout that is not installed, or without an extra
+            continue  # not installed: a source checkout, or an optional dependency
     return versions

@@ -1,4 +1,4 @@
-"""Stage ``sample``: cut an embedded data set into the three tables of a run."""
+"""Stage ``sample``: split an embedded data set into the three tables of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(params: Params, layout: Layout) -> None:
     """Write ``labeled.csv``, ``unlabeled.csv`` and ``test.csv`` below ``data/samples``.
 
     Raises:
-        UserError: If more labeled rows are asked for than there are.
+        UserError: If ``sample.n_labeled`` exceeds the number of training rows.
     """
     for part, table in cut_sample(params.sample, params.seed).items():
         path = layout.sample(part)

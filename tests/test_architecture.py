@@ -21,7 +21,7 @@ FORBIDDEN = {
 }
 FLOORS = {
     "semigen": [
-        {"errors", "ablation"},
+        {"errors", "ablation", "wording"},
         {"params"},
         {"artifacts"},
         {"estimator_files"},
@@ -29,7 +29,8 @@ FLOORS = {
         {"tables"},
         {"methods", "validation"},
         {"generators", "estimators", "evaluation"},
-        {"registry", "report", "augmentation"},
+        {"registry", "augmentation"},
+        {"report"},
         {"classifiers"},
         {"synthesizer"},
     ],

@@ -64,8 +64,8 @@ def run(script: str, root: Path, interpreter: tuple[str, ...] = ("bash", "-euc")
 def test_commands_in_their_order(clone: Path) -> None:
     first, own_data, predict, synthesize, with_dvc = blocks("bash")
     output = run(first, clone)
-    accuracy = re.search(r"^Accuracy +([\d.]+) %", output, re.M)
-    labels_only = re.search(r"^Labels only +([\d.]+) %", output, re.M)
+    accuracy = re.search(r"^Accuracy +([\d.]+)%", output, re.M)
+    labels_only = re.search(r"^Labels only +([\d.]+)%", output, re.M)
     assert accuracy and labels_only
     # The example that the README shows: above 90, and above what the labels alone give.
     assert float(accuracy[1]) > 90 > float(labels_only[1])

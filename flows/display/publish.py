@@ -19,6 +19,7 @@ from prefect.artifacts import (
 )
 
 from semigen.artifacts import Layout, read_json
+from semigen.evaluation.estimates import Estimate, Gain
 
 DRAWING = threading.Lock()
 """Held while something is drawn: Matplotlib's text is not made for two threads at once."""
@@ -105,19 +106,13 @@ def metric_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "metric": name.replace("_", " "),
-            "selected": interval(estimate),
-            "labels only": interval(metrics["labels_only"][name]),
-            "gain": interval(metrics["gain"][name], sign="+"),
+            "selected": f"{Estimate.from_json(estimate)}",
+            "labels only": f"{Estimate.from_json(metrics['labels_only'][name])}",
+            "gain": f"{Gain.from_json(metrics['gain'][name]):+.3f}",
             "p": f"{metrics['gain'][name]['p_value']:.3g}",
         }
         for name, estimate in metrics["test"].items()
     ]
-
-
-def interval(estimate: dict[str, float], sign: str = "") -> str:
-    """Return an estimate as ``0.950 [0.925, 0.972]``."""
-    value, low, high = (format(estimate[k], f"{sign}.3f") for k in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
 
 
 def _publish_validation(layout: Layout) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import yaml
 from prefect.artifacts import create_markdown_artifact
 
-from flows.display.summary import percent
 from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.git import git
 from flows.pipeline.history import difference
 from semigen.artifacts import Layout, read_json
 from semigen.errors import UserError
+from semigen.evaluation.estimates import Estimate, Gain
 from semigen.registry.registry import Registry
+from semigen.report.markdown import table
 
 MAX_DIFFERENCE_LINES = 200
 SHORT = 8
@@ -28,7 +29,8 @@ def headline(layout: Layout, ran: Mapping[str, bool]) -> str:
         return f"Nothing changed: all {len(ran)} stages are up to date"
     text = f"ran all {len(ran)} stages" if len(done) == len(ran) else f"ran {', '.join(done)}"
     if layout.metrics.exists():
-        text = f"Accuracy {percent(read_json(layout.metrics)['test']['accuracy'])}; {text}"
+        accuracy = Estimate.from_json(read_json(layout.metrics)["test"]["accuracy"])
+        text = f"Accuracy {accuracy:.1%}; {text}"
     return text
 
 
@@ -73,15 +75,16 @@ def _facts(layout: Layout) -> str:
     facts = {"Champion": champion_line(layout), "Code": _code(layout)}
     if layout.metrics.exists():
         metrics = read_json(layout.metrics)
-        accuracy, alone = metrics["test"]["accuracy"], metrics["labels_only"]["accuracy"]
+        accuracy = Estimate.from_json(metrics["test"]["accuracy"])
+        baseline = Estimate.from_json(metrics["labels_only"]["accuracy"])
         facts = {
-            "Accuracy": f"{percent(accuracy)} on {metrics['n_test']} test rows",
-            "Labels only": percent(alone),
-            "Gain": percent(metrics["gain"]["accuracy"], "points", sign="+"),
+            "Accuracy": f"{accuracy:.1%} on {metrics['n_test']} test rows",
+            "Labels only": f"{baseline:.1%}",
+            "Gain": f"{Gain.from_json(metrics['gain']['accuracy']):+.1p}",
             "Selected": metrics["selected"],
             **facts,
         }
-    return _table(("", ""), [(f"**{name}**", text) for name, text in facts.items()])
+    return table(("", ""), [(f"**{name}**", text) for name, text in facts.items()])
 
 
 def _code(layout: Layout) -> str:
@@ -101,7 +104,7 @@ def _stages(layout: Layout, ran: Mapping[str, bool]) -> str:
         else (name, "cached", "")
         for name, has_run in ran.items()
     ]
-    return _table(("stage", "", "time"), rows)
+    return table(("stage", "", "time"), rows)
 
 
 def _files(layout: Layout, ran: Mapping[str, bool]) -> str:
@@ -113,7 +116,7 @@ def _files(layout: Layout, ran: Mapping[str, bool]) -> str:
     read = {dep["path"]: dep for dep in deps if dep["path"] not in made}
     found = [("read", dep) for dep in read.values()] + written
     rows = [(f["path"], f"`{f['md5']}`" if "md5" in f else "", by) for by, f in found]
-    return _table(("file", "MD5", "by"), rows)
+    return table(("file", "MD5", "by"), rows)
 
 
 def _locked(layout: Layout) -> dict[str, Any]:
@@ -122,12 +125,6 @@ def _locked(layout: Layout) -> dict[str, Any]:
         return {}
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return (yaml.load(path.read_text(encoding="utf-8"), loader) or {}).get("stages", {})
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "&#124;").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _fenced(text: str, language: str) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semigen.artifacts import Layout, read_json
+from semigen.evaluation.estimates import Estimate, Gain
 
 
 def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | None = None) -> None:
@@ -40,11 +41,12 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
 def score_table(metrics: dict[str, Any]) -> Table:
     """Return accuracy, that of the labels alone, and the gain, with their intervals."""
     table = Table.grid(padding=(0, 2))
-    accuracy, alone = metrics["test"]["accuracy"], metrics["labels_only"]["accuracy"]
-    gain = metrics["gain"]["accuracy"]
-    table.add_row("Accuracy", percent(accuracy), f"{metrics['n_test']} test rows", style="bold")
-    table.add_row("Labels only", percent(alone), f"{metrics['n_labeled']} labeled rows")
-    table.add_row("Gain", percent(gain, "points", sign="+"), f"p = {gain['p_value']:.2g}")
+    accuracy = Estimate.from_json(metrics["test"]["accuracy"])
+    baseline = Estimate.from_json(metrics["labels_only"]["accuracy"])
+    gain = Gain.from_json(metrics["gain"]["accuracy"])
+    table.add_row("Accuracy", f"{accuracy:.1%}", f"{metrics['n_test']} test rows", style="bold")
+    table.add_row("Labels only", f"{baseline:.1%}", f"{metrics['n_labeled']} labeled rows")
+    table.add_row("Gain", f"{gain:+.1p}", f"p = {gain.p_value:.2g}")
     return table
 
 
@@ -56,14 +58,6 @@ def stage_table(timings: Mapping[str, float], ran: Mapping[str, bool]) -> Table:
     for stage, has_run in ran.items():
         table.add_row(stage, f"{timings.get(stage, 0):.1f} s" if has_run else "Cached")
     return table
-
-
-def percent(estimate: Mapping[str, float], unit: str = "%", sign: str = "") -> str:
-    """Return an estimate in hundredths, as ``95.0 % [92.5, 97.2]``."""
-    value, low, high = (
-        format(100 * estimate[key], f"{sign}.1f") for key in ("value", "low", "high")
-    )
-    return f"{value} {unit} [{low}, {high}]"
 
 
 def next_commands(layout: Layout) -> list[tuple[str, str]]:

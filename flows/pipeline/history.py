@@ -92,7 +92,8 @@ def push(root: Path, stages: Sequence[Stage], log: Log, *, patience: float) -> N
 
 def tag(layout: Layout, log: Log) -> None:
     """Bring the git tags of the champion up to date, if it is known which commit made it."""
-    from semigen.registry.registry import Registry, digest_of
+    from semigen.registry.registry import Registry
+    from semigen.registry.versions import digest_of
 
     champion = Registry(layout.registry).champion()
     if champion is None:

@@ -18,6 +18,7 @@ from semigen.evaluation.statistics import holm, roc_auc
 from semigen.params.config import ColumnKind
 from semigen.tables.schema import ColumnSchema, TableSchema, as_text, coerce_column
 from semigen.training.compute import one_thread
+from semigen.wording import count, first_few
 
 MAX_AUC = 0.6
 """ROC AUC of telling old from new rows that is drift if it is certain. Rows of two normal columns
@@ -29,7 +30,6 @@ MIN_ROWS = 10
 N_FOLDS = 5
 MIN_EXPECTED = 5
 """Rows of a category expected on each side; of rarer ones the chi-squared approximation is poor."""
-MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Drift:
     @property
     def sentence(self) -> str:
         """What was found, in one sentence without a full stop."""
-        watched = f"{_count(len(self.columns), 'column')} of {_count(self.n_current, 'row')}"
+        watched = f"{count(len(self.columns), 'column')} of {count(self.n_current, 'row')}"
         told = (
             f"told from the {self.n_reference} earlier rows with ROC AUC {self.auc.value:.2f} "
             f"[{self.auc.low:.2f}, {self.auc.high:.2f}]"
@@ -99,7 +99,7 @@ class Drift:
         if not self.drifted:
             return f"drift in how {watched} depend on one another: {told}"
         drifted = [column for column in self.columns if column.has_drifted]
-        return f"drift in {listed([str(column) for column in drifted])} of {watched}; {told}"
+        return f"drift in {first_few([str(column) for column in drifted])} of {watched}; {told}"
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain types, rounded so that JSON stays readable and stable."""
@@ -238,12 +238,6 @@ def domain_auc(reference: np.ndarray, current: np.ndarray, seed: int) -> Estimat
     return _widened(roc_auc(scores[is_current], scores[~is_current]))
 
 
-def listed(items: Sequence[str], most: int = MAX_NAMED) -> str:
-    """Return items with commas, the first few and how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more
-
-
 def _compare(
     earlier: pd.Series, values: pd.Series | None, column: ColumnSchema
 ) -> tuple[dict[str, Any], float]:
@@ -335,7 +329,3 @@ def _widened(auc: Estimate) -> Estimate:
     return Estimate(
         auc.value, float(max(0.0, auc.value - reach)), float(min(1.0, auc.value + reach))
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,10 +1,10 @@
-"""Whether a retrained model, the challenger, takes the champion's place.
+"""The decision whether a newly trained model, the challenger, replaces the champion.
 
-It does if it is not worse than the champion on the same test rows: it scores no lower, or lower by
-what the paired interval of the difference keeps within a tolerance (a test of non-inferiority). The
-test alone would turn away every challenger where test rows are few: on 150 the interval reaches
-five to seven points to either side of a gain. And it must pass the gates of validation, fairness
-and drift.
+The challenger is promoted if it is not worse than the champion on the same test rows: its score is
+no lower, or the paired interval of the difference stays within a tolerance (a test of
+non-inferiority). The test alone would reject every challenger where test rows are few: with 150
+rows the interval reaches five to seven points to either side of the difference. The challenger must
+also pass the gates of validation, fairness and drift.
 """
 
 from __future__ import annotations
@@ -15,42 +15,32 @@ from typing import Any, Literal
 
 import numpy as np
 
-from semigen.evaluation.fairness import Fairness
-from semigen.evaluation.metrics import LOWER_IS_BETTER, Estimate, Gain, evaluate
+from semigen.evaluation.estimates import Estimate, Gain
+from semigen.evaluation.metrics import LOWER_IS_BETTER, evaluate
 from semigen.params.config import EvaluateParams, PromoteParams
+from semigen.registry.gates import Gate
 
 Outcome = Literal["promoted", "kept", "unchanged"]
-SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
-"""Metrics that reports show; ``promote.metric`` is one of them."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A condition of promotion beside the comparison.
-
-    Attributes:
-        name: ``validation``, ``fairness`` or ``drift``.
-        passed: Whether it lets the challenger pass.
-        reason: What was found.
-    """
-
-    name: str
-    passed: bool
-    reason: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Champion and challenger on the same test rows.
+    """Scores of champion and challenger on the same test rows.
 
     Attributes:
         against: Name of the champion's version.
-        n_rows: Test rows that count.
-        n_left_out: Test rows left out because the champion learned from them.
-        champion: Its figures, by metric.
-        challenger: The same of the challenger.
-        difference: Challenger minus champion, paired. The sign is the metric's own: log loss is
-            better when it is negative.
+        n_rows: Number of test rows compared.
+        n_left_out: Number of test rows left out because the champion was trained on them.
+        champion: Scores of the champion, by metric.
+        challenger: Scores of the challenger, by metric.
+        difference: Challenger minus champion, paired, by metric. The sign is the metric's own: for
+            log loss, negative is better.
+
+    Examples:
+        >>> y, good, bad = np.array([0, 1] * 20), np.eye(2)[[0, 1] * 20], np.eye(2)[[1, 0] * 20]
+        >>> comparison = compare(y, good, bad, EvaluateParams(), against="v0001")
+        >>> comparison.loss("accuracy")
+        -1.0
     """
 
     against: str
@@ -62,34 +52,36 @@ class Comparison:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any] | None) -> Comparison | None:
-        """Return what was recorded as plain dictionaries; None of None."""
+        """Return the comparison recorded as plain dictionaries; None for None."""
         if content is None:
             return None
-        kinds = {"champion": Estimate, "challenger": Estimate, "difference": Gain}
-        figures = {
-            part: {metric: kind(**figure) for metric, figure in content[part].items()}
-            for part, kind in kinds.items()
-        }
+        champion, challenger = (
+            {metric: Estimate.from_json(figure) for metric, figure in content[part].items()}
+            for part in ("champion", "challenger")
+        )
+        difference = {m: Gain.from_json(figure) for m, figure in content["difference"].items()}
+        figures = {"champion": champion, "challenger": challenger, "difference": difference}
         return cls(**{**content, **figures})
 
     def loss(self, metric: str) -> float:
-        """Return how much worse the challenger is; below 0 if better."""
+        """Return how much worse the challenger is; negative if it is better."""
         value = self.difference[metric].value
         return value if metric in LOWER_IS_BETTER else -value
 
     def worst_loss(self, metric: str) -> float:
-        """Return how much worse the challenger may be, at the interval's end; below 0 if better."""
+        """Return the limit of the interval of ``loss`` that is worst for the challenger."""
         difference = self.difference[metric]
         return difference.high if metric in LOWER_IS_BETTER else -difference.low
 
 
 @dataclass(frozen=True)
 class NotCompared:
-    """Why champion and challenger were not compared.
+    """The reason why champion and challenger were not compared.
 
     Attributes:
-        reason: In words.
-        keeps_challenger: Whether there is a champion whose place it must not take unseen.
+        reason: Explanation for the user.
+        keeps_challenger: Whether there is a champion that must not be replaced without a
+            comparison.
     """
 
     reason: str
@@ -98,16 +90,21 @@ class NotCompared:
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a challenger, and why.
+    """The decision about a challenger.
 
     Attributes:
-        outcome: ``promoted``; ``kept`` as challenger; ``unchanged`` if nothing was written, since
-            the registry has this very classifier and thinks no otherwise of it.
-        reason: Why, in words.
-        version: The challenger's version.
-        champion: The champion's version, as it is now; None if there is none.
-        gates: What was checked, in order.
-        comparison: Figures beside the champion's, if they could be compared.
+        outcome: ``promoted``; ``kept`` as challenger; ``unchanged`` if nothing was written, because
+            the classifier is registered already and the decision about it is the same.
+        reason: Explanation for the user.
+        version: Version of the challenger.
+        champion: Version of the champion after the decision; None if there is none.
+        gates: Results of the gates, in order.
+        comparison: Scores beside the champion's; None if they were not compared.
+
+    Examples:
+        >>> first = NotCompared("there is no champion to compare with", keeps_challenger=False)
+        >>> decide(first, [Gate("drift", True, "none")], PromoteParams()).outcome
+        'promoted'
     """
 
     outcome: Outcome
@@ -128,18 +125,18 @@ def compare(
     n_left_out: int = 0,
     seed: int = 0,
 ) -> Comparison:
-    """Score both on the test rows that neither has learned from.
+    """Score champion and challenger on test rows that neither was trained on.
 
     Args:
-        y: Class index of every such row, shape ``(n,)``.
-        challenger: The challenger's class probabilities, shape ``(n, n_classes)``.
-        champion: The champion's, same shape.
-        params: How intervals are made.
+        y: Class index of every row, shape ``(n,)``.
+        challenger: Class probabilities of the challenger, shape ``(n, n_classes)``.
+        champion: Class probabilities of the champion, shape ``(n, n_classes)``.
+        params: Number of resamples and coverage of the intervals.
         against: Name of the champion's version.
-        n_left_out: How many rows are not among these because the champion learned from them.
-        seed: Of the resamples.
+        n_left_out: Number of test rows left out because the champion was trained on them.
+        seed: Seed of the bootstrap.
     """
-    found = evaluate(
+    evaluation = evaluate(
         y,
         challenger,
         champion,
@@ -151,9 +148,9 @@ def compare(
         against=against,
         n_rows=len(y),
         n_left_out=n_left_out,
-        champion=found.baseline,
-        challenger=found.test,
-        difference=found.gain,
+        champion=evaluation.baseline,
+        challenger=evaluation.test,
+        difference=evaluation.gain,
     )
 
 
@@ -164,89 +161,39 @@ def decide(
     *,
     force: bool = False,
 ) -> Decision:
-    """Decide whether the challenger becomes champion.
+    """Decide whether the challenger becomes the champion.
 
     Args:
-        comparison: With the champion, or why there is none.
-        gates: All gates, passed or not.
-        params: What is compared and what is tolerated.
-        force: Promote whatever was found.
+        comparison: Comparison with the champion, or why there is none.
+        gates: Results of all gates.
+        params: The metric to compare and the tolerance.
+        force: Promote the challenger whatever the comparison and the gates say.
     """
     failed = [f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed]
     if isinstance(comparison, NotCompared):
-        found, is_worse, figures = comparison.reason, comparison.keeps_challenger, None
+        reason, is_worse, figures = comparison.reason, comparison.keeps_challenger, None
     else:
-        found, figures = _describe(comparison, params), comparison
+        reason, figures = _describe(comparison, params), comparison
         is_worse = (
             comparison.loss(params.metric) > 0
             and comparison.worst_loss(params.metric) > params.tolerance
         )
-    against = [found, *failed] if is_worse else failed
-    if against and not force:
-        return Decision("kept", "; ".join(against), gates=tuple(gates), comparison=figures)
-    reason = f"forced, although {'; '.join(against)}" if against else found
+    objections = [reason, *failed] if is_worse else failed
+    if objections and not force:
+        return Decision("kept", "; ".join(objections), gates=tuple(gates), comparison=figures)
+    if objections:
+        reason = f"forced, although {'; '.join(objections)}"
     return Decision("promoted", reason, gates=tuple(gates), comparison=figures)
-
-
-def validation_gate(report: Mapping[str, Any] | None) -> Gate:
-    """Pass if ``reports/validation.json`` says that the tables are fit for a run."""
-    if report is None:
-        return Gate("validation", False, "no reports/validation.json; run the validate stage")
-    if not report["success"]:
-        return Gate("validation", False, "the tables break a rule; see reports/validation.md")
-    return Gate("validation", True, "no error in the tables")
-
-
-def fairness_gate(found: Sequence[Fairness], limit: float) -> Gate:
-    """Pass unless accuracy surely differs by more than ``limit`` between groups of a column."""
-    if not found:
-        return Gate("fairness", True, "not checked, as promote.fairness_columns is empty")
-    said = [_describe_groups(fairness) for fairness in found]
-    unfair = [
-        words
-        for fairness, words in zip(found, said, strict=True)
-        if fairness.gap is not None and fairness.gap.low > limit
-    ]
-    if unfair:
-        return Gate("fairness", False, f"{', '.join(unfair)}; limit {limit:g}")
-    return Gate("fairness", True, ", ".join(said))
-
-
-def drift_gate(auc: Estimate, limit: float) -> Gate:
-    """Pass unless labeled rows can surely be told from unlabeled ones.
-
-    Args:
-        auc: Area under the ROC curve of a classifier that tries; 0.5 is a guess.
-        limit: Largest area that may be certain.
-    """
-    words = f"labeled rows are told from unlabeled ones with ROC AUC {interval(auc)}"
-    return Gate("drift", auc.low <= limit, f"{words}; limit {limit:g}")
-
-
-def interval(estimate: Estimate, sign: str = "") -> str:
-    """Return an estimate with its interval, e.g. ``0.950 [0.928, 0.969]``."""
-    parts = (format(part, f"{sign}.3f") for part in (estimate.value, estimate.low, estimate.high))
-    return "{} [{}, {}]".format(*parts)
 
 
 def _describe(comparison: Comparison, params: PromoteParams) -> str:
     name = params.metric.replace("_", " ")
-    difference = interval(comparison.difference[params.metric], "+")
-    found = (
-        f"{name} differs from {comparison.against}'s by {difference} on {comparison.n_rows} test "
-        "rows"
+    difference = comparison.difference[params.metric]
+    text = (
+        f"{name} differs from {comparison.against}'s by {difference:+.3f} on {comparison.n_rows} "
+        "test rows"
     )
     if comparison.loss(params.metric) <= 0:
-        return f"{found}, which is not worse"
+        return f"{text}, which is not worse"
     worst = max(0.0, comparison.worst_loss(params.metric))
-    return f"{found}, so that it may be worse by {worst:.3f}; tolerance {params.tolerance:g}"
-
-
-def _describe_groups(fairness: Fairness) -> str:
-    if fairness.gap is None or fairness.pair is None:
-        return f"{fairness.column!r} has one group"
-    better, worse = fairness.pair
-    return (
-        f"accuracy differs by {interval(fairness.gap)} between {fairness.column!r} "
-        f"{better} and {worse}"
-    )
+    return f"{text}, so it may be worse by up to {worst:.3f}; tolerance {params.tolerance:g}"

@@ -1,112 +1,71 @@
-"""The classifiers that were candidates, which of them is the champion, and how that came about.
+"""The registry of trained classifiers: all versions, the champion, and the history.
 
 .. code-block:: text
 
     models/registry/
-        champion.json                  who is champion, and all that happened
+        champion.json                  the champion and the history
         versions/v0001/classifier/     copy of models/classifier
-        versions/v0001/record.json     when and why it was made, and what was found
+        versions/v0001/record.json     metrics, parameters and the decision about the version
 
-``champion.json`` alone says what is true. It holds the pointer and the history, so that one rename
-changes both, and it is written last: a version that it does not name is the leftover of a call that
-was killed, and the next call removes it. Versions never change, so whoever has asked for the
-champion's folder can read it in peace while another one is promoted.
+``champion.json`` is the only source of truth. It holds the pointer and the history, so one rename
+changes both, and it is written last: a version that it does not name was left by a killed process,
+and the next call removes it. Versions never change, so the champion's files can be read while
+another version is promoted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from semigen.artifacts import atomic_path, read_json, remove, write_json
 from semigen.errors import UserError
+from semigen.registry.history import Event, Move, succession, was_rolled_back
+from semigen.registry.versions import (
+    Staged,
+    Version,
+    copy_classifier,
+    flush_to_disk,
+    version_name,
+    version_number,
+)
 
 MAX_CHALLENGERS = 10
-"""Newest versions that never were champion and are kept; champions are kept for ever."""
+"""Number of challengers kept, the newest ones; former champions are never removed."""
 LOCK_SECONDS = 600.0
-"""How long a call waits for another one, which holds the registry while it scores two models."""
-
-Move = Literal["promoted", "kept", "rolled back"]
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of the history.
-
-    Attributes:
-        time: When, ISO 8601 in UTC.
-        move: What happened: ``kept`` is a challenger that did not become champion.
-        version: To which version.
-        replaced: The champion whose place it took; None if it took none.
-        trigger: What started the run, e.g. ``by hand`` or ``schedule``.
-        reason: Why it ended so.
-    """
-
-    time: str
-    move: Move
-    version: str
-    replaced: str | None
-    trigger: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered classifier.
-
-    Attributes:
-        name: ``v0001`` and so on; no number is given twice.
-        created: When it was registered, ISO 8601 in UTC.
-        digest: SHA-256 of the classifier's files, see ``digest_of``.
-        facts: What else was recorded, as in ``record.json``.
-        folder: Where it lies, complete; it never changes.
-    """
-
-    name: str
-    created: str
-    digest: str
-    facts: Mapping[str, Any]
-    folder: Path
-
-    @property
-    def classifier(self) -> Path:
-        """Folder of the classifier."""
-        return self.folder / "classifier"
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A copy of a classifier that may become a version.
-
-    Attributes:
-        folder: Becomes the version's folder; files written beside ``classifier`` are kept in it.
-        digest: Of the classifier's files.
-    """
-
-    folder: Path
-    digest: str
-
-    @property
-    def classifier(self) -> Path:
-        """Folder of the classifier."""
-        return self.folder / "classifier"
+"""Timeout of the lock, which another call holds while it scores two models."""
 
 
 class Registry:
     """The registry in a folder, which need not exist yet.
 
-    Reading takes no lock. Whatever decides by what it read holds ``locked`` until it has written.
+    Reading takes no lock. Callers that decide by what they read hold ``locked`` until they have
+    written.
+
+    Args:
+        root: Folder of the registry, e.g. ``models/registry``.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "model").mkdir()
+        >>> _ = (folder / "model" / "classifier.json").write_text("{}")
+        >>> registry = Registry(folder / "registry")
+        >>> with registry.staged(folder / "model") as staged:
+        ...     version = registry.add(staged, {}, promoted=True, trigger="by hand", reason="first")
+        >>> registry.champion().name
+        'v0001'
+        >>> [event.move for event in registry.history()]
+        ['promoted']
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,18 +75,18 @@ class Registry:
         self._lock = FileLock(root / "lock", timeout=LOCK_SECONDS)
 
     def history(self) -> tuple[Event, ...]:
-        """Return all that happened, the oldest first.
+        """Return all events, the oldest first.
 
         Raises:
-            UserError: If versions are there, but the file that tells their history is not.
+            UserError: If there are versions, but the file with their history does not exist.
         """
         if self._pointer.exists():
             return tuple(Event(**event) for event in read_json(self._pointer)["history"])
-        lost = sorted(self._names() - {_name(1)}, key=_number)
-        if lost:  # one call can leave no more than the first version without a history
+        lost = sorted(self._names() - {version_name(1)}, key=version_number)
+        if lost:  # a killed call can leave only the first version without a history
             raise UserError(
-                f"{self._pointer}: no such file, though {', '.join(lost)} lie in {self._versions}; "
-                "restore it, or move these folders away to start anew"
+                f"{self._pointer}: file not found, but {self._versions} holds {', '.join(lost)}; "
+                "restore the file, or move these folders away to start a new registry"
             )
         return ()
 
@@ -140,12 +99,12 @@ class Registry:
         """Return a version by name.
 
         Raises:
-            UserError: If there is none of that name.
+            UserError: If there is no version of that name.
         """
         known = self._known()
         if name not in known:
             raise UserError(
-                f"{self._versions}: no version {name!r}; there are: {', '.join(known) or 'none'}"
+                f"{self._versions}: no version {name!r}; versions: {', '.join(known) or 'none'}"
             )
         return self._read(name)
 
@@ -154,17 +113,17 @@ class Registry:
         return [self._read(name) for name in self._known()]
 
     def find(self, digest: str) -> Version | None:
-        """Return the version whose classifier has this digest, if any."""
+        """Return the newest version whose classifier has this digest, or None."""
         return next((v for v in reversed(self.versions()) if v.digest == digest), None)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other calls and processes from changing the registry; may be nested.
+        """Hold the lock of the registry against other threads and processes; may be nested.
 
-        The system releases the lock of a process that ends in whatever way.
+        The operating system releases the lock when the process ends, however it ends.
 
         Raises:
-            UserError: If another process holds it for ``LOCK_SECONDS``.
+            UserError: If another process holds the lock for ``LOCK_SECONDS``.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         is_outermost = not self._lock.is_locked
@@ -173,31 +132,31 @@ class Registry:
         except Timeout as error:
             raise UserError(
                 f"{self.root}: another promotion has held {self._lock.lock_file} for "
-                f"{LOCK_SECONDS:.0f} s; end it, then try again"
+                f"{LOCK_SECONDS:.0f} s; stop that process, then try again"
             ) from error
         try:
             if is_outermost:
-                self._sweep()
+                self._remove_leftovers()
             yield
         finally:
             self._lock.release()
 
     @contextlib.contextmanager
     def staged(self, classifier: Path) -> Iterator[Staged]:
-        """Copy a classifier into the registry, as a version to be, gone afterwards unless added.
+        """Copy a classifier into the registry for ``add``; the copy is removed unless added.
 
-        Files are copied whatever they are: DVC may have made them links into its cache.
+        Links are followed, because DVC may link the files to its cache.
 
         Raises:
             UserError: If there is no classifier, or it was written while it was copied.
         """
         if not (classifier / "classifier.json").exists():
-            raise UserError(f"{classifier}: no classifier here; train one with `make run`")
+            raise UserError(f"{classifier}: no classifier in this folder; run `semigen run` first")
         with self.locked():
             self._versions.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".staged-", dir=self._versions) as scratch:
                 folder = Path(scratch) / "version"
-                yield Staged(folder, _copy(classifier, folder / "classifier"))
+                yield Staged(folder, copy_classifier(classifier, folder / "classifier"))
 
     def add(
         self,
@@ -211,35 +170,35 @@ class Registry:
         """Register a staged classifier, as champion or as challenger.
 
         Args:
-            staged: What ``staged`` yielded.
-            facts: What to record of it, for JSON.
-            promoted: Whether it becomes champion.
+            staged: The copy that ``staged`` yielded.
+            facts: Content of ``record.json``, as plain types.
+            promoted: Whether the version becomes champion.
             trigger: What started the run.
-            reason: Why it was promoted or not.
+            reason: Why the version was promoted or not.
         """
         with self.locked():
             name, time = self._next_name(), _now()
             record = {"version": name, "created": time, "digest": staged.digest, **facts}
             write_json(staged.folder / "record.json", record)
-            _sync(staged.folder)
+            flush_to_disk(staged.folder)
             os.replace(staged.folder, self._versions / name)
-            _sync(self._versions, inside=False)
+            flush_to_disk(self._versions, recursive=False)
             self._append("promoted" if promoted else "kept", name, trigger, reason, time)
             self._prune()
             return self.version(name)
 
     def promote(self, name: str, *, trigger: str, reason: str) -> None:
-        """Make a registered version champion."""
+        """Make a registered version the champion."""
         with self.locked():
             self._append("promoted", self.version(name).name, trigger, reason, _now())
 
     def rollback(self, to: str | None = None, *, trigger: str = "by hand") -> Event:
-        """Give the place of the champion back to the one before it, or to a named version.
+        """Make the previous champion, or a named version, the champion again.
 
-        Called again, it goes one further back.
+        A second rollback goes one champion further back.
 
         Raises:
-            UserError: If there is none before it, or no version of that name.
+            UserError: If there is no previous champion, or no version of that name.
         """
         with self.locked():
             line = succession(self.history())
@@ -251,15 +210,14 @@ class Registry:
             target = self.version(to or line[-2]).name
             if line and target == line[-1]:
                 raise UserError(f"{self.root}: {target} is the champion already")
-            return self._append("rolled back", target, trigger, "asked for", _now())
+            return self._append("rolled back", target, trigger, "requested", _now())
 
     def was_rolled_back(self, name: str) -> bool:
-        """Return whether the last that is told of a version is that a rollback took its place."""
-        told = [event for event in self.history() if name in (event.version, event.replaced)]
-        return bool(told) and told[-1].replaced == name and told[-1].move == "rolled back"
+        """Return whether the latest event about a version is a rollback that replaced it."""
+        return was_rolled_back(self.history(), name)
 
     def _append(self, move: Move, name: str, trigger: str, reason: str, time: str) -> Event:
-        """Write pointer and history in one go."""
+        """Write the pointer and the history with one rename."""
         history = self.history()
         line = succession(history)
         replaced = line[-1] if line and move != "kept" else None
@@ -274,17 +232,18 @@ class Registry:
         }
         with atomic_path(self._pointer) as temporary:
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-            _sync(temporary, inside=False)
-        _sync(self.root, inside=False)
+            flush_to_disk(temporary, recursive=False)
+        flush_to_disk(self.root, recursive=False)
         return event
 
     def _names(self) -> set[str]:
-        """Return the names of versions and of leftovers that look like one."""
+        """Return the names of all version folders, those left by killed processes included."""
         return {path.name for path in self._versions.glob("v[0-9]*")}
 
     def _known(self) -> list[str]:
         """Return the names of the versions that are kept, the oldest first."""
-        return sorted({event.version for event in self.history()} & self._names(), key=_number)
+        names = {event.version for event in self.history()} & self._names()
+        return sorted(names, key=version_number)
 
     def _read(self, name: str) -> Version:
         folder = self._versions / name
@@ -292,80 +251,23 @@ class Registry:
         return Version(name, facts.pop("created"), facts.pop("digest"), facts, folder)
 
     def _next_name(self) -> str:
-        """Return the first name never given, also not to a version that was pruned."""
-        numbers = [_number(event.version) for event in self.history()]
-        return _name(max(numbers, default=0) + 1)
+        """Return the first name never used, not even by a version that was removed."""
+        numbers = [version_number(event.version) for event in self.history()]
+        return version_name(max(numbers, default=0) + 1)
 
-    def _sweep(self) -> None:
-        """Remove what calls that were killed have left."""
+    def _remove_leftovers(self) -> None:
+        """Remove the files of killed processes."""
         for path in [*self._versions.glob(".*"), *self.root.glob(".champion.json.*")]:
             remove(path)
         remove(self._versions / self._next_name())
 
     def _prune(self) -> None:
-        """Remove the oldest challengers; a rename comes first, for a half of one is no version."""
+        """Remove the oldest challengers, after a rename, so that no version is ever incomplete."""
         promoted = {event.version for event in self.history() if event.move != "kept"}
-        for name in sorted(self._names() - promoted, key=_number)[:-MAX_CHALLENGERS]:
+        for name in sorted(self._names() - promoted, key=version_number)[:-MAX_CHALLENGERS]:
             os.replace(self._versions / name, self._versions / f".pruned-{name}")
             remove(self._versions / f".pruned-{name}")
 
 
-def succession(history: tuple[Event, ...]) -> list[str]:
-    """Return the champions that a rollback goes back through, the present one last.
-
-    A promotion adds to the line. A rollback cuts it off after the version that it goes to, so that
-    a second one does not return to what the first one left.
-    """
-    line: list[str] = []
-    for event in history:
-        if event.move == "rolled back" and event.version in line:
-            del line[line.index(event.version) :]
-        if event.move != "kept":
-            line.append(event.version)
-    return line
-
-
-def digest_of(folder: Path) -> str:
-    """Return SHA-256 of the names and contents of all files in a folder, links followed."""
-    total = hashlib.sha256()
-    found = os.walk(folder, followlinks=True)
-    for path in sorted(Path(parent) / name for parent, _, names in found for name in names):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{content} {path.relative_to(folder).as_posix()}\n".encode())
-    return total.hexdigest()
-
-
-def _copy(classifier: Path, folder: Path) -> str:
-    """Copy a classifier; return its digest, which is that of the copy."""
-    try:
-        before = digest_of(classifier)
-        shutil.copytree(classifier, folder, copy_function=shutil.copyfile)
-        is_same = digest_of(folder) == digest_of(classifier) == before
-    except (FileNotFoundError, shutil.Error):
-        is_same = False
-    if not is_same:
-        raise UserError(f"{classifier}: another run wrote it meanwhile; try again after that run")
-    return before
-
-
-def _name(number: int) -> str:
-    return f"v{number:04}"
-
-
-def _number(name: str) -> int:
-    return int(name.removeprefix("v"))
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _sync(path: Path, *, inside: bool = True) -> None:
-    """Have files and folders written to disk, so that a power cut cannot undo half of them."""
-    for entry in [*(path.rglob("*") if inside else ()), path]:
-        descriptor = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,7 +1,8 @@
-"""Which rows a classifier has learned from, kept without keeping the rows.
+"""Digests of the rows that a classifier was trained and tested on.
 
-Test rows that are split off the user's labeled table are split anew when rows are added to it.
-Some of them may then be rows from which an earlier classifier learned, and would flatter it.
+Test rows that are split off the user's labeled table are split anew when rows are added to it. Some
+of them may then be rows that an earlier classifier was trained on, and would inflate its score. The
+registry keeps digests instead of rows to recognize them.
 """
 
 from __future__ import annotations
@@ -19,25 +20,34 @@ import pandas as pd
 from semigen.artifacts import read_json, write_json
 from semigen.tables.schema import TableSchema, as_text
 
+SEEN_ROWS = "seen_rows.json"
+"""Name of the file in a version's folder."""
 DIGEST_BYTES = 8
-"""Two of a million rows on each side share one with a chance of 1 in 18 million."""
+"""Two of a million rows on each side share a digest with a probability of 1 in 18 million."""
 SALT_BYTES = 16
 
 
 @dataclass(frozen=True)
 class SeenRows:
-    """Digests of the labeled rows that a classifier learned from, and of its test rows.
+    """Digests of the labeled rows that a classifier was trained on, and of its test rows.
 
-    A digest covers a row's features, as the classifier's schema types them, and its label. It
-    cannot be turned back into the row, and the salt, new for every record, makes those of two
-    records incomparable. But who has the file, salt included, can check a guess: that a row known
-    in full was, or was not, among the training or test rows. Rows of few possible values can all
-    be guessed. Where membership is a secret, guard the registry like the tables.
+    A digest covers a row's features, typed by the classifier's schema, and its label. It cannot be
+    turned back into the row, and the salt, new for every record, makes digests of different records
+    incomparable. But whoever has the file, salt included, can check a guess: whether a row known in
+    full was among the training or test rows. Rows with few possible values can all be guessed. If
+    membership is confidential, protect the registry like the tables.
 
     Attributes:
         salt: Key of the digests.
-        trained: Of the training rows, sorted, uint64.
-        tested: Of the test rows, sorted, uint64.
+        trained: Digests of the training rows, sorted, uint64.
+        tested: Digests of the test rows, sorted, uint64.
+
+    Examples:
+        >>> rows = pd.DataFrame({"age": [31, 47, 52, 68], "label": ["a", "b", "a", "b"]})
+        >>> schema = TableSchema.infer(rows, rows, "label")
+        >>> seen = SeenRows.of(schema, labeled=rows[:2], test=rows[2:3])
+        >>> seen.leaked(schema, rows).tolist()
+        [True, True, False, False]
     """
 
     salt: bytes
@@ -46,29 +56,29 @@ class SeenRows:
 
     @classmethod
     def of(cls, schema: TableSchema, labeled: pd.DataFrame, test: pd.DataFrame) -> SeenRows:
-        """Take the digests of a classifier's training and test rows, labels included."""
+        """Return the digests of a classifier's training and test rows, labels included."""
         salt = secrets.token_bytes(SALT_BYTES)
         trained, tested = (np.unique(row_digests(rows, schema, salt)) for rows in (labeled, test))
         return cls(salt, trained, tested)
 
     def leaked(self, schema: TableSchema, test: pd.DataFrame) -> np.ndarray:
-        """Return which of other test rows the classifier learned from, shape ``(n,)``, bool.
+        """Return which of other test rows the classifier was trained on, shape ``(n,)``, bool.
 
-        A row that was also among its own test rows is no leak, but one of many equal rows of a
-        table: its own test figures counted it as well.
+        A row that was also among the classifier's own test rows is not leaked: the table holds
+        several equal rows, and the classifier's own test score counted it too.
 
         Args:
-            schema: The classifier's schema, not that of the test rows.
+            schema: Schema of the classifier, not of the test rows.
             test: Test rows with their labels.
 
         Raises:
-            UserError: If a column of the schema is absent, or a value has another type.
+            UserError: If a column of the schema is missing, or a value has the wrong type.
         """
         digests = row_digests(test, schema, self.salt)
         return np.isin(digests, self.trained) & ~np.isin(digests, self.tested)
 
     def save(self, path: Path) -> None:
-        """Write salt and digests as JSON, the latter as base64 of little-endian numbers."""
+        """Write JSON, with the digests as base64 of little-endian integers."""
         content = {
             "salt": self.salt.hex(),
             **{name: _to_text(getattr(self, name)) for name in ("trained", "tested")},
@@ -77,7 +87,7 @@ class SeenRows:
 
     @classmethod
     def load(cls, path: Path) -> SeenRows:
-        """Read what ``save`` wrote."""
+        """Read the file that ``save`` wrote."""
         content = read_json(path)
         trained, tested = (_from_text(content[name]) for name in ("trained", "tested"))
         return cls(bytes.fromhex(content["salt"]), trained, tested)
@@ -86,7 +96,7 @@ class SeenRows:
 def row_digests(rows: pd.DataFrame, schema: TableSchema, salt: bytes) -> np.ndarray:
     """Return a 64-bit digest of every row's typed features and label, shape ``(n,)``, uint64.
 
-    The order of columns does not count, nor do columns that are not in the schema.
+    The order of the columns does not matter, nor do columns that are not in the schema.
     """
     typed = schema.coerce(rows)
     names = sorted(column.name for column in schema.features)

@@ -1,17 +1,17 @@
-"""The model card: what the model is, what it was measured to do, and what was not measured.
+"""The model card: intended use, measured performance and limits of the model.
 
-After Mitchell et al. (2019), "Model Cards for Model Reporting". It depends on nothing but the
-artifacts given, so that equal runs give equal bytes.
+After Mitchell et al. (2019), "Model Cards for Model Reporting". The card depends only on the given
+artifacts, so equal runs give equal bytes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from semigen.report.markdown import escape, join, section, table
 from semigen.report.summary import (
     METRIC_TEXTS,
     ablation_rows,
@@ -30,6 +30,7 @@ from semigen.report.summary import (
     weight_text,
 )
 from semigen.tables.schema import TableSchema
+from semigen.wording import first_few
 
 MAX_LISTED = 20
 
@@ -47,36 +48,34 @@ def model_card(
     """Return the model card in Markdown.
 
     Args:
-        schema: The table's columns and classes.
+        schema: Columns and classes of the table.
         validation: Content of ``validation.json``.
         selection: Content of ``selection.json``.
         fidelity: Content of ``fidelity.json``.
         metrics: Content of ``metrics.json``.
-        confusion: Confusion counts of the test rows (``read_confusion``).
+        confusion: Confusion matrix of the test rows (``read_confusion``).
         confidence: Coverage of the intervals.
     """
-    sections = [
-        _model(schema, selection),
+    page = join(
+        f"# Model card: {escape(schema.target)}",
+        *_model(schema, selection),
         _data(schema, validation),
         _use(schema),
-        _figures(metrics, selection, confusion, confidence),
+        _performance(metrics, selection, confusion, confidence),
         _selection(selection),
         _synthetic(fidelity),
         _limits(metrics, confusion, validation, fidelity),
-    ]
-    return "\n\n".join(sections) + "\n"
+    )
+    return page + "\n"
 
 
-def _model(schema: TableSchema, selection: Mapping[str, Any]) -> str:
+def _model(schema: TableSchema, selection: Mapping[str, Any]) -> tuple[str, str]:
     uses = uses_of_selected(selection)
-    learns_from = " and ".join(["the labels", *([f"{', '.join(uses)} rows"] if uses else [])])
-    return _lines(
-        f"# Model card: {_text(schema.target)}",
-        "",
-        f"A classifier that predicts the column {_text(schema.target)} "
-        f"({len(schema.classes)} classes) from {len(schema.features)} feature columns of a table. "
-        f"It is the candidate {_text(selection['selected'])}, which learns from {learns_from}.",
-        "",
+    rows = " and ".join(["labeled", *([", ".join(uses)] if uses else [])])
+    return (
+        f"A classifier that predicts column {escape(schema.target)} ({len(schema.classes)} "
+        f"classes) from {len(schema.features)} feature columns. The selected candidate is "
+        f"{escape(selection['selected'])}, trained on {rows} rows.",
         f"Classes: {_listing(schema.classes)}.",
     )
 
@@ -85,31 +84,28 @@ def _data(schema: TableSchema, validation: Mapping[str, Any]) -> str:
     kinds = [(kind, len(schema.of_kind(kind))) for kind in ("numeric", "category", "boolean")]
     ignored = [f"{c['column']} ({c['reason']})" for c in validation["ignored_columns"]]
     rows = [
-        (part, _text(validation["files"].get(part, "")), validation["n_rows"][part])
+        (part, escape(validation["files"].get(part, "")), validation["n_rows"][part])
         for part in ("labeled", "unlabeled", "test")
     ]
-    return _lines(
-        "## Data",
-        "",
-        *_table(("part", "file", "rows"), rows),
-        "",
-        "Feature columns: " + ", ".join(f"{n} {kind}" for kind, n in kinds if n) + ".",
-        *([f"Ignored columns: {_listing(ignored)}."] if ignored else []),
+    features = "Feature columns: " + ", ".join(f"{n} {kind}" for kind, n in kinds if n) + "."
+    return section(
+        "Data",
+        table(("part", "file", "rows"), rows),
+        f"{features}\nIgnored columns: {_listing(ignored)}." if ignored else features,
     )
 
 
 def _use(schema: TableSchema) -> str:
-    return _lines(
-        "## Intended use",
-        "",
-        f"To predict {_text(schema.target)} for new rows that come from the same source as the "
-        "unlabeled table, with a probability for each class and a novelty figure for each row. "
-        "A prediction for a row unlike those is a guess: look at its novelty. Decisions about "
-        "people need a check by people, and the checks named under limits.",
+    return section(
+        "Intended use",
+        f"To predict {escape(schema.target)} for new rows from the same source as the unlabeled "
+        "table. Each prediction comes with class probabilities and a novelty score; do not rely on "
+        "predictions for rows with high novelty. Decisions about people need human review and the "
+        "checks listed under limits.",
     )
 
 
-def _figures(
+def _performance(
     metrics: Mapping[str, Any],
     selection: Mapping[str, Any],
     confusion: pd.DataFrame,
@@ -125,36 +121,32 @@ def _figures(
         )
         for metric, text in METRIC_TEXTS.items()
     ]
-    note = no_error_note(metrics)
-    return _lines(
-        "## Figures on test rows",
-        "",
-        f"{metrics['n_test']} test rows that nothing was fitted or selected on; in parentheses "
-        f"{confidence:.0%} bootstrap intervals. Labels only is {_text(selection['labels_only'])}, "
-        f"the best by cross-validation that sees no more than the {metrics['n_labeled']} labeled "
-        "rows.",
-        "",
-        *_table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),
-        "",
-        _text(verdict(metrics, selection, confidence).sentence)
-        + f" {majority_text(metrics, confusion)}",
-        *(["", note] if note else []),
+    sentence = verdict(metrics, selection, confidence).sentence
+    return section(
+        "Performance on test rows",
+        f"{metrics['n_test']} test rows that were not used for training or selection. Brackets are "
+        f"{confidence:.0%} bootstrap intervals. Labels only is {escape(selection['labels_only'])}, "
+        f"the best by cross-validation among the candidates trained on the {metrics['n_labeled']} "
+        "labeled rows only.",
+        table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),
+        f"{escape(sentence)} {majority_text(metrics, confusion)}",
+        no_error_note(metrics) or "",
         *_ablation(metrics),
     )
 
 
-def _ablation(metrics: Mapping[str, Any]) -> list[str]:
+def _ablation(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     if not metrics["ablation"]:
-        return []
-    header = ("learns from", "accuracy", "gain over labels only", "p-value")
+        return ()
+    header = ("trained on", "accuracy", "gain over labels only", "p-value")
     rows = [tuple(row.values()) for row in ablation_rows(metrics)]
-    return ["", "What each kind of rows is worth:", "", *_table(header, rows)]
+    return "Ablation: accuracy by the kinds of rows used for training.", table(header, rows)
 
 
 def _selection(selection: Mapping[str, Any]) -> str:
     rows = [
         (
-            _text(candidate["name"]),
+            escape(candidate["name"]),
             ", ".join(["labels", *candidate["uses"]]),
             estimate_text("accuracy", candidate["accuracy"]),
             estimate_text("log_loss", candidate["log_loss"]),
@@ -162,29 +154,27 @@ def _selection(selection: Mapping[str, Any]) -> str:
         )
         for candidate in candidates_of(selection)
     ]
-    return _lines(
-        "## How it was selected",
-        "",
-        f"By cross-validation on the labeled rows ({selection['n_splits']} splits); no test row "
-        f"was looked at. Reason: {_text(selection['reason'].rstrip('.'))}. The best of several is "
-        "by that a little flattered; the figures on test rows are not.",
-        "",
-        *_table(("candidate", "learns from", "accuracy", "log loss", "weight"), rows),
+    return section(
+        "Selection",
+        f"By cross-validation on the labeled rows ({selection['n_splits']} splits); test rows were "
+        f"not used. Reason: {escape(selection['reason'].rstrip('.'))}. The score of the best of "
+        "several candidates is optimistic here; the scores on test rows are not.",
+        table(("candidate", "trained on", "accuracy", "log loss", "weight"), rows),
     )
 
 
 def _synthetic(fidelity: Mapping[str, Any]) -> str:
     if not fidelity["n_synthetic"]:
-        return _lines("## Synthetic rows", "", "None were made.")
-    return _lines(
-        "## Synthetic rows",
-        "",
-        f"{fidelity['n_synthetic']} rows, {fidelity['accepted_share']:.0%} of those drawn. "
-        f"Distance from {fidelity['n_real']} real rows by column (0 alike, 1 apart): mean "
-        f"{fidelity['mean_distance']:.3f}, largest {fidelity['max_distance']:.3f}. Mean difference "
-        f"of correlations: {fidelity['correlation_difference']:.3f}.",
-        *(["", diversity_text(fidelity["diversity"])] if fidelity.get("diversity") else []),
-        *(["", privacy_text(fidelity["privacy"])] if fidelity.get("privacy") else []),
+        return section("Synthetic rows", "There are no synthetic rows.")
+    return section(
+        "Synthetic rows",
+        f"{fidelity['n_synthetic']} rows, {fidelity['accepted_share']:.0%} of the rows drawn. "
+        f"Distance from {fidelity['n_real']} real rows by column (0 if the distributions are "
+        f"equal, 1 if they do not overlap): mean {fidelity['mean_distance']:.3f}, maximum "
+        f"{fidelity['max_distance']:.3f}. Mean absolute difference of the correlations: "
+        f"{fidelity['correlation_difference']:.3f}.",
+        diversity_text(fidelity["diversity"]) if fidelity.get("diversity") else "",
+        privacy_text(fidelity["privacy"]) if fidelity.get("privacy") else "",
     )
 
 
@@ -195,48 +185,26 @@ def _limits(
     fidelity: Mapping[str, Any],
 ) -> str:
     weakest = class_figures(confusion).dropna(subset="recall").iloc[0]
-    warnings = [
-        f"- Data: {_text(result['message'])}" for result in warnings_of(validation)[:MAX_LISTED]
+    items = [
+        f"The class with the lowest recall is {escape(weakest['class'])}: {weakest['recall']:.1%} "
+        f"of its {weakest['n_rows']} test rows are labeled correctly.",
+        "Fairness: accuracy was not measured by group of people and may differ between groups. "
+        "Compare groups before use.",
+        "Privacy: the model folders hold fitted parameters and statistics of columns (ranges, "
+        "quantiles, category names), no training rows. Membership inference from the models was "
+        f"not measured{_attacks(fidelity)}. Treat synthetic rows like real rows.",
+        f"The intervals cover the random choice of the {metrics['n_test']} test rows, not the choice "
+        "of the labeled rows or changes of the data after training.",
+        *(f"Data: {escape(result['message'])}" for result in warnings_of(validation)[:MAX_LISTED]),
     ]
-    return _lines(
-        "## Limits",
-        "",
-        f"- The weakest class is {_text(weakest['class'])}: {weakest['recall']:.1%} of its "
-        f"{weakest['n_rows']} test rows are labeled correctly.",
-        "- Fairness: no figure was computed by group of people; accuracy may differ between "
-        "groups. Compare groups before use.",
-        "- Privacy: the model folders hold fitted parameters and statistics of columns (ranges, "
-        "quantiles, category names), no table of training rows. What can be inferred from them "
-        f"about single rows (membership inference) was not measured{_attacked(fidelity)}; treat "
-        "synthetic rows as if they were real.",
-        f"- The intervals cover the chance of drawing these {metrics['n_test']} test rows, not the "
-        "chance of drawing the labeled ones, and not a change of the data after training.",
-        *warnings,
-    )
+    return section("Limits", "\n".join(f"- {item}" for item in items))
 
 
-def _attacked(fidelity: Mapping[str, Any]) -> str:
+def _attacks(fidelity: Mapping[str, Any]) -> str:
     if fidelity.get("privacy"):
-        return ", only what two attacks infer from the synthetic rows; others may infer more"
-    return ", nor whether synthetic rows come close to real ones"
-
-
-def _lines(*lines: str) -> str:
-    return "\n".join(lines)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]
+        return "; two attacks on the synthetic rows were, and other attacks may infer more"
+    return ", nor whether synthetic rows are close to real rows"
 
 
 def _listing(names: Iterable[str]) -> str:
-    names = list(names)
-    shown = ", ".join(_text(name) for name in names[:MAX_LISTED])
-    rest = len(names) - MAX_LISTED
-    return f"{shown} and {rest} more" if rest > 0 else shown
-
-
-def _text(value: object) -> str:
-    """Return text from data such that Markdown, and HTML in it, takes it literally."""
-    return re.sub(r"([\\`*_\[\]<>|#~$&])", r"\\\1", " ".join(str(value).split()))
+    return first_few([escape(name) for name in names], MAX_LISTED)

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing but itself."""
+"""The report: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from pydantic import BaseModel
 from semigen.params.config import Params
 from semigen.report import plots, summary
 from semigen.tables.schema import TableSchema
+from semigen.wording import count, first_few
 
 MAX_EXAMPLE_ROWS = 12
 MAX_EXAMPLE_COLUMNS = 12
 MAX_LISTED = 25
 MAX_CLASSES_SHOWN = 12
 PIXELS_PER_INCH = 88
-"""Size of plots on the page; they have more pixels than that, for dense screens and print."""
+"""Size of plots on the page. The images have a higher resolution, for dense screens and print."""
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything that the page shows.
+    """Content of the page.
 
     Attributes:
         params: Parameters of the run.
-        schema: The table's columns and classes.
+        schema: Columns and classes of the table.
         validation: Content of ``validation.json``.
         selection: Content of ``selection.json``.
         fidelity: Content of ``fidelity.json``.
         metrics: Content of ``metrics.json``.
-        synthetic: Synthetic rows with the target and ``source``.
-        plots: Tables behind the plots, by name (see ``Layout.plot``).
-        timings: Seconds by stage.
-        versions: Versions by package.
-        written: When the page is written, for people.
+        synthetic: Synthetic rows with columns for the target and ``source``.
+        plots: CSV files of the plots, by name (see ``Layout.plot``).
+        timings: Duration in seconds, by stage.
+        versions: Version, by package.
+        written: Date and time when the page is written, as text.
     """
 
     params: Params
@@ -57,7 +58,7 @@ class ReportContent:
 
 
 def render(content: ReportContent) -> str:
-    """Return the page. Whatever comes from data is escaped."""
+    """Return the page. Text from data is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -65,7 +66,7 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(text=summary, limit=MAX_LISTED)
+    environment.globals.update(text=summary, limit=MAX_LISTED, first_few=first_few, count=count)
     confidence = content.params.evaluate.confidence
     confusion = summary.read_confusion(content.plots["confusion"])
     classes = summary.class_figures(confusion)
@@ -87,7 +88,14 @@ def render(content: ReportContent) -> str:
 
 @dataclass(frozen=True)
 class ExampleRows:
-    """A few rows and columns of a table as text."""
+    """A few rows and columns of a table as text.
+
+    Attributes:
+        columns: Names of the columns shown.
+        rows: Cells of the rows shown.
+        n_columns: Number of columns of the table.
+        n_rows: Number of rows of the table.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -96,18 +104,18 @@ class ExampleRows:
 
 
 def example_rows(synthetic: pd.DataFrame, schema: TableSchema) -> ExampleRows:
-    """Return rows of as many classes as fit, with at most a dozen columns.
+    """Return at most a dozen rows and columns, with rows of as many classes as possible.
 
-    Feature columns are taken at even distances, because neighbors are often alike.
+    The feature columns are evenly spaced, because neighboring columns are often similar.
     """
     fixed = [name for name in (schema.target, "source") if name in synthetic]
     features = [c.name for c in schema.features if c.name in synthetic and c.name not in fixed]
     n_shown = min(len(features), MAX_EXAMPLE_COLUMNS - len(fixed))
-    picked = np.linspace(0, max(len(features) - 1, 0), n_shown).round().astype(int)
-    shown = fixed + [features[i] for i in picked]
-    # The first row of every class, then the second, until there are enough.
-    turn = synthetic.groupby(schema.target).cumcount()
-    rows = synthetic.loc[turn.sort_values(kind="stable").index[:MAX_EXAMPLE_ROWS], shown]
+    selected = np.linspace(0, max(len(features) - 1, 0), n_shown).round().astype(int)
+    shown = fixed + [features[i] for i in selected]
+    # The first row of every class, then the second row of every class, and so on.
+    rank = synthetic.groupby(schema.target).cumcount()
+    rows = synthetic.loc[rank.sort_values(kind="stable").index[:MAX_EXAMPLE_ROWS], shown]
     return ExampleRows(
         columns=shown,
         rows=[[_cell(value) for value in row] for row in rows.itertuples(index=False)],
@@ -118,7 +126,14 @@ def example_rows(synthetic: pd.DataFrame, schema: TableSchema) -> ExampleRows:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as the page lists it."""
+    """A parameter in the list of parameters.
+
+    Attributes:
+        name: Full name, e.g. ``train.epochs``.
+        value: Value as text.
+        is_default: Whether the value is the default.
+        meaning: Description of the parameter.
+    """
 
     name: str
     value: str
@@ -147,21 +162,27 @@ def _list_section(section: BaseModel, prefix: str) -> list[Parameter]:
 
 @dataclass(frozen=True)
 class Image:
-    """A plot as a data URI, and its width on the page in CSS pixels."""
+    """A plot on the page.
+
+    Attributes:
+        uri: PNG image as a data URI.
+        width: Width on the page in CSS pixels.
+    """
 
     uri: str
     width: int
 
     @classmethod
     def of(cls, png: bytes) -> Image:
+        """Return the image of a PNG file's content."""
         # A PNG's width is the first field of its header.
         width = int.from_bytes(png[16:20], "big") * PIXELS_PER_INCH // plots.DPI
         return cls("data:image/png;base64," + base64.b64encode(png).decode("ascii"), width)
 
 
 def _images(content: ReportContent) -> dict[str, Image | None]:
-    """Return images by plot; None where there is nothing to draw."""
-    drawn = {
+    """Return images by plot; None for a plot without data."""
+    pngs = {
         "pretrain": plots.learning_curve_png(content.plots["pretrain"]),
         "train": plots.learning_curve_png(content.plots["train"]),
         "confusion": plots.confusion_png(content.plots["confusion"]),
@@ -173,7 +194,7 @@ def _images(content: ReportContent) -> dict[str, Image | None]:
         if content.fidelity["n_synthetic"]
         else None,
     }
-    return {name: None if png is None else Image.of(png) for name, png in drawn.items()}
+    return {name: None if png is None else Image.of(png) for name, png in pngs.items()}
 
 
 def _cell(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Plots as PNG bytes: the same bytes for the same data, no state shared between calls.
+"""Plots as PNG bytes. Equal data give equal bytes, and calls share no state.
 
-Colors are those of Okabe & Ito (2008), told apart by color-blind readers; what they say, markers or
-labels say too.
+The colors are those of Okabe & Ito (2008), which color-blind readers can distinguish; markers or
+labels repeat the information.
 """
 
 from __future__ import annotations
@@ -30,41 +30,52 @@ MAX_FIDELITY_COLUMNS = 20
 
 
 def confusion_png(path_csv: Path) -> bytes:
-    """Return the confusion matrix of a table of ``actual`` and ``predicted``, one line a row.
+    """Plot the confusion matrix.
 
-    Cells are shaded by the share of the actual class; counts are printed for up to 15 classes.
+    Cells are shaded by the fraction of the actual class; counts are printed for up to 15 classes.
+
+    Args:
+        path_csv: Table with columns ``actual`` and ``predicted``, one line for each test row.
+
+    Returns:
+        PNG image.
     """
     counts = read_confusion(path_csv)
     n_classes = len(counts)
-    shares = counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0).fillna(0).to_numpy()
+    fractions = counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0).fillna(0).to_numpy()
     side = float(np.clip(3.0 + 0.27 * n_classes, 4.0, 15.0))
     figure = _figure(side + 0.9, side)
     axes = figure.add_subplot()
-    # A linear scale would leave the errors, single percents of a class, invisible.
+    # On a linear scale, errors of a few percent of a class would be invisible.
     scale = PowerNorm(0.5, vmin=0, vmax=1)
-    image = axes.imshow(shares, cmap="Blues", norm=scale)
+    image = axes.imshow(fractions, cmap="Blues", norm=scale)
     _name_ticks(axes, [_short(name) for name in counts.index])
     axes.set(xlabel="predicted", ylabel="actual")
     if n_classes <= MAX_ANNOTATED_CLASSES:
-        _print_counts(axes, counts.to_numpy(), np.asarray(scale(shares)))
+        _print_counts(axes, counts.to_numpy(), np.asarray(scale(fractions)))
     ticks = [0, 0.01, 0.05, 0.2, 0.5, 1]
     bar = figure.colorbar(
         image, shrink=0.7, aspect=30, ticks=ticks, format=PercentFormatter(1.0, decimals=0)
     )
-    bar.set_label("share of the actual class")
+    bar.set_label("fraction of the actual class")
     return _png(figure)
 
 
 def learning_curve_png(path_csv: Path) -> bytes:
-    """Return the curves of a table: ``epoch`` across, every other column a line.
-
-    Where there is a column ``validation``, its lowest point is marked.
-    """
+    """Plot learning curves from a CSV file, see ``curves_png``."""
     return curves_png(pd.read_csv(path_csv))
 
 
 def curves_png(table: pd.DataFrame) -> bytes:
-    """Return the same of a table in memory, that of a training that goes on, say."""
+    """Plot learning curves.
+
+    Args:
+        table: Column ``epoch``, and up to three columns of losses. The minimum of a column
+            ``validation`` is marked.
+
+    Returns:
+        PNG image.
+    """
     figure = _figure(6.4, 3.6)
     axes = figure.add_subplot()
     names = [name for name in table.columns if name != "epoch"]
@@ -91,9 +102,14 @@ def curves_png(table: pd.DataFrame) -> bytes:
 
 
 def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
-    """Return the reliability diagram of a table as ``calibration_table`` makes it.
+    """Plot a reliability diagram with Wilson intervals (1927).
 
-    Each bin's accuracy has its Wilson interval (1927), since bins may hold few rows.
+    Args:
+        path_csv: Table that ``calibration_table`` returns.
+        confidence: Coverage of the intervals.
+
+    Returns:
+        PNG image.
     """
     table = pd.read_csv(path_csv)
     figure = _figure(5.2, 5.2)
@@ -106,12 +122,14 @@ def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
     low, high = [e.low for e in estimates], [e.high for e in estimates]
     upper.vlines(table["confidence"], low, high, color=BLUE, lw=1.6)
     upper.plot(table["confidence"], table["accuracy"], "o", color=BLUE, label="test rows", ms=6)
-    upper.set(ylabel="share that is right", ylim=(-0.03, 1.03))
+    upper.set(ylabel="accuracy", ylim=(-0.03, 1.03))
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
     upper.legend(frameon=False, loc="upper left")
     widths = table["bin_high"] - table["bin_low"]
     lower.bar(table["bin_low"], table["n_rows"], width=widths * 0.92, align="edge", color=BLUE)
-    lower.set(xlabel="probability given to the predicted class", ylabel="test rows", xlim=(0, 1.01))
+    lower.set(
+        xlabel="confidence (probability of the predicted class)", ylabel="test rows", xlim=(0, 1.01)
+    )
     lower.xaxis.set_major_formatter(PercentFormatter(1.0))
     lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     for axes in (upper, lower):
@@ -120,7 +138,7 @@ def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
 
 
 def selection_png(selection: Mapping[str, Any]) -> bytes:
-    """Return the candidates' cross-validated accuracy and log loss, least log loss on top."""
+    """Plot cross-validated accuracy and log loss of the candidates, sorted by log loss."""
     candidates = candidates_of(selection)[::-1]
     figure = _figure(9.0, 1.3 + 0.36 * len(candidates))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.2, 1])
@@ -146,7 +164,7 @@ def selection_png(selection: Mapping[str, Any]) -> bytes:
 
 
 def tried_png(log_loss: Mapping[str, float]) -> bytes:
-    """Return the log loss of the learners tried so far, by name, the first tried on top."""
+    """Plot the log loss of the learners evaluated so far, in order of evaluation."""
     names = list(log_loss)[::-1]
     figure = _figure(6.4, 1.0 + 0.26 * len(names))
     axes = figure.add_subplot()
@@ -163,7 +181,7 @@ def tried_png(log_loss: Mapping[str, float]) -> bytes:
 
 
 def label_curve_png(path_csv: Path) -> bytes:
-    """Return accuracy by number of labels: a line with its intervals for each ``learner``."""
+    """Plot accuracy by number of labels: a line with intervals for each ``learner``."""
     table = pd.read_csv(path_csv)
     figure = _figure(6.4, 4.0)
     axes = figure.add_subplot()
@@ -187,7 +205,7 @@ def label_curve_png(path_csv: Path) -> bytes:
 
 
 def fidelity_png(fidelity: Mapping[str, Any]) -> bytes:
-    """Return the columns whose synthetic values are farthest from the real ones, at most 20."""
+    """Plot the distance of the up to 20 columns with the largest distance."""
     columns = sorted(fidelity["columns"], key=lambda column: -float(column["distance"]))
     shown = columns[:MAX_FIDELITY_COLUMNS][::-1]
     figure = _figure(6.4, 1.0 + 0.24 * len(shown))
@@ -195,8 +213,10 @@ def fidelity_png(fidelity: Mapping[str, Any]) -> bytes:
     axes.barh(range(len(shown)), [c["distance"] for c in shown], color=BLUE, height=0.7)
     names = [_short(c["column"]) for c in shown]
     axes.set_yticks(range(len(shown)), labels=names, parse_math=False)
-    axes.set(xlim=(0, 1), xlabel="distance of synthetic from real values (0 alike, 1 apart)")
-    label = f"mean of all {len(columns)} columns"
+    axes.set(
+        xlim=(0, 1), xlabel="distance between synthetic and real values (0: equal, 1: disjoint)"
+    )
+    label = f"mean of {len(columns)} columns"
     axes.axvline(fidelity["mean_distance"], color=ORANGE, ls="--", lw=1.6, label=label)
     figure.legend(loc="outside upper right", frameon=False)
     _open_frame(axes)
@@ -274,6 +294,6 @@ def _open_frame(axes: Axes) -> None:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    # The name and version of the writing program would make the bytes differ.
+    # Without it, the bytes would depend on the version of Matplotlib.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What validation found: results by rule, as JSON for machines and as Markdown for people."""
+"""Results of validation, by rule."""
 
 from __future__ import annotations
 
@@ -13,46 +13,51 @@ MAX_SAMPLE_VALUES = 5
 
 @dataclass(frozen=True)
 class Rule:
-    """What a rule asks, and whether a run stops where it is broken."""
+    """A rule that tables should follow.
+
+    Attributes:
+        severity: ``error`` if a violation stops the run, else ``warning``.
+        description: The rule in words.
+    """
 
     severity: Severity
     description: str
 
 
 RULES = {
-    "readable": Rule("error", "the tables can be read and understood"),
+    "readable": Rule("error", "the tables can be read and have a schema"),
     "feature_columns": Rule("error", "the table has every feature column"),
-    "type": Rule("error", "values have their column's type"),
+    "type": Rule("error", "values have the type of their column"),
     "label_present": Rule("error", "every row has a label"),
-    "known_label": Rule("error", "labels are among the labeled table's classes"),
+    "known_label": Rule("error", "labels are among the classes of the labeled table"),
     "two_classes": Rule("error", "there are at least two classes"),
     "rows_per_class": Rule("error", "every class has enough labeled rows"),
     "same_columns": Rule("warning", "the tables have the same columns"),
-    "no_labels": Rule("warning", "unlabeled rows hold no label"),
-    "missing_share": Rule("warning", "columns are not mostly empty"),
-    "within_unlabeled": Rule("warning", "values lie where unlabeled ones do"),
-    "not_in_labeled": Rule("warning", "no row stands in the labeled table too"),
-    "not_in_unlabeled": Rule("warning", "no row stands in the unlabeled table too"),
+    "no_labels": Rule("warning", "unlabeled rows have no label"),
+    "missing_share": Rule("warning", "columns are not mostly missing"),
+    "within_unlabeled": Rule("warning", "values are within the range of the unlabeled rows"),
+    "not_in_labeled": Rule("warning", "no row is also in the labeled table"),
+    "not_in_unlabeled": Rule("warning", "no row is also in the unlabeled table"),
     "consistent_labels": Rule("warning", "equal rows have equal labels"),
 }
-"""Every rule, errors first; results are reported in this order."""
+"""All rules, errors first; results are reported in this order."""
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What one rule found in one column of a part, or in the part as a whole.
+    """The result of one rule for one column of a table, or for the table as a whole.
 
     Attributes:
         part: ``labeled``, ``unlabeled`` or ``test``.
-        column: The column, or None if the rule is about whole rows or the set of columns.
+        column: The column; None if the rule is about rows or the set of columns.
         rule: A key of ``RULES``.
         success: Whether the rule holds.
-        n_checked: How many values, rows or columns were looked at.
-        n_failed: How many of them broke the rule; some may although the rule holds, up to what
-            ``params.yaml`` tolerates.
-        sample_values: Up to five of those, the first distinct ones. For rules about rows their
-            numbers, counted from 1 below the header.
-        message: A sentence; if the rule is broken, with the remedy.
+        n_checked: Number of values, rows or columns checked.
+        n_failed: Number of them that violate the rule. May be positive although the rule holds, up
+            to the tolerance set in ``params.yaml``.
+        sample_values: At most five distinct values that violate the rule. For rules about rows,
+            row numbers, counted from 1 below the header.
+        message: One sentence for the user; with the remedy if the rule is violated.
     """
 
     part: str
@@ -66,6 +71,7 @@ class ValidationResult:
 
     @property
     def severity(self) -> Severity:
+        """Severity of the rule."""
         return RULES[self.rule].severity
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -81,13 +87,19 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """All results of a validation. Equal tables and parameters give an equal report.
+    """All results of a validation. Equal tables and parameters give equal reports.
 
     Attributes:
-        n_rows: Rows of each part; None where the tables could not be read.
-        files: The file of each part, as the user named it.
-        ignored_columns: Columns that are left out, with the reason.
-        results: What each rule found, in the order of parts and rules.
+        n_rows: Number of rows of each part; None where the tables could not be read.
+        files: File of each part, as named in ``params.yaml``.
+        ignored_columns: Columns that are not used, each with the reason.
+        results: Results in the order of parts and rules.
+
+    Examples:
+        >>> files = {"labeled": "a.csv", "unlabeled": "b.csv", "test": "a.csv"}
+        >>> report = ValidationReport.unreadable("b.csv: the file is empty", files)
+        >>> report.success, report.errors[0].part
+        (False, 'unlabeled')
     """
 
     n_rows: dict[str, int | None]
@@ -97,23 +109,24 @@ class ValidationReport:
 
     @classmethod
     def unreadable(cls, message: str, files: dict[str, str]) -> ValidationReport:
-        """Return the report of tables that could not be read or have no schema."""
+        """Return the report of tables that cannot be read or have no usable schema."""
         part = next((part for part in PARTS if message.startswith(f"{files[part]}:")), PARTS[0])
         result = ValidationResult(part, None, "readable", False, 1, 1, (), message)
         return cls(dict.fromkeys(PARTS), files, (), (result,))
 
     @property
     def errors(self) -> tuple[ValidationResult, ...]:
-        """Broken rules that stop a run."""
-        return self._broken("error")
+        """Violations that stop the run."""
+        return self._violations("error")
 
     @property
     def warnings(self) -> tuple[ValidationResult, ...]:
-        """Broken rules that do not stop a run."""
-        return self._broken("warning")
+        """Violations that do not stop the run."""
+        return self._violations("warning")
 
     @property
     def success(self) -> bool:
+        """Whether there is no error."""
         return not self.errors
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -128,68 +141,5 @@ class ValidationReport:
             "results": [result.to_json_dict() for result in self.results],
         }
 
-    def to_markdown(self) -> str:
-        """Return the report for people: what is wrong first, then what was looked at."""
-        verdict = "The tables are fit for a run" if self.success else "The tables stop the run"
-        summary = f"{count(self.errors, 'error')}, {count(self.warnings, 'warning')}"
-        sections = [
-            "# Validation",
-            f"{verdict}: {summary}.",
-            table(("part", "file", "rows", "errors", "warnings"), self.summary_rows()),
-            _section("Errors", [f"- {result.message}" for result in self.errors]),
-            _section("Warnings", [f"- {result.message}" for result in self.warnings]),
-            _section(
-                "Columns left out",
-                [table(("column", "reason"), self.ignored_columns)] if self.ignored_columns else [],
-            ),
-            _section(
-                "Rules",
-                [table(("rule", "part", "severity", "checks", "broken"), self._rule_rows())],
-            ),
-        ]
-        return "\n\n".join(section for section in sections if section) + "\n"
-
-    def summary_rows(self) -> list[tuple[str, str, Any, int, int]]:
-        """Return part, file, rows, errors and warnings of each part."""
-        return [
-            (
-                part,
-                self.files[part],
-                "not read" if self.n_rows[part] is None else self.n_rows[part],
-                sum(result.part == part for result in self.errors),
-                sum(result.part == part for result in self.warnings),
-            )
-            for part in PARTS
-        ]
-
-    def _rule_rows(self) -> list[tuple[Any, ...]]:
-        rows = []
-        for rule, part in ((rule, part) for rule in RULES for part in PARTS):
-            results = [r for r in self.results if (r.rule, r.part) == (rule, part)]
-            if results:
-                n_broken = sum(not result.success for result in results)
-                told = RULES[rule]
-                rows.append((told.description, part, told.severity, len(results), n_broken))
-        return rows
-
-    def _broken(self, severity: Severity) -> tuple[ValidationResult, ...]:
+    def _violations(self, severity: Severity) -> tuple[ValidationResult, ...]:
         return tuple(r for r in self.results if not r.success and r.severity == severity)
-
-
-def count(items: tuple[Any, ...], noun: str) -> str:
-    """Return ``1 error``, ``2 errors``."""
-    return f"{len(items)} {noun}" + ("" if len(items) == 1 else "s")
-
-
-def table(header: tuple[str, ...], rows: Any) -> str:
-    """Return a Markdown table."""
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return " ".join(str(value).replace("|", "\\|").split())
-
-
-def _section(title: str, lines: list[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(lines) if lines else ""

@@ -181,7 +181,7 @@ def test_artifacts_have_fixed_keys(here: Project) -> None:
     assert page[0] == "# Nothing changed: all 5 stages are up to date"
     digest = hashlib.md5((here.root / "labeled.csv").read_bytes()).hexdigest()
     for line in (
-        "| **Accuracy** | 90.0 % [80.0, 100.0] on 360 test rows |",
+        "| **Accuracy** | 90.0% [80.0, 100.0] on 360 test rows |",
         "| **Champion** | none yet |",
         "| train | cached |  |",
         f"| labeled.csv | `{digest}` | sample |",

@@ -9,9 +9,10 @@ import pytest
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.params.config import MonitorParams, Params
+from semigen.report.drift import HEADER, column_rows, drift_markdown
 from semigen.tables.schema import TableSchema
 from tasks.command_line import main
-from tasks.monitor import HEADER, column_rows, monitor, to_markdown
+from tasks.monitor import monitor
 from tests.semigen.example_tables import people
 
 PARAMS = Params(monitor=MonitorParams(input="data/new.csv"))
@@ -44,7 +45,7 @@ def test_rows_of_the_same_source_have_not_drifted_though_csv_has_forgotten_their
     assert found["n_reference"] == 400
     assert all(column["new_categories"] == [] for column in found["columns"])
     assert json.loads(layout.drift_json.read_text()) == found
-    assert layout.drift_markdown.read_text() == to_markdown(found)
+    assert layout.drift_markdown.read_text() == drift_markdown(found)
 
 
 def test_argument_names_another_table_and_parameters_set_the_limits(layout):
@@ -84,7 +85,7 @@ def test_drifted_columns_come_first_in_the_table(layout):
 def test_a_page_of_very_many_columns_says_where_the_others_are(layout):
     found = monitor(PARAMS, layout)
     many = {**found, "columns": found["columns"] * 30}
-    assert "50 more columns are in `reports/drift.json`." in to_markdown(many)
+    assert "50 more columns are in `reports/drift.json`." in drift_markdown(many)
 
 
 def test_one_row_is_enough_to_look(layout):
@@ -93,7 +94,7 @@ def test_one_row_is_enough_to_look(layout):
 
 
 def test_mistakes_say_what_to_do(layout):
-    with pytest.raises(UserError, match=r"no table to watch: name one with --input, or in monitor"):
+    with pytest.raises(UserError, match=r"no table to monitor: give one with --input"):
         monitor(Params(), layout)
     with pytest.raises(UserError, match=r"data/none\.csv: no such file"):
         monitor(PARAMS, layout, "data/none.csv")

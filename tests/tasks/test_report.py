@@ -171,12 +171,12 @@ def test_the_page_says_what_the_metrics_say(project):
     for part in ("test", "labels_only"):
         accuracy = metrics[part]["accuracy"]
         low, high = 100 * accuracy["low"], 100 * accuracy["high"]
-        assert f"{accuracy['value']:.1%} {low:.1f} to {high:.1f}" in page.words
+        assert f"{accuracy['value']:.1%} [{low:.1f}, {high:.1f}]" in page.words
     for expected in (
-        "50 labeled and 1387 unlabeled rows", "360 test rows", "Unlabeled rows helped",
+        "50 labeled and 1387 unlabeled training rows", "360 test rows", "Unlabeled rows helped",
         "lie outside the unlabeled range", "mlp_synthetic", "extra_trees", "augment.ratio",
         "pretrain 14.0", "scikit-learn", "78% of 640 drawn",
-        "of the synthetic rows lie among real ones", "training rows from 360 held-out ones",
+        "of the synthetic rows lie close to real rows", "training rows from 360 held-out rows",
     ):  # fmt: skip
         assert expected in page.words, expected
 
@@ -230,10 +230,10 @@ def test_the_model_card_says_what_the_metrics_say(project):
     card = layout.model_card.read_text(encoding="utf-8")
     accuracy, gain = metrics["test"]["accuracy"], metrics["gain"]["accuracy"]
     row = next(line for line in card.splitlines() if line.startswith("| Accuracy |"))
-    assert f"{accuracy['value']:.1%} (" in row
-    assert f"{100 * gain['value']:+.1f} (" in row
-    assert "membership inference) was not measured" in card
-    assert "Always naming the most frequent class would score 10." in card
+    assert f"{accuracy['value']:.1%} [" in row
+    assert f"{100 * gain['value']:+.1f} points [" in row
+    assert "Membership inference from the models was not measured" in card
+    assert "Always predicting the most frequent class would reach 10." in card
     assert "7 values of pixel" in card
 
 
@@ -256,9 +256,9 @@ def test_a_run_without_synthetic_rows_or_timings(project):
     layout.timings.unlink()
     report.run(params, layout)
     page = Page(layout.report.read_text(encoding="utf-8"))
-    assert "None were made" in page.words
-    assert "No times were kept" in page.words
-    assert "None were made" in layout.model_card.read_text(encoding="utf-8")
+    assert "There are no synthetic rows" in page.words
+    assert "No times were recorded" in page.words
+    assert "There are no synthetic rows" in layout.model_card.read_text(encoding="utf-8")
 
 
 def test_a_run_that_fell_back_to_labels_alone(project):
@@ -277,4 +277,4 @@ def test_two_classes(tmp_path):
     report.run(params, layout)
     page = Page(layout.report.read_text(encoding="utf-8"))
     assert "malignant" in page.words
-    assert "Classes, weakest first" in page.words
+    assert "Classes by recall" in page.words

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flows.display.publish import interval, metric_rows, validation_rows
+from flows.display.publish import metric_rows, validation_rows
 
 
 def result(**changes: object) -> dict[str, object]:
@@ -46,4 +46,3 @@ def test_metrics_stand_beside_those_of_the_labels_alone() -> None:
             "p": "0.0312",
         }
     ]
-    assert interval(gain, sign="+") == "+0.050 [-0.010, +0.100]"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semigen.errors import UserError
-from semigen.evaluation.drift import compare_columns, domain_auc, listed, measure_drift
+from semigen.evaluation.drift import compare_columns, domain_auc, measure_drift
 from semigen.tables.schema import TableSchema
 
 LIMITS = {"max_distance": 0.2, "significance": 0.01}
@@ -204,8 +204,3 @@ def test_equal_seeds_give_equal_figures_and_json_has_all(reference, schema):
     told = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
     assert told["n_reference"] == 500
     assert [column["column"] for column in told["columns"]] == list(people(1, 0))
-
-
-def test_long_lists_are_cut():
-    assert listed(["a", "b"]) == "a, b"
-    assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"

@@ -31,7 +31,7 @@ def test_wilson_interval_solves_the_score_equation(k, n):
 
 
 def test_exact_interval_is_that_of_clopper_and_pearson():
-    """30 of 30 has the lower limit 0.025 ** (1 / 30); others are quantiles of beta distributions."""
+    """30 of 30 has the limit 0.025 ** (1 / 30); others are quantiles of the beta distribution."""
     assert proportion(30, 30, method="exact").low == pytest.approx(0.025 ** (1 / 30))
     assert proportion(0, 30, method="exact").high == pytest.approx(1 - 0.025 ** (1 / 30))
     found = proportion(7, 21, method="exact")

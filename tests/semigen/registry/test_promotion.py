@@ -3,19 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semigen.evaluation.fairness import Fairness
-from semigen.evaluation.metrics import Estimate
 from semigen.params.config import EvaluateParams, PromoteParams
-from semigen.registry.promotion import (
-    Comparison,
-    Gate,
-    NotCompared,
-    compare,
-    decide,
-    drift_gate,
-    fairness_gate,
-    validation_gate,
-)
+from semigen.registry.gates import Gate
+from semigen.registry.promotion import Comparison, NotCompared, compare, decide
 
 EVALUATE = EvaluateParams(n_bootstrap=500)
 PASSED, FAILED = Gate("drift", True, "none"), Gate("drift", False, "much drift")
@@ -111,30 +101,6 @@ def test_force_promotes_and_says_what_spoke_against_it():
     assert "drift: much drift" in decision.reason
     better = compared(right(200, 40), right(200, 5))
     assert "forced" not in decide(better, [], PromoteParams(), force=True).reason
-
-
-def test_validation_gate():
-    assert validation_gate({"success": True}).passed
-    assert not validation_gate({"success": False}).passed
-    assert "run the validate stage" in validation_gate(None).reason
-
-
-def test_drift_fails_only_if_it_is_certain():
-    assert drift_gate(Estimate(0.95, 0.79, 0.99), 0.8).passed
-    assert not drift_gate(Estimate(0.95, 0.81, 0.99), 0.8).passed
-
-
-def test_fairness_fails_only_if_a_gap_is_certain():
-    certain, uncertain = (
-        Fairness("sex", (), Estimate(0.3, low, 0.5), ("f", "m")) for low in (0.11, 0.09)
-    )
-    lonely = Fairness("ward", (), None, None)
-    assert fairness_gate([uncertain, lonely], 0.1).passed
-    gate = fairness_gate([lonely, uncertain, certain], 0.1)
-    assert not gate.passed
-    assert "0.300 [0.110, 0.500] between 'sex' f and m" in gate.reason
-    assert "ward" not in gate.reason
-    assert "not checked" in fairness_gate([], 0.1).reason
 
 
 def test_left_out_rows_are_told():

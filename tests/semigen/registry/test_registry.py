@@ -16,10 +16,12 @@ import pytest
 
 from semigen.errors import UserError
 from semigen.registry import registry as module
-from semigen.registry.registry import MAX_CHALLENGERS, Event, Registry, digest_of, succession
+from semigen.registry.history import Event, succession
+from semigen.registry.registry import MAX_CHALLENGERS, Registry
+from semigen.registry.versions import digest_of
 
-STEPS = ["os.replace", "shutil.copyfile", "os.fsync"]
-"""All that changes files or waits for the disk; a call may be killed before each time."""
+STEPS = [(os, "replace"), (shutil, "copyfile"), (os, "fsync")]
+"""Calls that change files or wait for the disk; the process is killed before each of them."""
 
 
 def classifier(folder: Path, content: str) -> Path:
@@ -108,10 +110,10 @@ def test_a_classifier_that_is_written_meanwhile_is_refused(registry, folder, mon
         copyfile(source, destination, **options)
         classifier(folder, "two")
 
-    monkeypatch.setattr(module.shutil, "copyfile", copy_and_meddle)
+    monkeypatch.setattr(shutil, "copyfile", copy_and_meddle)
     classifier(folder, "one")
     with (
-        pytest.raises(UserError, match="another run wrote it meanwhile"),
+        pytest.raises(UserError, match="another run wrote these files"),
         registry.staged(folder),
     ):
         pass
@@ -119,10 +121,10 @@ def test_a_classifier_that_is_written_meanwhile_is_refused(registry, folder, mon
 
 
 def test_absent_classifier_and_absent_version_are_named(registry, folder):
-    with pytest.raises(UserError, match="no classifier here"), registry.staged(folder):
+    with pytest.raises(UserError, match="no classifier in this folder"), registry.staged(folder):
         pass
     add(registry, folder, "one")
-    with pytest.raises(UserError, match="no version 'v0009'; there are: v0001"):
+    with pytest.raises(UserError, match="no version 'v0009'; versions: v0001"):
         registry.rollback("v0009")
 
 
@@ -206,7 +208,7 @@ def test_a_lost_history_is_not_taken_for_leftovers(registry, folder):
     add(registry, folder, "one")
     add(registry, folder, "two")
     (registry.root / "champion.json").unlink()
-    with pytest.raises(UserError, match=r"champion\.json: no such file, though v0002"):
+    with pytest.raises(UserError, match=r"champion\.json: file not found, but .* holds v0002"):
         add(registry, folder, "three")
     assert (registry.root / "versions" / "v0002" / "record.json").exists()
 
@@ -233,10 +235,8 @@ def _killed_at(step: int, act, root: Path, folder: Path) -> None:
 
         return call
 
-    for name in STEPS:
-        owner, function = name.split(".")
-        target = getattr(module, owner)
-        setattr(target, function, counting(getattr(target, function)))
+    for owner, name in STEPS:
+        setattr(owner, name, counting(getattr(owner, name)))
     act(Registry(root), folder)
 
 

@@ -56,22 +56,22 @@ def make_card(**changes):
 def test_says_what_was_measured():
     card = make_card()
     for expected in (
-        "predicts the column churn (2 classes) from 1 feature columns",
-        "candidate mlp, which learns from the labels and synthetic rows.",
+        "predicts column churn (2 classes) from 1 feature columns",
+        "selected candidate is mlp, trained on labeled and synthetic rows.",
         "| labeled | a.csv | 30 |",
         "Ignored columns: id (looks like a row number).",
-        "| Accuracy | 80.0% (70.0 to 90.0) | 80.0% (70.0 to 90.0) | +10.0 (+2.0 to +18.0) | 0.01 |",
+        "| Accuracy | 80.0% [70.0, 90.0] | 80.0% [70.0, 90.0] | +10.0 points [+2.0, +18.0] |",
         "Unlabeled rows helped",
-        "Always naming the most frequent class would score 70.0%",
+        "Always predicting the most frequent class would reach 70.0%",
         "Lowest log loss.",
-        "| labels and synthetic rows | 80.0% (70.0 to 90.0) | +10.0 (+2.0 to +18.0) | 0.01 |",
-        "300 rows, 75% of those drawn",
-        "The weakest class is yes: 60.0% of its 30 test rows",
+        "| labels and synthetic rows | 80.0% [70.0, 90.0] | +10.0 points [+2.0, +18.0] | 0.01 |",
+        "300 rows, 75% of the rows drawn",
+        "The class with the lowest recall is yes: 60.0% of its 30 test rows",
     ):
         assert expected in card, expected
 
 
-@pytest.mark.parametrize("word", ["Fairness", "Privacy", "membership inference", "Intended use"])
+@pytest.mark.parametrize("word", ["Fairness", "Privacy", "Membership inference", "Intended use"])
 def test_says_what_was_not_measured(word):
     assert word in make_card()
 
@@ -118,7 +118,7 @@ def test_says_what_attacks_found_where_they_were_made():
         },
     }  # fmt: skip
     card = make_card(fidelity=fidelity)
-    assert "give away training rows" in card
+    assert "leak information about training rows" in card
     assert "80% of the real rows" in card
-    assert "only what two attacks infer from the synthetic rows" in card
-    assert "nor whether synthetic rows come close" in make_card()
+    assert "two attacks on the synthetic rows were" in card
+    assert "nor whether synthetic rows are close" in make_card()

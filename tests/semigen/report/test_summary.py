@@ -17,12 +17,27 @@ def selection_of(uses):
 @pytest.mark.parametrize(
     ("gain", "uses", "outcome", "says"),
     [
-        ((0.1, 0.02, 0.2, 0.0004), ["unlabeled"], "helped", "10.0 points above labels only"),
+        (
+            (0.1, 0.02, 0.2, 0.0004),
+            ["unlabeled"],
+            "helped",
+            "only is +10.0 points [+2.0, +20.0]",
+        ),
         ((0.1, 0.02, 0.2, 0.0004), ["unlabeled"], "helped", "p-value <0.001"),
-        ((0.01, -0.02, 0.04), ["synthetic"], "not shown", "+1.0 points, may be chance"),
-        ((0.01, 0.0, 0.04), ["synthetic"], "not shown", "(+0.0 to +4.0 at 90% confidence"),
-        ((-0.03, -0.05, -0.01), ["unlabeled"], "worse", "3.0 points below labels only"),
-        ((0.1, 0.02, 0.2), [], "not used", "selected m, which learns from labels alone"),
+        (
+            (0.01, -0.02, 0.04),
+            ["synthetic"],
+            "not shown",
+            "difference in accuracy is +1.0",
+        ),
+        ((0.01, 0.0, 0.04), ["synthetic"], "not shown", "+1.0 points [+0.0, +4.0] (90% confidence"),
+        (
+            (-0.03, -0.05, -0.01),
+            ["unlabeled"],
+            "worse",
+            "\u22123.0 points [\u22125.0, \u22121.0]",
+        ),
+        ((0.1, 0.02, 0.2), [], "not used", "selected m, which is trained on labels only"),
     ],
 )
 def test_verdict_is_on_the_side_of_the_whole_interval(gain, uses, outcome, says):
@@ -49,12 +64,11 @@ def test_lower_loss_is_better(metric, gain, direction):
 
 def test_figures_as_text():
     estimate = {"value": 0.93125, "low": 0.9, "high": 0.96}
-    assert summary.estimate_text("accuracy", estimate) == "93.1% (90.0 to 96.0)"
-    assert summary.estimate_text("log_loss", estimate) == "0.931 (0.900 to 0.960)"
-    assert summary.gain_text("accuracy", {"value": -0.0123, "low": -0.03, "high": 0.0}) == (
-        "\u22121.2 (\u22123.0 to +0.0)"
-    )
-    assert summary.points(-0.0) == "+0.0"
+    assert summary.estimate_text("accuracy", estimate) == "93.1% [90.0, 96.0]"
+    assert summary.estimate_text("log_loss", estimate) == "0.931 [0.900, 0.960]"
+    gain = {"value": -0.0123, "low": -0.03, "high": -0.0, "p_value": 0.3}
+    assert summary.gain_text("accuracy", gain) == "\u22121.2 points [\u22123.0, +0.0]"
+    assert summary.gain_text("log_loss", gain) == "\u22120.012 [\u22120.030, +0.000]"
 
 
 def test_committees_are_listed_among_the_candidates():
@@ -79,7 +93,7 @@ def test_committees_are_listed_among_the_candidates():
 def test_no_error_is_cautioned_against():
     assert summary.no_error_note(metrics_with(0, 0, 0)) is None
     perfect = {"n_test": 20, "test": {"accuracy": {"value": 1.0}}}
-    assert "20 rows cannot show perfection" in summary.no_error_note(perfect)
+    assert "All 20 test rows are labeled correctly" in summary.no_error_note(perfect)
 
 
 @pytest.fixture
@@ -99,24 +113,24 @@ def test_class_figures(confusion):
 
 
 def test_frequent_confusions(confusion):
-    found = summary.frequent_confusions(confusion, n_most=2)
+    found = summary.frequent_confusions(confusion, limit=2)
     assert found.to_dict("records") == [
-        {"actual": "b", "predicted": "a", "n_rows": 3, "share": 0.75},
-        {"actual": "a", "predicted": "c", "n_rows": 2, "share": 0.25},
+        {"actual": "b", "predicted": "a", "n_rows": 3, "fraction": 0.75},
+        {"actual": "a", "predicted": "c", "n_rows": 2, "fraction": 0.25},
     ]
     right = pd.DataFrame([[3, 0], [0, 2]], index=["a", "b"], columns=["a", "b"])
     assert summary.frequent_confusions(right).empty
 
 
-def test_majority_share(confusion):
-    assert summary.majority_share(confusion) == 8 / 12
+def test_majority_accuracy(confusion):
+    assert summary.majority_accuracy(confusion) == 8 / 12
 
 
 @pytest.mark.parametrize(("low", "is_shown"), [(0.7, True), (8 / 12, False), (0.5, False)])
 def test_a_model_no_better_than_the_majority_is_called_so(confusion, low, is_shown):
     text = summary.majority_text({"test": {"accuracy": {"low": low}}}, confusion)
-    assert "would score 66.7%" in text
-    assert ("not shown to be better" not in text) == is_shown
+    assert "would reach 66.7%" in text
+    assert ("not significantly higher" not in text) == is_shown
 
 
 def test_labels_that_look_missing_stay_text(tmp_path):
@@ -149,12 +163,15 @@ def privacy_of(value, low, high):
 @pytest.mark.parametrize(
     ("auc", "says"),
     [
-        ((0.62, 0.55, 0.69), "give away training rows"),
-        ((0.62, 0.55, 0.69), "AUC 0.62, 0.55 to 0.69"),
-        ((0.53, 0.46, 0.6), "No leak was found"),
-        ((0.53, 0.46, 0.6), "from 144 held-out ones no better than guessing"),
-        ((0.53, 0.46, 0.6), "52% (44 to 60) of the synthetic rows are closer to a training row"),
-        ((0.53, 0.46, 0.6), "2.1% equal a training row, 0.4% a held-out one"),
+        ((0.62, 0.55, 0.69), "leak information about training rows"),
+        ((0.62, 0.55, 0.69), "ROC AUC 0.62 [0.55, 0.69]"),
+        ((0.53, 0.46, 0.6), "No leak was detected"),
+        (
+            (0.53, 0.46, 0.6),
+            "from 144 held-out rows significantly better than chance",
+        ),
+        ((0.53, 0.46, 0.6), "52% [44, 60] of the synthetic rows are closer to a training row"),
+        ((0.53, 0.46, 0.6), "2.1% equal a training row, 0.4% a held-out row"),
     ],
 )
 def test_a_leak_is_said_by_the_strongest_attack_s_interval(auc, says):
@@ -163,6 +180,6 @@ def test_a_leak_is_said_by_the_strongest_attack_s_interval(auc, says):
 
 def test_diversity_comes_with_what_real_rows_would_reach():
     said = summary.diversity_text({"precision": 0.9, "coverage": 0.85, "k": 5})
-    assert "90% of the synthetic rows lie among real ones" in said
-    assert "85% of the real rows have a synthetic one as near as their 5 nearest real ones" in said
-    assert "97% is what other real rows would reach" in said
+    assert "90% of the synthetic rows lie close to real rows" in said
+    assert "85% of the real rows have a synthetic row as close as their 5 nearest real rows" in said
+    assert "other real rows would reach 97%" in said

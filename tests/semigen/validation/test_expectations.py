@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from semigen.params.config import ValidateParams
+from semigen.report.validation import validation_markdown
 from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables
 from semigen.validation.checks import part_checks
@@ -288,15 +289,15 @@ def test_report_is_the_same_each_time_and_has_the_agreed_shape(tables):
         ]
         assert result["severity"] == RULES[result["rule"]].severity
         assert len(result["sample_values"]) <= 5
-    markdown = first.to_markdown()
-    assert markdown == again.to_markdown()
-    assert "The tables stop the run: 1 error, 0 warnings." in markdown
+    markdown = validation_markdown(first)
+    assert markdown == validation_markdown(again)
+    assert "The tables are not valid: 1 error, 0 warnings." in markdown
     assert f"- {first.errors[0].message}" in markdown
 
 
 def test_markdown_escapes_the_column_separator():
     report = ValidationReport(dict.fromkeys(FILES, 1), FILES, (("a|b", "always 0"),), ())
-    assert "| a\\|b | always 0 |" in report.to_markdown()
+    assert "| a\\|b | always 0 |" in validation_markdown(report)
 
 
 def test_unreadable_tables_have_a_report_too():
@@ -304,7 +305,7 @@ def test_unreadable_tables_have_a_report_too():
     assert not report.success
     assert report.errors[0].part == "unlabeled"
     assert report.to_json_dict()["n_rows"] == dict.fromkeys(FILES)
-    assert "| unlabeled | u.csv | not read | 1 | 0 |" in report.to_markdown()
+    assert "| unlabeled | u.csv | not read | 1 | 0 |" in validation_markdown(report)
 
 
 def test_chance_outside_the_range_is_beta_binomial():

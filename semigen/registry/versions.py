@@ -1,0 +1,112 @@
+"""The files of registered classifiers: names, digests, complete copies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semigen.errors import UserError
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered classifier.
+
+    Attributes:
+        name: ``v0001`` and so on; a number is never used twice.
+        created: Time of registration, ISO 8601 in UTC.
+        digest: SHA-256 of the classifier's files, see ``digest_of``.
+        facts: Other content of ``record.json``.
+        folder: Folder of the version; complete, and never changed.
+    """
+
+    name: str
+    created: str
+    digest: str
+    facts: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def classifier(self) -> Path:
+        """Folder of the classifier."""
+        return self.folder / "classifier"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A copy of a classifier that may become a version.
+
+    Attributes:
+        folder: Folder that becomes the version's folder; files written beside ``classifier`` become
+            part of the version.
+        digest: SHA-256 of the classifier's files.
+    """
+
+    folder: Path
+    digest: str
+
+    @property
+    def classifier(self) -> Path:
+        """Folder of the classifier."""
+        return self.folder / "classifier"
+
+
+def version_name(number: int) -> str:
+    """Return the name of a version.
+
+    Examples:
+        >>> version_name(7)
+        'v0007'
+    """
+    return f"v{number:04}"
+
+
+def version_number(name: str) -> int:
+    """Return the number of a version's name."""
+    return int(name.removeprefix("v"))
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of all files in a folder; follows links."""
+    total = hashlib.sha256()
+    found = os.walk(folder, followlinks=True)
+    for path in sorted(Path(parent) / name for parent, _, names in found for name in names):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{content} {path.relative_to(folder).as_posix()}\n".encode())
+    return total.hexdigest()
+
+
+def copy_classifier(classifier: Path, folder: Path) -> str:
+    """Copy a classifier's folder and return the digest of the copy.
+
+    Raises:
+        UserError: If the classifier was written while it was copied.
+    """
+    try:
+        before = digest_of(classifier)
+        shutil.copytree(classifier, folder, copy_function=shutil.copyfile)
+        is_same = digest_of(folder) == digest_of(classifier) == before
+    except (FileNotFoundError, shutil.Error):
+        is_same = False
+    if not is_same:
+        raise UserError(
+            f"{classifier}: another run wrote these files while they were copied; try again after "
+            "that run"
+        )
+    return before
+
+
+def flush_to_disk(path: Path, *, recursive: bool = True) -> None:
+    """Flush a file or folder to disk (fsync), so that a power cut cannot leave half of it."""
+    for entry in [*(path.rglob("*") if recursive else ()), path]:
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
