@@ -1,9 +1,17 @@
-"""The one exception that is the user's to mend."""
+"""The exception for errors that the user can correct."""
 
 
 class UserError(Exception):
-    """A mistake in data, parameters or files that the user can mend.
+    """An error in data, parameters or files that the user can correct.
 
     The message is one line that names the file, column, row or parameter and the remedy. Commands
-    print it without a traceback (unless ``--debug``) and exit with status 1.
+    print it without a traceback (unless ``--debug`` is given) and exit with status 1.
+
+    Examples:
+        >>> from semigen.params.config import Params
+        >>> try:
+        ...     Params.load("missing.yaml")
+        ... except UserError as error:
+        ...     print(error)
+        missing.yaml: cannot read parameters: No such file or directory
     """

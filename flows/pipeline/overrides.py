@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from semigen.artifacts import Layout, check_files, write_text
 from semigen.errors import UserError
-from semigen.params.config import Params, explain
+from semigen.params.config import Params
+from semigen.params.explain import explain
 
 UNSET = "unset"
 """Stands for the value of a parameter that the file does not name."""

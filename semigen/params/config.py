@@ -1,28 +1,20 @@
-"""Parameters: every one once, typed, ranged and documented; ``params.yaml`` mirrors them.
+"""All parameters of the pipeline, with types and ranges; ``params.yaml`` mirrors them.
 
-A section of ``params.yaml`` is a class here and, where DVC tracks it, an entry in the ``params`` of
-the stages that read it. A misspelt key or a value out of range is refused by name.
+A section of ``params.yaml`` is a class here and, if DVC tracks it, an entry in the ``params`` of
+the stages that read it. Misspelled keys and values out of range are rejected with their name.
 """
 
 from __future__ import annotations
 
-import difflib
-import zoneinfo
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from semigen.errors import UserError
-from semigen.params.base import Fraction, Section
+from semigen.params.base import Cron, Fraction, Section, TimeZone
+from semigen.params.explain import explain
 from semigen.params.generators import (
     AutoregressiveParams,
     DiffusionParams,
@@ -36,107 +28,97 @@ from semigen.params.generators import (
 )
 
 SAMPLES_DIR = "data/samples"
-"""Where the ``sample`` stage writes; tables elsewhere are the user's own."""
+"""Folder that the ``sample`` stage writes to; tables elsewhere are the user's own."""
 
 ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
 
 
-def _checked_cron(value: str) -> str:
-    if len(value.split()) != 5:  # Prefect, which reads them, says what is wrong with a field
-        raise ValueError("must be five fields as in crontab, e.g. '0 3 * * *' for daily at 3:00")
-    return value
-
-
-def _checked_time_zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
-        raise ValueError("must be a time zone, e.g. 'UTC' or 'Europe/Berlin'")
-    return value
-
-
-Cron = Annotated[str, AfterValidator(_checked_cron)]
-TimeZone = Annotated[str, AfterValidator(_checked_time_zone)]
-
-
 def is_sample(path: str) -> bool:
-    """Return whether a table is one that the ``sample`` stage writes."""
+    """Return whether a table is written by the ``sample`` stage.
+
+    Examples:
+        >>> is_sample("./data/samples/test.csv"), is_sample("data/raw/test.csv")
+        (True, False)
+    """
     return Path(path).parts[:2] == Path(SAMPLES_DIR).parts
 
 
 class SampleParams(Section):
-    """The embedded data set that the ``sample`` stage cuts into three tables."""
+    """The embedded data set that the ``sample`` stage splits into three tables."""
 
     dataset: Literal["digits", "breast_cancer", "wine"] = "digits"
-    """Which of scikit-learn's real data sets to use."""
+    """Name of a data set that scikit-learn includes."""
     n_labeled: int = Field(50, ge=4)
-    """Rows that keep their label, spread evenly over the classes."""
+    """Number of rows that keep their label, balanced over the classes."""
     test_size: Fraction = 0.2
-    """Share of all rows set aside as test rows."""
+    """Fraction of all rows used as test rows."""
 
 
 class DataParams(Section):
-    """Where the tables are. Paths are relative to the project's root; CSV or Parquet."""
+    """The tables. Paths are relative to the project's folder; CSV or Parquet."""
 
     labeled: str = f"{SAMPLES_DIR}/labeled.csv"
     """Table of labeled rows."""
     unlabeled: str = f"{SAMPLES_DIR}/unlabeled.csv"
-    """Table of unlabeled rows; a target column in it is ignored."""
+    """Table of unlabeled rows; a label column in it is ignored."""
     test: str = f"{SAMPLES_DIR}/test.csv"
-    """Table of test rows. Left at the default (or equal to ``labeled``) when ``labeled`` is the
-    user's own, the test rows are split off the labeled table, stratified by class."""
+    """Table of test rows. If ``labeled`` is your own table and this is the default (or equal to
+    ``labeled``), the test rows are split off the labeled table, stratified by class."""
     target: str = "label"
     """Name of the label column."""
     test_size: Fraction = 0.2
-    """Share of the labeled rows that become test rows when there is no test table."""
+    """Fraction of the labeled rows used as test rows if there is no test table."""
     random_state: int = Field(42, ge=0, lt=2**32)
     """Seed of that split."""
     kinds: dict[str, ColumnKind] = Field(default_factory=dict)
-    """Column kinds that inference should not decide, e.g. ``{zip_code: category, id: ignore}``."""
+    """Kinds of columns that override the inferred ones, e.g. ``{zip_code: category, id:
+    ignore}``."""
 
     @property
     def test_table(self) -> str | None:
-        """Path of the test table, or None when test rows are split off the labeled table."""
-        is_left_over = is_sample(self.test) and not is_sample(self.labeled)
-        return None if is_left_over or self.test == self.labeled else self.test
+        """Path of the test table; None if the test rows are split off the labeled table."""
+        is_default_of_sample = is_sample(self.test) and not is_sample(self.labeled)
+        return None if is_default_of_sample or self.test == self.labeled else self.test
 
     @model_validator(mode="after")
-    def _names_own_unlabeled_table(self) -> DataParams:
+    def _has_own_unlabeled_table(self) -> DataParams:
         if is_sample(self.unlabeled) and not is_sample(self.labeled):
             raise ValueError(
-                f"labeled is your own table ({self.labeled}) while unlabeled still names the "
-                f"embedded sample ({self.unlabeled}); set data.unlabeled too"
+                f"labeled is your own table ({self.labeled}), but unlabeled is still the embedded "
+                f"sample ({self.unlabeled}); set data.unlabeled too"
             )
         return self
 
 
 class ValidateParams(Section):
-    """What the ``validate`` stage tolerates."""
+    """Tolerances of the ``validate`` stage."""
 
     min_rows_per_class: int = Field(2, ge=2)
-    """Fewest labeled rows of a class; cross-validation needs two."""
+    """Minimum number of labeled rows of a class; cross-validation needs two."""
     max_missing_share: float = Field(0.5, ge=0, le=1)
-    """Share of missing cells in a column above which a warning is given."""
+    """Maximum fraction of missing cells in a column; more give a warning."""
     max_out_of_range_share: float = Field(0.01, ge=0, le=1)
-    """Share of labeled or test values outside the range or categories of the unlabeled table above
-    which a warning of domain shift is given."""
+    """Maximum fraction of labeled or test values outside the range or categories of the unlabeled
+    table; more give a warning of domain shift."""
 
 
 class PreprocessParams(Section):
-    """How columns become numbers."""
+    """Encoding of columns as numbers."""
 
     scaling: Literal["auto", "standard", "quantile", "minmax"] = "auto"
     """Scaler of numeric columns: zero mean and unit variance, normal quantiles, or [0, 1].
-    ``auto`` takes ``minmax`` where the columns share a unit, as pixels do, else ``standard``."""
+    ``auto`` is ``minmax`` if the columns share a unit, as pixels do, else ``standard``."""
     min_frequency: int = Field(5, ge=1)
-    """Categories rarer than this share one column."""
+    """Categories with fewer rows are grouped into one column."""
     max_categories: int = Field(50, ge=2)
-    """Most one-hot columns of one category column; the rarest categories share one."""
+    """Maximum number of one-hot columns of a category column; the rarest categories are grouped."""
 
 
 class PretrainParams(Section):
-    """The generative model that is trained on the unlabeled rows; a section for each family."""
+    """The generative model trained on the unlabeled rows; one section for each family."""
 
     generator: Family = "vae"
-    """Model family; its parameters are in the section of its name."""
+    """Family of the model; the section with its name has its parameters."""
     vae: VAEParams = VAEParams()
     ssvae: SSVAEParams = SSVAEParams()
     gan: GANParams = GANParams()
@@ -146,7 +128,7 @@ class PretrainParams(Section):
 
     @property
     def chosen(self) -> NetworkParams:
-        """Parameters of the chosen family."""
+        """Parameters of the selected family."""
         section = getattr(self, self.generator)
         assert isinstance(section, NetworkParams)
         return section
@@ -156,137 +138,149 @@ class AugmentParams(Section):
     """Synthetic labeled rows."""
 
     ratio: float = Field(10.0, ge=0, le=1000)
-    """Synthetic rows per labeled row; 0 makes none."""
+    """Number of synthetic rows per labeled row; 0 for none."""
     filter: Literal["agreement", "none"] = "agreement"
-    """``agreement`` keeps a row only if a labels-only classifier gives it the class it was drawn
-    for; rows that fail are drawn again, a limited number of times."""
+    """``agreement`` accepts a synthetic row only if a labels-only classifier predicts the class
+    that the row was drawn for; rejected rows are drawn again, a limited number of times."""
 
 
 class SearchParams(Section):
-    """A search for better learners than those with default settings."""
+    """Hyperparameter search for further learners."""
 
     trials: int = Field(0, ge=0, le=10_000)
-    """Settings tried; 0 makes no search."""
+    """Number of trials; 0 disables the search."""
     time_budget_s: float = Field(300.0, gt=0)
-    """Seconds after which no further one is tried."""
+    """Seconds after which no further trial starts."""
 
 
 class TrainParams(Section):
-    """Classifiers and how much each of them counts."""
+    """Learners and their selection."""
 
     folds: int = Field(4, ge=2, le=20)
-    """Cross-validation folds on the labeled rows, fewer where the smallest class has fewer."""
+    """Number of cross-validation folds on the labeled rows; fewer if the smallest class has fewer
+    rows."""
     repeats: int = Field(2, ge=1, le=50)
-    """How often the folds are drawn anew."""
+    """Number of repetitions of the cross-validation with different folds."""
     hidden_dims: tuple[Width, ...] = (128, 64)
-    """Hidden layers of the neural classifier."""
+    """Widths of the hidden layers of the neural classifier."""
     epochs: int = Field(50, ge=1)
-    """Passes over the training rows of the neural classifier."""
+    """Number of epochs of the neural classifier."""
     batch_size: int = Field(32, ge=2)
-    """Rows of one step of the neural classifier."""
+    """Batch size of the neural classifier."""
     learning_rate: float = Field(1e-3, gt=0, le=1)
-    """Adam's step size."""
+    """Learning rate of Adam."""
     n_neighbors: int = Field(7, ge=1, le=200)
-    """Neighbors of the graph on which labels spread."""
+    """Number of neighbors in the graph of label spreading."""
     max_rows_graph: int = Field(8000, ge=10)
-    """Most unlabeled rows in that graph, and in other learners that hold all rows at once: time
-    and memory grow faster than their number."""
+    """Maximum number of unlabeled rows in that graph, and in other learners whose time and memory
+    grow faster than the number of rows."""
     min_gain_probability: float = Field(0.95, ge=0, le=1)
-    """How sure the labeled rows must be that unlabeled ones help: with a lower probability of less
-    log loss than labels alone, the classifier falls back to these. 0 always uses unlabeled rows,
-    1 nearly never."""
+    """Minimum probability, estimated on the labeled rows, that unlabeled rows reduce the log loss.
+    Below it the classifier falls back to labels only. 0 always uses unlabeled rows, 1 almost
+    never."""
     time_budget_s: float = Field(600.0, gt=0)
-    """Seconds of comparing learners after which no further one is tried. Equal runs are only equal
-    if it does not run out."""
+    """Seconds of cross-validation after which no further learner is tried. Runs are reproducible
+    only if the time suffices."""
     extra_learners: tuple[Literal["consistency", "adversarial"], ...] = ()
-    """Further learners: networks that are consistent on noisy unlabeled rows, or on rows moved in
-    the worst direction as well. They take time, and over the ten tables of the benchmark the
-    committee was as good without them."""
+    """Further learners: networks trained to predict consistently on noisy unlabeled rows
+    (``consistency``), or also on adversarially perturbed rows (``adversarial``). They are slow, and
+    did not improve the committee on the ten tables of the benchmark."""
     search: SearchParams = SearchParams()
-    """A search for further learners; the default needs none."""
+    """Hyperparameter search for further learners; disabled by default."""
 
 
 class EvaluateParams(Section):
-    """How the figures of the test rows get their intervals."""
+    """Confidence intervals of the test metrics."""
 
     n_bootstrap: int = Field(2000, ge=100, le=100_000)
-    """Bootstrap resamples of the test rows."""
+    """Number of bootstrap resamples of the test rows."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Coverage of the intervals."""
 
 
 class ComputeParams(Section):
-    """The machine. Not tracked by DVC: a change here reruns nothing."""
+    """Hardware. Not tracked by DVC: changes rerun nothing."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where networks are trained; ``auto`` takes a GPU if there is one."""
+    """Device that trains networks; ``auto`` uses a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto`` takes bf16 for networks and batches that are wide enough to gain from it."""
+    """Numeric precision; ``auto`` uses bf16 for networks and batches that are large enough to
+    benefit."""
     threads: int = Field(0, ge=0)
-    """Threads of one process; 0 takes every core that the process may use."""
+    """Number of threads of a process; 0 uses all available cores."""
     processes: int = Field(0, ge=0)
-    """Processes that share the training of a network; 0 starts one for each GPU."""
+    """Number of processes that train one network together; 0 starts one for each GPU."""
     checkpoint_seconds: float = Field(30.0, gt=0)
-    """Least time between two checkpoints of a network in training."""
+    """Minimum time between two checkpoints of a network in training, in seconds."""
     require_gpu: bool = False
-    """Whether a stage that wants a GPU worker must have one; else it runs in place without."""
+    """Whether stages marked for GPU workers must run on one; otherwise they run locally if there is
+    no worker."""
     gpu_wait_seconds: float = Field(0.0, ge=0)
-    """How long such a stage waits for a worker before it fails, if ``require_gpu``."""
+    """Timeout of waiting for a GPU worker, in seconds, if ``require_gpu`` is set."""
     workspace: Literal["shared", "clone"] = "shared"
-    """``shared``: GPU workers see the project's folder; ``clone``: they have only git and the DVC
-    remote."""
+    """``shared``: GPU workers use the project's folder. ``clone``: they exchange files through git
+    and the DVC remote only."""
 
 
 class PromoteParams(Section):
-    """What a retrained model must show to take the champion's place. Not tracked by DVC."""
+    """Conditions under which a new model replaces the champion. Not tracked by DVC."""
 
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy"
-    """What champion and challenger are compared by, on the same test rows."""
+    """Metric that champion and challenger are compared by, on the same test rows."""
     tolerance: float = Field(0.02, ge=0)
-    """How far below the champion the interval of a challenger that scores lower may reach."""
+    """Tolerated loss against the champion: a challenger that scores lower is promoted if the
+    interval of the difference stays within it."""
     min_test_rows: int = Field(30, ge=2)
-    """Test rows needed for a comparison, those left out from which the champion learned."""
+    """Minimum number of test rows that the champion was not trained on."""
     fairness_columns: tuple[str, ...] = ()
-    """Columns whose groups are compared, e.g. ``[sex, region]``."""
+    """Columns whose values define groups to compare, e.g. ``[sex, region]``."""
     max_fairness_gap: float = Field(0.1, ge=0, le=1)
-    """Largest difference in accuracy between groups that may be certain."""
+    """Maximum difference in accuracy between groups; fails if the interval lies above it."""
     max_drift: float = Field(0.8, ge=0.5, le=1)
-    """Largest ROC AUC that may be certain of telling labeled rows from unlabeled ones."""
+    """Maximum ROC AUC of separating labeled from unlabeled rows; fails if the interval lies above
+    it."""
 
 
 class MonitorParams(Section):
-    """How the ``monitor`` deployment watches the tables. Not tracked by DVC."""
+    """The ``monitor`` deployment, which watches the tables. Not tracked by DVC."""
 
     cron: Cron | None = "*/15 * * * *"
-    """When it runs, in the time zone of ``retrain``; null: only by hand."""
+    """Schedule, in the time zone of ``retrain``; null: only by hand."""
     input: str | None = None
-    """Table of new rows that is watched for drift; null: only changes of the tables are noticed."""
+    """Table of new rows to check for drift; null: only checks whether the tables have changed."""
     max_distance: Fraction = 0.2
-    """Distance (Kolmogorov-Smirnov, total variation) above which a column may be drifting."""
+    """Distance (Kolmogorov-Smirnov, total variation) above which a column may have drifted."""
     significance: float = Field(0.01, gt=0, lt=1)
-    """Chance of a false alarm of one look, over all columns."""
+    """Probability of a false alarm per check, over all columns."""
 
 
 class RetrainParams(Section):
-    """When the ``train`` deployment runs by itself. Not tracked by DVC."""
+    """The ``train`` deployment, which retrains. Not tracked by DVC."""
 
     cron: Cron | None = "0 3 * * *"
-    """Five fields as in crontab; null: only by hand and on events. Unchanged inputs end it soon."""
+    """Schedule, five fields as in crontab; null: only by hand and by ``monitor``. A run without
+    changed inputs ends after a few seconds."""
     timezone: TimeZone = "UTC"
-    """Of the schedules, e.g. ``Europe/Berlin``."""
+    """Time zone of the schedules, e.g. ``Europe/Berlin``."""
     on_drift: bool = True
-    """Whether drift that ``monitor`` finds starts it."""
+    """Whether ``monitor`` starts a run if it detects drift."""
     on_new_data: bool = True
-    """Whether changed tables that ``monitor`` finds start it."""
+    """Whether ``monitor`` starts a run if the tables have changed."""
     commit: bool = False
-    """Whether a run commits ``dvc.lock`` and metrics to git, and pushes the DVC cache."""
+    """Whether a run commits ``dvc.lock`` and the metrics to git, and pushes the DVC cache."""
 
 
 class Params(Section):
-    """All parameters of a run."""
+    """All parameters of a run.
+
+    Examples:
+        >>> params = Params(seed=7, pretrain=PretrainParams(generator="gan"))
+        >>> params.pretrain.chosen.batch_size
+        256
+    """
 
     seed: int = Field(42, ge=0, lt=2**32)
-    """Seed of everything random but the split of the user's own table (``data.random_state``)."""
+    """Random seed of all stages; ``data.random_state`` is the seed of the test split."""
     sample: SampleParams = SampleParams()
     data: DataParams = DataParams()
     validate_: ValidateParams = Field(ValidateParams(), alias="validate")
@@ -302,11 +296,14 @@ class Params(Section):
 
     @classmethod
     def load(cls, path: str | Path = "params.yaml") -> Params:
-        """Read and check a parameter file.
+        """Read and validate a parameter file.
+
+        Args:
+            path: YAML file; parameters that it omits have their defaults.
 
         Raises:
-            UserError: If the file cannot be read, or a key or value in it is refused; the message
-                names each offending parameter, what is allowed, and the nearest known name.
+            UserError: If the file cannot be read, or a key or value is invalid. The message names
+                each invalid parameter, what is allowed, and the closest known name.
         """
         path = Path(path)
         try:
@@ -321,36 +318,3 @@ class Params(Section):
             return cls.model_validate(content or {})
         except ValidationError as error:
             raise UserError(f"{path}: {explain(error, cls)}") from error
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return one line that names each refused parameter, its value and what is allowed."""
-    lines = []
-    for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(f"unknown parameter {name!r}; {_suggest(item['loc'], model)}")
-        else:
-            is_section = isinstance(item["input"], BaseModel | dict)
-            given = "" if is_section else f", not {item['input']!r}"
-            message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
-            lines.append(f"{name}: {message}{given}" if name else message)
-    return "; ".join(lines)
-
-
-def _suggest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    for part in location[:-1]:
-        model = _section_at(model, str(part))
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    nearest = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.6)
-    known = f"known here: {', '.join(names)}"
-    return f"did you mean {nearest[0]!r}? ({known})" if nearest else known
-
-
-def _section_at(model: type[BaseModel], name: str) -> type[BaseModel]:
-    field = next(f for n, f in model.model_fields.items() if name in (n, f.alias))
-    annotation: Any = field.annotation
-    if get_origin(annotation) in (Union, UnionType):
-        annotation = next(a for a in get_args(annotation) if isinstance(a, type))
-    assert issubclass(annotation, BaseModel)
-    return annotation

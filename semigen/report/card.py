@@ -193,8 +193,8 @@ def _limits(
         "Privacy: the model folders hold fitted parameters and statistics of columns (ranges, "
         "quantiles, category names), no training rows. Membership inference from the models was "
         f"not measured{_attacks(fidelity)}. Treat synthetic rows like real rows.",
-        f"The intervals cover the random choice of the {metrics['n_test']} test rows, not the choice "
-        "of the labeled rows or changes of the data after training.",
+        f"The intervals cover the random choice of the {metrics['n_test']} test rows, not that of "
+        "the labeled rows, and not changes of the data after training.",
         *(f"Data: {escape(result['message'])}" for result in warnings_of(validation)[:MAX_LISTED]),
     ]
     return section("Limits", "\n".join(f"- {item}" for item in items))

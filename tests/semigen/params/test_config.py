@@ -55,9 +55,9 @@ def test_every_parameter_is_documented(section: type[BaseModel]):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("pretrian: {}", ["'pretrian'", "did you mean 'pretrain'?", "known here: seed, sample"]),
+        ("pretrian: {}", ["'pretrian'", "did you mean 'pretrain'?", "allowed: seed, sample"]),
         ("pretrain: {vae: {latent_dims: 3}}", ["'pretrain.vae.latent_dims'", "'latent_dim'?"]),
-        ("validate: {min_rows: 3}", ["'validate.min_rows'", "known here: min_rows_per_class"]),
+        ("validate: {min_rows: 3}", ["'validate.min_rows'", "allowed: min_rows_per_class"]),
         ("seed: -1", ["seed: ", "greater than or equal to 0, not -1"]),
         ("validate: {min_rows_per_class: 1}", ["validate.min_rows_per_class: ", "2, not 1"]),
         ("data: {test_size: 1.5}", ["data.test_size: ", "less than 1, not 1.5"]),

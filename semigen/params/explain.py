@@ -1,0 +1,55 @@
+"""Errors in parameters, as one line for the user."""
+
+from __future__ import annotations
+
+import difflib
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return one line that names each invalid parameter, its value and what is allowed.
+
+    Args:
+        error: Error that pydantic raised.
+        model: Class whose validation failed.
+
+    Examples:
+        >>> from semigen.params.config import TrainParams
+        >>> try:
+        ...     TrainParams(epoch=3)
+        ... except ValidationError as error:
+        ...     print(explain(error, TrainParams)[:59])
+        unknown parameter 'epoch'; did you mean 'epochs'? (allowed:
+    """
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown parameter {name!r}; {_suggest(item['loc'], model)}")
+        else:
+            is_section = isinstance(item["input"], BaseModel | dict)
+            given = "" if is_section else f", not {item['input']!r}"
+            message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
+            lines.append(f"{name}: {message}{given}" if name else message)
+    return "; ".join(lines)
+
+
+def _suggest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    for part in location[:-1]:
+        model = _section_at(model, str(part))
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    nearest = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.6)
+    allowed = f"allowed: {', '.join(names)}"
+    return f"did you mean {nearest[0]!r}? ({allowed})" if nearest else allowed
+
+
+def _section_at(model: type[BaseModel], name: str) -> type[BaseModel]:
+    field = next(f for n, f in model.model_fields.items() if name in (n, f.alias))
+    annotation: Any = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if isinstance(a, type))
+    assert issubclass(annotation, BaseModel)
+    return annotation
