@@ -14,8 +14,9 @@ from sklearn.preprocessing import StandardScaler
 
 from semigen.artifacts import Layout, write_json
 from semigen.evaluation.diversity import diversity
+from semigen.evaluation.estimates import to_json
 from semigen.evaluation.fidelity import fidelity
-from semigen.evaluation.metrics import calibration_table, evaluate, to_json
+from semigen.evaluation.metrics import calibration_table, evaluate
 from semigen.evaluation.privacy import privacy
 from semigen.params.config import Params, SampleParams
 from semigen.tables.samples import cut_sample
