@@ -5,10 +5,10 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Python compiles what it imports the first time; without that every start is two to four times
-# slower. Compiling all at installation would take a minute for what is mostly never imported.
+# Python compiles modules when it first imports them; without that every start is two to four times
+# slower.
 unexport PYTHONDONTWRITEBYTECODE
-# Nobody is told what runs here.
+# Disable telemetry.
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
@@ -22,48 +22,58 @@ help: ## list the targets
 		awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: $(VENV)/.core ## the whole pipeline as a Prefect flow (ARGS="-S key=value --force ...")
-	@python -m flows.train $(ARGS)
+run: $(VENV)/.core ## run the pipeline: semigen run (ARGS="-S key=value --force ...")
+	@semigen run $(ARGS)
 
 .PHONY: repro
-repro: $(VENV)/.core ## the same with DVC alone
-	@dvc repro $(ARGS)
+repro: $(VENV)/.core ## run the pipeline with DVC alone: semigen repro
+	@semigen repro $(ARGS)
 
 .PHONY: ui
-ui: $(VENV)/.core ## start server with UI, workers and schedules, on this machine only (PORT=4200)
-	@python -m flows.service.cli up $(if $(PORT),--port $(PORT))
+ui: $(VENV)/.core ## start server, UI, workers and schedules: semigen up (PORT=4200)
+	@semigen up $(if $(PORT),--port $(PORT))
 
 .PHONY: ui-stop
-ui-stop: $(VENV)/.core ## end them
-	@python -m flows.service.cli down
+ui-stop: $(VENV)/.core ## stop them: semigen down
+	@semigen down
 
 .PHONY: test
-test: $(VENV)/.dev ## the fast tests (ARGS="tests/flows -k name ...")
+test: $(VENV)/.dev ## run the fast tests (ARGS="tests/flows -k name ...")
 	@python -m pytest $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.dev ## the tests that take more than five seconds each
+test-slow: $(VENV)/.dev ## run the tests that take more than five seconds each
 	@python -m pytest -m slow $(ARGS)
 
 .PHONY: test-all
-test-all: test test-slow ## all tests
+test-all: test test-slow ## run all tests
 
 .PHONY: lint
-lint: $(VENV)/.dev ## ruff and mypy
+lint: $(VENV)/.dev ## run ruff and mypy
 	@ruff check .
 	@ruff format --check .
 	@mypy
 
+.PHONY: docs
+docs: $(VENV)/.dev ## build the documentation, build/docs/index.html; a broken link fails
+	@python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+
+.PHONY: dist
+dist: $(VENV)/.dev ## build and check the wheel and the source distribution, in dist/
+	@rm -rf dist
+	@python -m build --no-isolation
+	@python -m twine check --strict dist/*
+
 .PHONY: bench
-bench: $(VENV)/.core ## what the unlabeled rows are worth on the embedded data (ARGS="--draws 3")
+bench: $(VENV)/.core ## measure the value of unlabeled rows on the embedded data (ARGS="--draws 3")
 	@python -m benchmarks.embedded $(ARGS)
 
 .PHONY: bench-synthesis
-bench-synthesis: $(VENV)/.core ## synthetic rows of Adult beside CTGAN and TVAE, 1.5 hours (ARGS="--resume")
+bench-synthesis: $(VENV)/.core ## compare synthetic rows of Adult with CTGAN and TVAE, 1.5 hours (ARGS="--resume")
 	@python -m benchmarks.synthesis $(ARGS)
 
 .PHONY: bench-few-labels
-bench-few-labels: $(VENV)/.core ## few labels beside scikit-learn's classifiers, an hour (ARGS="tables --draws 5")
+bench-few-labels: $(VENV)/.core ## compare with scikit-learn on few labels, an hour (ARGS="tables --draws 5")
 	@python -m benchmarks.few_labels $(or $(ARGS),tables)
 
 .PHONY: bench-mnist
@@ -71,24 +81,24 @@ bench-mnist: $(VENV)/.core ## MNIST with 100 labels (ARGS="--model ssvae --draws
 	@python -m benchmarks.mnist $(ARGS)
 
 .PHONY: bench-orchestration
-bench-orchestration: $(VENV)/.core ## what Prefect and DVC cost beside the stages, half an hour
+bench-orchestration: $(VENV)/.core ## measure the overhead of Prefect and DVC, half an hour
 	@python -m benchmarks.orchestration $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV)/.core ## kill a running pipeline's processes at random, count losses (ARGS="--kills 50")
+chaos: $(VENV)/.core ## kill processes of a running pipeline at random, count losses (ARGS="--kills 50")
 	@python -m benchmarks.chaos $(ARGS)
 
 .PHONY: clean
-clean: ## remove what the pipeline generated and the test caches (.venv, DVC's cache, champions stay)
-	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json \
+clean: ## remove outputs and test caches (not .venv, DVC's cache and the registry)
+	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json build dist \
 		.semigen .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find models -mindepth 1 -maxdepth 1 ! -name registry -exec rm -rf {} + 2>/dev/null || true
 	find reports -type f ! -name metrics.json -delete 2>/dev/null || true
 
-# Set-up: stamps, so that it costs nothing the second time.
+# Installation. Stamp files make it free the second time.
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
-	@$(call install,.)
+	@$(call install,.[pipeline])
 	@python -c 'from flows.pipeline.dvc_graph import settle_scm; settle_scm()'
 	@touch $@
 
@@ -99,14 +109,14 @@ $(VENV)/.dev: $(VENV)/.core
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "Making $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
+			echo "Creating $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
 		fi; \
 	done; \
 	echo "error: no Python 3.11 or newer found (python3 is $$(python3 --version 2>&1));" \
 		"install one, or name it: make run PYTHON=/path/to/python" >&2; exit 1
 
-# With uv where there is one, else with pip. All cores compile the bytecode afterwards, which is faster
-# than pip's one; uncompiled, the first run of the pipeline would have to do it.
+# With uv where it is installed, else with pip. compileall uses all cores, which is faster than pip's
+# own compilation; without it the first run of the pipeline would compile.
 define install
 	if command -v uv >/dev/null; then \
 		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)'; \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from collections.abc import Callable
@@ -12,10 +11,6 @@ from prefect import State, get_client
 from prefect.settings import PREFECT_API_URL
 
 from semigen.errors import UserError
-
-
-def add_debug(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--debug", action="store_true", help="show tracebacks and DVC's messages")
 
 
 def start_server() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -19,18 +18,18 @@ from prefect.states import Completed, Failed
 from rich.console import Console
 from rich.table import Table
 
-from flows.command import add_debug, run_flow
+from flows.command import run_flow
 from flows.display.publish import data_uri
 from flows.pipeline.overrides import load_params
 from semigen.artifacts import Layout
+from semigen.cli.arguments import DEFAULT_DRAWS
+from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.evaluation.estimates import Estimate
 
-DRAWS = 3
-
 
 @flow(name="label-curve", log_prints=True)
-def label_curve(budgets: Sequence[int] | None = None, draws: int = DRAWS) -> State[Any]:
+def label_curve(budgets: Sequence[int] | None = None, draws: int = DEFAULT_DRAWS) -> State[Any]:
     """Train on fewer labels and ask the test rows; finished fits are not made again.
 
     Args:
@@ -99,24 +98,8 @@ def print_curve(found: dict[str, Any], console: Console | None = None) -> None:
     console.print("reports/label_curve.png, .csv, .json", style="dim")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m flows.label_curve", description=__doc__)
-    parser.add_argument(
-        "--budgets",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="numbers of labels (default: a quarter, a half, three quarters and all)",
-    )
-    parser.add_argument(
-        "--draws", type=int, default=DRAWS, help=f"of the labels that are kept (default: {DRAWS})"
-    )
-    add_debug(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
+    arguments = command_parser("label-curve").parse_args(argv)
 
     def check() -> None:  # before a server is started, what would be refused anyway
         from tasks.label_curve import check_budgets, read_problem

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -28,14 +27,14 @@ from prefect.states import Completed, Failed
 from rich.console import Console
 from rich.table import Table
 
-from flows.command import add_debug, run_flow
+from flows.command import run_flow
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, emit
 from flows.pipeline.dvc_graph import changed_tables, settle_scm
 from flows.pipeline.overrides import load_params
 from semigen.artifacts import Layout, read_json, write_json
+from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.params.config import Params
-from tasks.command_line import add_monitor_arguments
 
 MAX_COLUMNS_PRINTED = 15
 NOT_NOW: dict[str, Any] = {
@@ -227,15 +226,8 @@ def print_found(found: dict[str, Any], console: Console | None = None) -> None:
         console.print(f"Event sent: {', '.join(found['events'])}", style="dim")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m flows.monitor", description=__doc__)
-    add_monitor_arguments(parser)
-    add_debug(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
+    arguments = command_parser("monitor").parse_args(argv)
 
     def check() -> None:  # before a server is started, what would be refused anyway
         load_params(Layout())

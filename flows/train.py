@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
-from flows.command import add_debug, run_flow
+from flows.command import run_flow
 from flows.dispatch import run_where_wanted
 from flows.display.live import shown
 from flows.display.publish import publish
@@ -33,6 +32,7 @@ from flows.pipeline.overrides import apply_overrides, load_params, overridden
 from flows.pipeline.promotion import is_promotion_due, promote_model
 from flows.stage_run import CACHED
 from semigen.artifacts import Layout
+from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.params.config import Params, is_sample
 
@@ -177,24 +177,8 @@ def _as_task(stage: Stage) -> Any:
     return run_stage.with_options(name=stage.name, task_run_name=stage.name)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m flows.train", description=__doc__)
-    parser.add_argument(
-        "-S",
-        "--set-param",
-        dest="overrides",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="set a parameter in params.yaml first, as in `dvc exp run -S`; may be repeated",
-    )
-    parser.add_argument("--force", action="store_true", help="run stages that are up to date too")
-    add_debug(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
+    arguments = command_parser("run").parse_args(argv)
     layout = Layout()
 
     def check() -> None:  # before a server is started, what would be refused anyway

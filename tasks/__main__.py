@@ -1,4 +1,4 @@
-"""Run one stage, or work with what the stages made: see ``tasks.command_line``."""
+"""Run one stage: see ``tasks.command_line``."""
 
 import sys
 

@@ -32,7 +32,8 @@ FLOORS = {
         {"registry", "augmentation"},
         {"report"},
         {"classifiers"},
-        {"synthesizer"},
+        {"synthesizer", "prediction"},
+        {"cli"},
     ],
     "flows": [
         {"environment", "events", "command"},
@@ -45,6 +46,12 @@ FLOORS = {
 }
 """What a package is made of, from the ground up. A module imports from its own package or module
 and from lower floors."""
+PIPELINE_ONLY = {
+    "classifiers": {"optuna"},
+    "report": {"jinja2", "matplotlib"},
+    "validation": {"great_expectations"},
+}
+"""Libraries of the extra ``pipeline`` that packages of ``semigen`` may import."""
 HEAVY = {"torch", "sklearn", "great_expectations", "prefect", "dvc"}
 
 
@@ -114,28 +121,57 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_library_that_is_imported_is_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[<>=\[]", line)[0].lower() for line in project["dependencies"]}
-    libraries = {name.split(".")[0] for p in FORBIDDEN for m in modules(p) for name in imports(m)}
-    libraries -= set(sys.stdlib_module_names) | set(FORBIDDEN)
-    installed = importlib.metadata.packages_distributions()
-    undeclared = {
-        library
-        for library in libraries
-        if not declared & {name.lower().replace("_", "-") for name in installed[library]}
+def test_every_imported_library_is_a_dependency() -> None:
+    libraries = {name for p in FORBIDDEN for m in modules(p) for name in third_party(m)}
+    assert not libraries - provided_by("core") - provided_by("pipeline")
+
+
+def test_library_needs_only_the_core_dependencies() -> None:
+    """The estimator, the synthesizer and ``semigen.load`` work without the extra ``pipeline``."""
+    core = provided_by("core")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {library}"
+        for path in modules("semigen")
+        for library in third_party(path)
+        if library not in core | PIPELINE_ONLY.get(room_of(path, "semigen"), set())
+    ]
+    assert not wrong
+
+
+def third_party(path: Path) -> set[str]:
+    """Return the libraries that a module imports."""
+    own = set(sys.stdlib_module_names) | set(FORBIDDEN)
+    return {name.split(".")[0] for name in imports(path)} - own
+
+
+def provided_by(group: str) -> set[str]:
+    """Return the importable packages of the core dependencies, or of an extra."""
+    names = {requirement_name(line) for line in requirements(group)}
+    return {
+        package
+        for package, distributions in importlib.metadata.packages_distributions().items()
+        if names & {name.lower().replace("_", "-") for name in distributions}
     }
-    assert not undeclared
+
+
+def requirements(group: str) -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    if group == "core":
+        return list(project["dependencies"])
+    return list(project["optional-dependencies"][group])
+
+
+def requirement_name(line: str) -> str:
+    return re.split(r"[<>=\[]", line)[0].lower().replace("_", "-")
 
 
 def test_every_dependency_is_pinned() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {re.split(r"[<>=\[]", line)[0].lower().replace("_", "-") for line in wanted}
+    extras = ("core", "pipeline", "s3", "docs", "dev")
+    names = {requirement_name(line) for group in extras for line in requirements(group)}
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pins)
-    assert names <= {line.split("==")[0].lower().replace("_", "-") for line in pins}
+    assert names - {"semigen"} <= {requirement_name(line) for line in pins}
 
 
 def test_only_three_modules_touch_dvc() -> None:
@@ -170,7 +206,7 @@ def top_level_imports(path: Path) -> Iterator[str]:
 
 def test_help_is_fast_because_heavy_libraries_are_not_imported() -> None:
     code = (
-        "import sys; from tasks.command_line import build_parser; build_parser().format_help();"
+        "import sys; from semigen.cli.commands import build_parser; build_parser().format_help();"
         f"print(*sorted({HEAVY!r} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -31,6 +31,7 @@ from flows.service.processes import (
     supervise,
     supervisorctl,
 )
+from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.params.config import Params
 
@@ -149,34 +150,25 @@ def _set_up(service: Service, *arguments: str) -> None:
     print(done.stdout, end="")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="semigen", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    start = commands.add_parser("up", help="start server, UI and workers; register deployments")
-    start.add_argument("--port", type=int, help="of the server (4200, or as it was)")
-    commands.add_parser("down", help="end them all")
-    commands.add_parser("status", help="say what runs")
-    prefect = commands.add_parser(
-        "prefect",
-        help="give Prefect's own command to this server, e.g. semigen prefect flow-run ls",
-        add_help=False,
-        prefix_chars="\0",  # whatever follows is Prefect's
-    )
-    prefect.add_argument("arguments", nargs="*")
-    return parser
+def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
+    """Return the command and its arguments; those of ``prefect`` are not read."""
+    command, *rest = argv
+    if command == "prefect":
+        return command, argparse.Namespace(arguments=rest)
+    return command, command_parser(command).parse_args(rest)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
+    command, arguments = parse(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children of `&` would ignore it
     try:
         service = Service.of(Path.cwd(), getattr(arguments, "port", None))
-        if arguments.command == "up":
+        if command == "up":
             up(service)
             _print_welcome(service)
-        elif arguments.command == "down":
+        elif command == "down":
             print("stopped" if down(service) else "nothing was running")
-        elif arguments.command == "prefect":
+        elif command == "prefect":
             return prefect(service, arguments.arguments)
         else:
             return _print_status(service)

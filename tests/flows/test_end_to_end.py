@@ -123,20 +123,18 @@ def test_three_ways_to_predict_agree(project: Path, environment: dict[str, str])
     table = pd.read_csv(project / "data" / "samples" / "test.csv")
     shuffled = table[table.columns[::-1]].assign(unknown="x")
     shuffled.to_csv(project / "new.csv", index=False)
-    run(project, environment, "tasks", "predict", "--input", "new.csv", "--output", "a.csv")
-    output = run(
-        project, environment, "flows.predict", "--input", "new.csv", "--output", "b.csv",
-        "--keep-columns",
-    )  # fmt: skip
-    assert "b.csv: 36 rows labeled" in output
-    by_task, by_flow = pd.read_csv(project / "a.csv"), pd.read_csv(project / "b.csv")
-    pd.testing.assert_frame_equal(by_task, by_flow[by_task.columns])
+    predict = ("semigen.cli", "predict", "--input", "new.csv", "--output", "a.csv")
+    assert "a.csv: 36 rows labeled" in run(project, environment, *predict)
+    flow = "from flows.predict import predict; predict('new.csv', 'b.csv', keep_columns=True)"
+    subprocess.run([sys.executable, "-c", flow], cwd=project, env=environment, check=True)
+    by_command, by_flow = pd.read_csv(project / "a.csv"), pd.read_csv(project / "b.csv")
+    pd.testing.assert_frame_equal(by_command, by_flow[by_command.columns])
     assert set(shuffled.columns) <= set(by_flow.columns)
     classifier = semigen.load(project / "models" / "classifier")
-    probabilities = by_task[[f"probability_{label}" for label in classifier.classes_]]
+    probabilities = by_command[[f"probability_{label}" for label in classifier.classes_]]
     np.testing.assert_allclose(probabilities, classifier.predict_proba(table), atol=1e-5)
     metrics = json.loads((project / "reports" / "metrics.json").read_text())
-    accuracy = (by_task["prediction"] == table["label"]).mean()
+    accuracy = (by_command["prediction"] == table["label"]).mean()
     assert accuracy == pytest.approx(metrics["test"]["accuracy"]["value"], abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""``synthesize``: learn a table and draw new rows, apart from the pipeline."""
+"""Learn a table and write synthetic rows, without the pipeline."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ def synthesize_table(
     model: Path | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Write synthetic rows of a table with their labels, in the shares of the real labels.
+    """Write synthetic rows of a table; their classes are as frequent as among the real labels.
 
     Args:
         source: CSV or Parquet table of real rows.
         destination: CSV or Parquet table to write.
-        target: Name of its label column; empty cells are unlabeled rows.
+        target: Name of the label column; empty cells mark unlabeled rows.
         generator: Model family.
-        n_rows: How many to draw; None draws as many as there are real ones.
-        model: Folder to keep the trained model in; None throws it away.
-        seed: Seed of training and draws.
+        n_rows: Number of synthetic rows; None draws as many as there are real rows.
+        model: Folder to save the trained model to; None discards the model.
+        seed: Seed of training and sampling.
+
+    Returns:
+        The synthetic rows, with the columns of the table.
 
     Raises:
         UserError: If a file cannot be read or written, or the table cannot be learned.

@@ -1,9 +1,10 @@
-"""``predict``: label new rows with the champion, or another classifier."""
+"""Predict the labels of the rows of a table, with the champion or another classifier."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,11 @@ from semigen.tables.sources import read_table, write_table
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier and what to call it.
+    """A saved classifier.
 
     Attributes:
-        folder: Where it lies.
-        name: The champion's version, or the folder.
+        folder: Folder of the classifier.
+        name: Name for messages: the champion's version, or the folder.
     """
 
     folder: Path
@@ -29,13 +30,14 @@ class Model:
 
 
 def resolve_model(model: str | None, layout: Layout) -> Model:
-    """Return the classifier that labels rows.
+    """Return the classifier to predict with.
 
-    The folder of a champion never changes, so that a promotion meanwhile does no harm.
+    The folder of a champion never changes, so that a promotion at the same time does no harm.
 
     Args:
-        model: Folder; None takes the champion or, before the first promotion, the latest one.
-        layout: The project's files.
+        model: Folder of a classifier; None takes the champion or, before the first promotion, the
+            latest classifier.
+        layout: Files of the project.
     """
     if model is not None:
         return Model(Path(model), model)
@@ -52,24 +54,24 @@ def predict_table(
     *,
     keep_columns: bool = False,
     impute_missing_columns: bool = False,
-) -> int:
-    """Write predictions for every row of a table, in its order.
+) -> pd.DataFrame:
+    """Write predictions for every row of a table, in the order of its rows.
 
-    Columns written: ``prediction``, ``probability_<class>`` for every class, and ``novelty`` (the
-    share of held-out rows that look more typical).
+    The columns are ``prediction``, ``probability_<class>`` for every class, and ``novelty``: the
+    fraction of held-out training rows that are more typical than the row.
 
     Args:
         source: CSV or Parquet table with the classifier's feature columns, in any order.
         destination: CSV or Parquet table to write.
         model: Folder of the classifier.
-        keep_columns: Write the input's own columns before the predictions.
-        impute_missing_columns: Treat absent feature columns as missing values.
+        keep_columns: Whether to write the columns of the input before the predictions.
+        impute_missing_columns: Whether to treat absent feature columns as missing values.
 
     Returns:
-        Number of rows.
+        The predictions, shape ``(n_rows, n_classes + 2)``, without the columns of the input.
 
     Raises:
-        UserError: If a file cannot be read, or a feature column is absent.
+        UserError: If a file cannot be read or written, or a feature column is absent.
     """
     frame, classifier = read_table(source), semigen.load(model)
     absent = [c.name for c in classifier.schema.features if c.name not in frame]
@@ -95,4 +97,27 @@ def predict_table(
     )
     result = pd.concat([frame, predictions], axis=1) if keep_columns else predictions
     write_table(result, destination)
-    return len(result)
+    return predictions
+
+
+def count_predictions(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the number of rows and the mean novelty of each predicted class.
+
+    Args:
+        predictions: Table with the columns ``prediction`` and ``novelty``.
+
+    Returns:
+        A dictionary a class (``prediction``, ``rows``, ``mean_novelty``), the most frequent first.
+
+    Examples:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"prediction": ["a", "b", "b"], "novelty": [0.5, 0.1, 0.2]})
+        >>> count_predictions(table)[0]
+        {'prediction': 'b', 'rows': 2, 'mean_novelty': 0.15}
+    """
+    by_class = predictions.groupby("prediction", sort=True)["novelty"].agg(["size", "mean"])
+    ordered = by_class.sort_values("size", ascending=False, kind="stable")
+    return [
+        {"prediction": label, "rows": int(n), "mean_novelty": round(float(novelty), 4)}
+        for label, n, novelty in ordered.itertuples()
+    ]

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from semigen.cli.main import main
+from semigen.cli.synthesize import synthesize_table
 from semigen.errors import UserError
 from semigen.synthesizer import Synthesizer
-from tasks.command_line import main
-from tasks.synthesize import synthesize_table
 from tests.semigen.example_tables import TARGET, mixed_table
 
 

@@ -7,11 +7,11 @@ import pytest
 from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.learner_table import make_learners
 from semigen.classifiers.problem import LearningProblem
+from semigen.cli.main import main
 from semigen.generators import make_generator
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
 from semigen.params.generators import VAEParams
 from semigen.tables.encoding import Encoded
-from tasks.command_line import main
 from tests.semigen.example_tables import encoded, mixed_table
 
 
@@ -33,7 +33,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def predict(model, tmp_path, capsys):
-    """Run ``python -m tasks predict`` on a table; return exit status, output table and stderr."""
+    """Run ``semigen predict`` on a table; return exit status, output table and stderr."""
 
     def run(table: pd.DataFrame, *options: str, suffix: str = ".csv"):
         source, destination = tmp_path / "new.csv", tmp_path / f"predictions{suffix}"

@@ -1,0 +1,1 @@
+"""The ``semigen`` command."""

@@ -1,0 +1,163 @@
+"""The arguments of each command.
+
+The flows of a project parse their arguments with the same parsers, so that every option
+is described once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from semigen.params.generators import Family
+
+DEFAULT_DRAWS = 3
+"""Number of draws of labels for each point of the label curve."""
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Add ``--debug``, which every command has."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="show tracebacks and messages of the libraries (also: SEMIGEN_DEBUG=1)",
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen run``."""
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a parameter in params.yaml first, as `dvc exp run -S` does; may be repeated",
+    )
+    parser.add_argument("--force", action="store_true", help="also run stages that are up to date")
+    add_debug(parser)
+
+
+def add_label_curve(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen label-curve``."""
+    parser.add_argument(
+        "--budgets",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="numbers of labels (default: a quarter, a half, three quarters and all of them)",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=DEFAULT_DRAWS,
+        help=f"number of random draws of the labels to keep (default: {DEFAULT_DRAWS})",
+    )
+    add_debug(parser)
+
+
+def add_monitor(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen monitor``."""
+    parser.add_argument(
+        "--input", help="CSV or Parquet table of new rows (default: monitor.input in params.yaml)"
+    )
+    add_debug(parser)
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen predict``."""
+    parser.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
+    parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
+    parser.add_argument(
+        "--model",
+        metavar="FOLDER",
+        help="folder of the classifier (default: the champion or, before the first promotion, "
+        "models/classifier)",
+    )
+    parser.add_argument(
+        "--keep-columns", action="store_true", help="also write the columns of the input table"
+    )
+    parser.add_argument(
+        "--impute-missing-columns",
+        action="store_true",
+        help="treat feature columns that the input table lacks as missing values",
+    )
+    add_debug(parser)
+
+
+def add_synthesize(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen synthesize``."""
+    parser.add_argument("--input", required=True, help="CSV or Parquet table of real rows")
+    parser.add_argument(
+        "--target",
+        required=True,
+        metavar="COLUMN",
+        help="name of the label column; empty cells mark unlabeled rows",
+    )
+    parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="number of rows (default: as many as the input has)"
+    )
+    parser.add_argument(
+        "--generator",
+        choices=get_args(Family),
+        default="autoregressive",
+        help="model family (default: autoregressive)",
+    )
+    parser.add_argument("--model", metavar="FOLDER", help="folder to save the trained model to")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of training and sampling (default: 0)"
+    )
+    add_debug(parser)
+
+
+def add_promote(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen promote``."""
+    parser.add_argument("--params", default="params.yaml", help="parameter file")
+    parser.add_argument("--force", action="store_true", help="promote whatever the comparison says")
+    _add_reason(parser)
+    add_debug(parser)
+
+
+def add_rollback(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen rollback``."""
+    parser.add_argument(
+        "--to", metavar="VERSION", help="version to return to, e.g. v0003 (default: the previous)"
+    )
+    _add_reason(parser)
+    add_debug(parser)
+
+
+def add_up(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen up``."""
+    parser.add_argument(
+        "--port", type=int, help="port of the server (default: 4200, or the last one used)"
+    )
+    add_debug(parser)
+
+
+def add_init(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen init``."""
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the new project")
+    parser.add_argument(
+        "--name", help="name of the project on a Prefect server (default: the folder's name)"
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="replace flows/ and tasks/ of an existing project by those of this version of semigen",
+    )
+    add_debug(parser)
+
+
+def add_completion(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen completion``."""
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="shell to complete in")
+    add_debug(parser)
+
+
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reason", default="by hand", help="reason that the registry's history records"
+    )

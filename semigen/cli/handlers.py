@@ -1,0 +1,71 @@
+"""Commands that need no project."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from semigen.artifacts import Layout
+from semigen.cli.project import find_project
+
+
+def _layout() -> Layout:
+    """Return the files of the project, or of the current folder outside of projects."""
+    return Layout(find_project() or Path.cwd())
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """``semigen predict``."""
+    from semigen.prediction import count_predictions, predict_table, resolve_model
+
+    model = resolve_model(arguments.model, _layout())
+    predictions = predict_table(
+        Path(arguments.input),
+        Path(arguments.output),
+        model.folder,
+        keep_columns=arguments.keep_columns,
+        impute_missing_columns=arguments.impute_missing_columns,
+    )
+    print(f"{arguments.output}: {len(predictions)} rows labeled by {model.name}")
+    for row in count_predictions(predictions):
+        print(f"  {row['prediction']}: {row['rows']} (mean novelty {row['mean_novelty']:.2f})")
+
+
+def synthesize(arguments: argparse.Namespace) -> None:
+    """``semigen synthesize``."""
+    from semigen.cli.synthesize import synthesize_table
+
+    synthesize_table(
+        Path(arguments.input),
+        Path(arguments.output),
+        arguments.target,
+        generator=arguments.generator,
+        n_rows=arguments.rows,
+        model=Path(arguments.model) if arguments.model else None,
+        seed=arguments.seed,
+    )
+
+
+def rollback(arguments: argparse.Namespace) -> None:
+    """``semigen rollback``."""
+    from semigen.registry.registry import Registry
+
+    event = Registry(_layout().registry).rollback(arguments.to, trigger=arguments.reason)
+    print(f"{event.version} is the champion; it replaces {event.replaced or 'none'}")
+
+
+def registry(_: argparse.Namespace) -> None:
+    """``semigen registry``."""
+    from semigen.registry.registry import Registry
+    from semigen.report.promotion import registry_text
+
+    print(registry_text(Registry(_layout().registry)))
+
+
+def completion(arguments: argparse.Namespace) -> None:
+    """``semigen completion``."""
+    import shtab
+
+    from semigen.cli.commands import build_parser
+
+    print(shtab.complete(build_parser(), arguments.shell))
