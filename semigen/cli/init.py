@@ -10,7 +10,7 @@ from pathlib import Path
 
 import semigen
 from semigen.artifacts import atomic_path, write_text
-from semigen.cli.project import PROJECT_FILES, find_project
+from semigen.cli.project import PROJECT_FILES, VERSION_FILE, find_project
 from semigen.errors import UserError
 
 PACKAGED_TEMPLATE = "project_template"
@@ -81,9 +81,9 @@ def create_project(folder: Path, name: str | None = None) -> str:
     name = _project_name(folder, name)
     _check_folder(folder)
     template = template_root()
-    for part in (*CODE, *OTHERS):
+    for part in OTHERS:
         _copy(template / part, folder / part)
-    write_text(folder / "prefect.yaml", _prefect_yaml(template, name))
+    _write_code(folder, template, name)
     ignored, _, _ = (template / ".gitignore").read_text(encoding="utf-8").partition(REPOSITORY_ONLY)
     write_text(folder / ".gitignore", ignored)
     write_text(folder / "README.md", README.format(name=name))
@@ -108,10 +108,7 @@ def update_project(folder: Path) -> None:
         raise UserError(f"{folder}: uncommitted changes in {names}; commit or revert them first")
     found = NAME.search((folder / "prefect.yaml").read_text(encoding="utf-8"))
     name = found[0].removeprefix("name: ") if found else folder.name
-    template = template_root()
-    for part in CODE:
-        _copy(template / part, folder / part)
-    write_text(folder / "prefect.yaml", _prefect_yaml(template, name))
+    _write_code(folder, template_root(), name)
 
 
 def template_root() -> Path:
@@ -164,9 +161,13 @@ def _copy(source: Path, destination: Path) -> None:
             shutil.copy(source, temporary)
 
 
-def _prefect_yaml(template: Path, name: str) -> str:
+def _write_code(folder: Path, template: Path, name: str) -> None:
+    """Write what a new version of semigen may change, and that version."""
+    for part in CODE:
+        _copy(template / part, folder / part)
     text = (template / "prefect.yaml").read_text(encoding="utf-8")
-    return NAME.sub(f"name: {name}", text, count=1)
+    write_text(folder / "prefect.yaml", NAME.sub(f"name: {name}", text, count=1))
+    write_text(folder / VERSION_FILE, f"{semigen.__version__}\n")
 
 
 def _start_git(folder: Path) -> None:

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import semigen
 from semigen.cli.commands import Command
 from semigen.errors import UserError
 
 PROJECT_FILES = ("dvc.yaml", "params.yaml", "flows", "tasks")
 """What the root folder of a project holds."""
+VERSION_FILE = "flows/VERSION"
+"""Version of semigen that a project's code comes from; semigen's own repository has none."""
 PIPELINE_LIBRARIES = ("prefect", "dvc", "great_expectations")
 
 
@@ -66,12 +69,25 @@ def run_in_project(command: Command, arguments: Sequence[str]) -> int:
     """
     require_pipeline(command.name)
     root = require_project()
+    warn_of_other_version(root)
     os.chdir(root)
     assert command.project_module is not None
     argv = [sys.executable, "-m", command.project_module, *command.prefix, *arguments]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, argv, project_environment())
+
+
+def warn_of_other_version(root: Path) -> None:
+    """Print a note if the code of a project comes from another version than the one installed."""
+    file = root / VERSION_FILE
+    version = file.read_text(encoding="utf-8").strip() if file.exists() else semigen.__version__
+    if version != semigen.__version__:
+        print(
+            f"note: flows/ and tasks/ come from semigen {version}, installed is "
+            f"{semigen.__version__}; update them with `semigen init --update {root}`",
+            file=sys.stderr,
+        )
 
 
 def project_environment() -> dict[str, str]:

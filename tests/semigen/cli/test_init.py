@@ -10,7 +10,7 @@ import pytest
 
 from semigen.cli.init import create_project, template_root, update_project
 from semigen.cli.main import main
-from semigen.cli.project import find_project
+from semigen.cli.project import VERSION_FILE, find_project, warn_of_other_version
 from semigen.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "VERSION"
     }
 
 
@@ -116,6 +116,16 @@ def test_update_replaces_code_and_keeps_parameters(project: Path) -> None:
         assert contents(project / part) == contents(ROOT / part)
     assert (project / "params.yaml").read_text() == "seed: 7\n"
     assert "name: churn\n" in (project / "prefect.yaml").read_text()
+
+
+def test_code_of_another_version_is_noted(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warn_of_other_version(project)
+    assert capsys.readouterr().err == ""
+    (project / VERSION_FILE).write_text("0.0.1\n")
+    warn_of_other_version(project)
+    assert f"semigen init --update {project}" in capsys.readouterr().err
 
 
 def test_update_refuses_uncommitted_changes(project: Path, tmp_path: Path) -> None:
