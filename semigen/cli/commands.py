@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from semigen.cli import arguments
 
@@ -211,7 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _texts(command: Command) -> dict[str, object]:
+def _texts(command: Command) -> dict[str, Any]:
     """Return the texts of a command's ``--help``."""
     examples = "\n".join(f"  {example}" for example in command.examples)
     return {

@@ -11,7 +11,6 @@ from semigen.errors import UserError
 from semigen.params.config import MonitorParams, Params
 from semigen.report.drift import HEADER, column_rows, drift_markdown
 from semigen.tables.schema import TableSchema
-from tasks.command_line import main
 from tasks.monitor import monitor
 from tests.semigen.example_tables import people
 
@@ -101,17 +100,6 @@ def test_mistakes_say_what_to_do(layout):
     layout.prepared("unlabeled").unlink()
     with pytest.raises(UserError, match=r"nothing to compare with: .* run the pipeline"):
         monitor(PARAMS, layout)
-
-
-def test_command_prints_what_was_found_and_where(layout, monkeypatch, capsys):
-    monkeypatch.chdir(layout.root)
-    layout.params.write_text("{}\n")
-    assert main(["monitor", "--input", "data/new.csv"]) == 0
-    assert capsys.readouterr().out == (
-        "data/new.csv: no drift in 5 columns of 300 rows\nreports/drift.md\n"
-    )
-    assert main(["monitor"]) == 1
-    assert "monitor.input" in capsys.readouterr().err
 
 
 def test_equal_inputs_give_equal_bytes(layout):

@@ -9,10 +9,11 @@ import pytest
 
 import semigen
 from semigen.artifacts import Layout
+from semigen.cli.main import main
+from semigen.prediction import resolve_model
 from semigen.registry.registry import Registry
 from semigen.report.promotion import registry_text
-from tasks.command_line import main
-from tasks.predict import resolve_model
+from tasks import command_line
 from tasks.promote import promote
 from tests.semigen.example_tables import TARGET, mixed_table
 from tests.tasks.promotion_project import DATA, champion, params, retrain, spoil, write_run
@@ -121,14 +122,14 @@ def test_commands(layout, tmp_path, monkeypatch, capsys):
     (tmp_path / "params.yaml").write_text(json.dumps(content))
     assert main(["registry"]) == 0
     assert "empty" in capsys.readouterr().out
-    assert main(["promote", "--reason", "first"]) == 0
+    assert command_line.main(["promote", "--reason", "first"]) == 0
     assert "v0001 is the new champion" in capsys.readouterr().out
     spoil(layout)
-    assert main(["promote"]) == 0
+    assert command_line.main(["promote"]) == 0
     assert "v0002 is kept as challenger" in capsys.readouterr().out
-    assert main(["promote", "--force"]) == 0
+    assert command_line.main(["promote", "--force"]) == 0
     assert main(["rollback", "--reason", "complaints"]) == 0
-    assert "v0001 is the champion, in the place of v0002" in capsys.readouterr().out
+    assert "v0001 is the champion; it replaces v0002" in capsys.readouterr().out
     assert main(["registry"]) == 0
     listed = capsys.readouterr().out
     assert listed.index("v0002  former champion") < listed.index("v0001  CHAMPION")

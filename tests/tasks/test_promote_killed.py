@@ -16,9 +16,9 @@ import pytest
 
 import semigen
 from semigen.artifacts import Layout
+from semigen.prediction import resolve_model
 from semigen.registry.registry import Registry
 from semigen.registry.versions import digest_of
-from tasks.predict import resolve_model
 from tasks.promote import promote
 from tests.semigen.example_tables import TARGET, mixed_table
 from tests.tasks.promotion_project import DATA, params, retrain, write_run
