@@ -17,7 +17,7 @@ from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
 from semigen.params.generators import Family
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema, as_text
-from semigen.training.engine import History
+from semigen.training.plan import History
 from semigen.training.progress import Progress
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from semigen.tables.encoding import Encoded, TableEncoder
 from semigen.tables.sources import write_csv
 from semigen.training import distributed
 from semigen.training.compute import limit_threads
-from semigen.training.engine import History
+from semigen.training.plan import History
 from semigen.training.progress import Progress
 
 

@@ -20,6 +20,7 @@ from semigen.methods.vat import (
     typical_distance,
     worst_step,
 )
+from semigen.training.averaging import update_average
 from semigen.training.compute import seeded, threads_for
 
 TINY = 1e-8
@@ -123,7 +124,8 @@ class ConsistencyNetwork(ProbabilisticClassifier):
             loss.backward()
             optimizer.step()
             schedule.step()
-            _follow(teacher, student, min(self.averaging, (step + 1) / (step + 10)))
+            decay = min(self.averaging, (step + 1) / (step + 10))
+            update_average(teacher.state_dict(), student, decay)
         layers = [layer for layer in teacher if isinstance(layer, nn.Linear)]
         self.coefs_ = [np.ascontiguousarray(layer.weight.T.numpy()) for layer in layers]
         self.intercepts_ = [layer.bias.numpy().copy() for layer in layers]
@@ -177,9 +179,3 @@ def _perceptron(n_features: int, hidden_dims: tuple[int, ...], n_classes: int) -
 def _noisy(x: Tensor, reach: float) -> Tensor:
     """Return rows with normal noise of expected length ``reach``."""
     return x + reach / x.shape[1] ** 0.5 * torch.randn_like(x)
-
-
-def _follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)

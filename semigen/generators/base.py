@@ -8,7 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 
 from semigen.tables.encoding import Encoded
-from semigen.training.engine import History
+from semigen.training.plan import History
 from semigen.training.progress import Progress
 
 

@@ -18,8 +18,10 @@ from semigen.generators.network_model import NetworkModel
 from semigen.methods.soft_labels import soft_labels
 from semigen.params.generators import ClassConditionedParams
 from semigen.tables.encoding import Encoded
+from semigen.training.averaging import averaging_decay
 from semigen.training.compute import seeded, threads_for
-from semigen.training.engine import History, LossFunction, TrainingPlan, train
+from semigen.training.engine import train
+from semigen.training.plan import History, LossFunction, TrainingPlan
 from semigen.training.progress import Progress
 
 MIN_STEPS_PER_EPOCH = 10
@@ -27,7 +29,6 @@ MIN_BATCH_SIZE = 16
 MIN_CLASS_ROWS = 128
 """With few labels the steps in which classes are told are fewer by what they have more rows than
 this: cross-validation tells the classes anew for every fold."""
-AVERAGES_PER_RUN = 10
 MAX_CODES = 8192
 MIN_BINS = 8
 """Numeric columns have as many bins as the parameters say, but not so many that the codes of all
@@ -199,14 +200,12 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
     def _plan_of(self, epochs: int, n_rows: int, patience: int | None = None) -> TrainingPlan:
         batch_size = self._batch_size(n_rows)
         n_steps = epochs * -(-n_rows // batch_size)
-        # An average must not reach back to where training began.
-        most = max(0.0, 1 - AVERAGES_PER_RUN / n_steps)
         return self._plan(
             n_rows,
             epochs=epochs,
             batch_size=batch_size,
             patience=patience,
-            averaging=min(self.params.averaging, most),
+            averaging=averaging_decay(n_steps, self.params.averaging),
         )
 
     def _batch_size(self, n_rows: int) -> int:

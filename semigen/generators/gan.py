@@ -19,12 +19,14 @@ from semigen.generators.row_head import RowHead
 from semigen.methods.soft_labels import soft_labels
 from semigen.params.generators import GANParams
 from semigen.tables.encoding import Encoded, Span
+from semigen.training.averaging import averaging_decay
 from semigen.training.compute import seeded
-from semigen.training.engine import History, Player, train
+from semigen.training.engine import train
+from semigen.training.plan import History, Player
 from semigen.training.progress import Progress
 
-AVERAGED_STEPS = 500
-"""Steps that the moving average of the weights looks back on, fewer in a short training."""
+MIN_AVERAGING, MAX_AVERAGING = 0.5, 1 - 1 / 500
+"""Decay, per step, of the moving average of the weights in very short and in long trainings."""
 TEMPERATURE = 0.2
 """Of the Gumbel-softmax draws, as in CTGAN. In single runs on Adult a classifier learned no more
 from rows of a generator with 0.5, or with one-hot rows and straight-through gradients."""
@@ -330,7 +332,7 @@ class GAN(NetworkModel[GANParams]):
             len(codes),
             epochs=epochs,
             betas=(0.5, 0.9),
-            averaging=1 - max(1 / AVERAGED_STEPS, min(0.5, 10 / n_steps)),
+            averaging=averaging_decay(n_steps, MAX_AVERAGING, MIN_AVERAGING),
         )
         return train(
             network,

@@ -21,8 +21,9 @@ from semigen.params.config import ComputeParams
 from semigen.params.generators import NetworkParams
 from semigen.tables.encoding import Encoded, Span
 from semigen.training import distributed
-from semigen.training.engine import History, TrainingPlan, load_weights, save_module
+from semigen.training.plan import History, TrainingPlan
 from semigen.training.progress import Progress
+from semigen.training.weights import load_weights, save_module
 
 CHUNK_ROWS = 8192
 N_QUANTILES = 201

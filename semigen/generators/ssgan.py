@@ -30,8 +30,10 @@ from semigen.methods.vat import (
 from semigen.params.config import ComputeParams
 from semigen.params.generators import SSGANParams
 from semigen.tables.encoding import Encoded, Span
+from semigen.training.averaging import averaging_decay
 from semigen.training.compute import seeded
-from semigen.training.engine import History, Player, train
+from semigen.training.engine import train
+from semigen.training.plan import History, Player
 from semigen.training.progress import Progress
 
 GRAPH_COMPONENTS = 60
@@ -45,8 +47,8 @@ MIN_LABELED_BATCH = 64
 TEMPERATURE = 0.5
 """Of the generator's relaxed draws."""
 NOISE_POOL = 2**22
-AVERAGED_STEPS = 1000
-"""Steps that the moving average of the weights looks back on, fewer in a short training."""
+MIN_AVERAGING, MAX_AVERAGING = 0.5, 1 - 1 / 1000
+"""Decay, per step, of the moving average of the weights in very short and in long trainings."""
 
 
 def unsupervised_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -297,7 +299,7 @@ class SSGAN(NetworkModel[SSGANParams]):
             len(x),
             schedule="late",
             betas=(0.5, 0.999),
-            averaging=1 - max(1 / AVERAGED_STEPS, min(0.5, 10 / n_steps)),
+            averaging=averaging_decay(n_steps, MAX_AVERAGING, MIN_AVERAGING),
             objective=f"ssgan {self.params.model_dump_json()} {_digest(labeled, targets)}",
         )
         return train(

@@ -20,8 +20,10 @@ from semigen.methods.label_spreading import guess_labels
 from semigen.params.config import ComputeParams
 from semigen.params.generators import SSVAEParams, VAEParams
 from semigen.tables.encoding import Encoded, Span
+from semigen.training.averaging import averaging_decay
 from semigen.training.compute import seeded
-from semigen.training.engine import History, TrainingPlan, train
+from semigen.training.engine import train
+from semigen.training.plan import History, TrainingPlan
 from semigen.training.progress import Progress
 
 PREDICTION_DRAWS = 8
@@ -154,9 +156,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
     def _m2_plan(self, n_rows: int) -> TrainingPlan:
         plan = self._plan(n_rows, patience=self.params.patience, schedule="late")
         n_steps = plan.epochs * -(-n_rows // plan.batch_size)
-        # Where steps are few, the average is one of the last tenth, free of the first weights.
-        averaging = min(self.params.averaging, max(0.0, 1 - 10 / n_steps))
-        return replace(plan, averaging=averaging)
+        return replace(plan, averaging=averaging_decay(n_steps, self.params.averaging))
 
     def _guess(self, codes: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return spread labels of the surest rows, -1 elsewhere."""

@@ -19,7 +19,8 @@ from semigen.params.config import ComputeParams
 from semigen.params.generators import VAEParams
 from semigen.tables.encoding import Encoded, Span
 from semigen.training.compute import seeded
-from semigen.training.engine import History, train
+from semigen.training.engine import train
+from semigen.training.plan import History
 from semigen.training.progress import Progress
 
 MIN_SCALE = 1e-3

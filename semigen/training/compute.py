@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads and seeds of torch code."""
+"""Device, precision, number of threads and random seeds of torch code."""
 
 from __future__ import annotations
 
@@ -14,39 +14,44 @@ from semigen.params.config import ComputeParams
 
 MIN_WIDTH_BF16 = 512
 MIN_BATCH_BF16 = 256
-"""Below this width or batch, casting costs a CPU about what bf16 products save: a VAE step of width
-512 took 0.89 of the fp32 time at batch 64, 0.54 at 256, 0.36 at 1024 (one thread, AVX512-BF16)."""
+"""Below this width or batch size, casting costs a CPU about as much as bf16 products save: a VAE
+step of width 512 took 0.89 of the fp32 time at batch size 64, 0.54 at 256 and 0.36 at 1024 (one
+thread, AVX512-BF16)."""
 MIN_WORK_THREADS = 512 * 256
-"""Width times batch below which a step runs on one thread: more threads gain little there, and lose
-threefold where another process wants the cores."""
+"""Width times batch size below which a step uses one thread. More threads gain little there, and
+make the step three times slower if another process uses the cores."""
 
 
 def resolve_device(compute: ComputeParams) -> torch.device:
     """Return the device to train on; ``auto`` prefers CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        UserError: If the device asked for is not there.
+        UserError: If ``compute.device`` is not available.
     """
-    present = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if compute.device == "auto":
-        return torch.device(next(name for name, is_there in present.items() if is_there))
-    if not present[compute.device]:
-        raise UserError(
-            f"compute.device: {compute.device} is not available here; "
-            f"available: {', '.join(n for n, is_there in present.items() if is_there)}"
-        )
+        return torch.device(next(name for name, is_available in available.items() if is_available))
+    if not available[compute.device]:
+        names = ", ".join(name for name, is_available in available.items() if is_available)
+        raise UserError(f"compute.device: {compute.device} is not available; available: {names}")
     return torch.device(compute.device)
 
 
 def uses_bf16(compute: ComputeParams, device: torch.device, *, width: int, batch_size: int) -> bool:
     """Return whether to train under bf16 autocast.
 
-    The choice rests on what the device can do and on the sizes, never on a timing, so that equal
-    runs on one machine stay equal.
+    The choice depends on the device and the sizes, never on a timing, so that equal runs on one
+    machine give equal results.
+
+    Args:
+        compute: Precision; ``auto`` uses bf16 where it is faster.
+        device: Device to train on.
+        width: Width of the widest layer.
+        batch_size: Rows of one step.
     """
     if compute.precision != "auto":
         return compute.precision == "bf16"
@@ -58,14 +63,19 @@ def uses_bf16(compute: ComputeParams, device: torch.device, *, width: int, batch
 
 
 def limit_threads(compute: ComputeParams) -> None:
-    """Cap torch's threads at ``compute.threads``, or at the cores this process may use."""
+    """Limit torch to ``compute.threads`` threads, by default to the cores of this process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(compute.threads or cores or 1)
 
 
 @contextlib.contextmanager
 def threads_for(*, width: int, batch_size: int) -> Iterator[None]:
-    """Use one thread inside the block if the steps are small; the choice rests on sizes alone."""
+    """Use one thread inside the block if the training steps are small.
+
+    Args:
+        width: Width of the widest layer.
+        batch_size: Rows of one step.
+    """
     before = torch.get_num_threads()
     if width * batch_size < MIN_WORK_THREADS:
         torch.set_num_threads(1)
@@ -76,17 +86,29 @@ def threads_for(*, width: int, batch_size: int) -> Iterator[None]:
 
 
 def one_thread() -> threadpool_limits:
-    """Return a context in which numpy's and scikit-learn's libraries use one thread.
+    """Return a context in which the libraries of numpy and scikit-learn use one thread.
 
-    For work on so few rows that more gain nothing: beside another process on two cores they made
-    a selection of learners that is 25 s of work last 190 s.
+    More threads gain nothing on few rows. Beside another process on two cores, they made a
+    selection of learners of 25 CPU seconds take 190 s.
     """
     return threadpool_limits(limits=1)
 
 
 @contextlib.contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Seed torch's global generators inside the block and restore them after it."""
+    """Seed torch's global generators inside the block and restore them afterwards.
+
+    Args:
+        entropy: Integers that determine the seed, such as a seed and an epoch.
+
+    Examples:
+        >>> with seeded(1, 0):
+        ...     first = torch.rand(1)
+        >>> with seeded(1, 0):
+        ...     second = torch.rand(1)
+        >>> torch.equal(first, second)
+        True
+    """
     seed = 0
     for number in entropy:
         seed = (seed * 1_000_003 + number) % 2**63

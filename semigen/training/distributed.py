@@ -1,8 +1,8 @@
-"""One training in several processes, a GPU each, through ``torch.distributed``.
+"""Data-parallel training in several processes, one GPU each, with ``torch.distributed``.
 
-Every process holds the network and takes its share of each batch; gradients are averaged. Processes
-are started by ``launch``, or by ``torchrun -m tasks STAGE``, which also spans hosts. In any other
-process all of this does nothing.
+Every process holds a copy of the network and processes a part of each batch; gradients are averaged.
+``launch`` starts the processes on one machine; ``torchrun -m tasks STAGE`` also starts them on
+several hosts. In a single process these functions do nothing.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ from torch import Tensor
 from semigen.errors import UserError
 from semigen.params.config import ComputeParams, Params
 
-MEETING_POINT = "SEMIGEN_PROCESS_GROUP_FILE"
-NETWORK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-"""Processes of one machine talk over the loopback interface."""
-SECONDS_BETWEEN_LOOKS = 0.1
+STORE_VARIABLE = "SEMIGEN_PROCESS_GROUP_FILE"
+"""Environment variable with the path of the file through which the processes rendezvous."""
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+"""Processes of one machine communicate over the loopback interface."""
+POLL_SECONDS = 0.1
 
 
 def n_processes() -> int:
-    """Return how many processes share this training; 1 if it is alone."""
+    """Return the number of processes of this training (``WORLD_SIZE``)."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Return this process's number; 0 writes the files."""
+    """Return the rank of this process; the process of rank 0 writes the files."""
     return int(os.environ.get("RANK", "0"))
 
 
 def join(device: torch.device) -> None:
-    """Meet the other processes, once; each takes the GPU of its local number."""
+    """Initialize the process group once; on CUDA, use the GPU of the local rank."""
     if n_processes() == 1 or dist.is_initialized():
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store = os.environ.get(MEETING_POINT)
+    store = os.environ.get(STORE_VARIABLE)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         init_method=f"file://{store}" if store else "env://",
@@ -54,7 +55,14 @@ def join(device: torch.device) -> None:
 
 
 def own_share(rows: Tensor) -> Tensor:
-    """Return this process's rows of a batch's row numbers; shares differ by one row at most."""
+    """Return the rows of a batch that this process handles.
+
+    Args:
+        rows: Row numbers of the batch, shape ``(n,)``.
+
+    Returns:
+        Every ``n_processes()``-th row number; the parts differ by at most one row.
+    """
     return rows[rank() :: n_processes()]
 
 
@@ -62,8 +70,8 @@ def average_gradients(parameters: Sequence[torch.nn.Parameter], weight: float) -
     """Replace gradients by their weighted sum over the processes.
 
     Args:
-        parameters: The same ones, in the same order, in every process.
-        weight: This process's share of the batch; the shares of all processes sum to 1.
+        parameters: Parameters, in the same order in every process.
+        weight: Fraction of the batch that this process handled; the fractions sum to 1.
     """
     if n_processes() == 1:
         return
@@ -82,7 +90,7 @@ def summed(value: Tensor) -> Tensor:
 
 
 def decided_by_first(value: float, device: torch.device) -> float:
-    """Return the first process's value, so that all decide alike."""
+    """Return the value of rank 0, so that all processes take the same decision."""
     if n_processes() == 1:
         return value
     tensor = torch.tensor(value, dtype=torch.float64, device=device)
@@ -91,13 +99,13 @@ def decided_by_first(value: float, device: torch.device) -> float:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Wait until every process has called this function."""
     if n_processes() > 1:
         dist.barrier()
 
 
 def processes_wanted(compute: ComputeParams) -> int:
-    """Return how many processes ``compute.processes`` asks for: by default one for each GPU."""
+    """Return ``compute.processes``; by default one process for each GPU."""
     if compute.processes:
         return compute.processes
     uses_cuda = compute.device in ("auto", "cuda") and torch.cuda.is_available()
@@ -107,16 +115,23 @@ def processes_wanted(compute: ComputeParams) -> int:
 def launch(stage: str, params: Params, root: Path, n: int) -> None:
     """Run a stage in ``n`` processes of this machine and wait for them.
 
-    They meet through a file: ``torchrun``'s own meeting point listens on every interface.
+    The processes rendezvous through a file, because ``torchrun``'s rendezvous listens on every
+    network interface.
+
+    Args:
+        stage: Name of the stage.
+        params: Parameters of the run.
+        root: Root folder of the project.
+        n: Number of processes.
 
     Raises:
-        UserError: If one of them fails; the others are stopped.
+        UserError: If one of the processes fails; the others are killed.
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "params.json"
         settings.write_text(params.model_dump_json(by_alias=True), encoding="utf-8")
         command = [sys.executable, "-m", "tasks", stage, "--params", str(settings)]
-        shared = os.environ | NETWORK | {"WORLD_SIZE": str(n), MEETING_POINT: f"{folder}/store"}
+        shared = os.environ | LOOPBACK | {"WORLD_SIZE": str(n), STORE_VARIABLE: f"{folder}/store"}
         processes = [
             subprocess.Popen(command, cwd=root, env=shared | {"RANK": str(i), "LOCAL_RANK": str(i)})
             for i in range(n)
@@ -131,11 +146,11 @@ def launch(stage: str, params: Params, root: Path, n: int) -> None:
 
 
 def _all_succeed(processes: Sequence[subprocess.Popen[bytes]]) -> bool:
-    """Wait until all have ended well, or one has not."""
+    """Wait for all processes; return False as soon as one fails."""
     while True:
         statuses = [process.poll() for process in processes]
         if any(statuses):
             return False
         if None not in statuses:
             return True
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)

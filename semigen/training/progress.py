@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line every few seconds elsewhere, and a file."""
+"""Progress of a training: a bar on a terminal, log lines elsewhere, and a JSON file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ SECONDS_BETWEEN_FILES = 1.0
 
 
 class Progress:
-    """Shows the epochs of a training.
+    """Reports the epochs of a training.
 
     Args:
-        title: What is being trained.
-        stream: Where to show it; None shows nothing.
-        file: JSON file for those who watch from another process; None writes none.
+        title: Name of the training, such as the stage.
+        stream: Output stream; None prints nothing. On a terminal a progress bar is shown, otherwise
+            a line every few seconds.
+        file: JSON file from which other processes read the progress; None writes none. It is
+            removed at the end.
+
+    Examples:
+        >>> with Progress("pretrain") as progress:
+        ...     progress.resumed(3, 60)
+        pretrain: resuming after epoch 3/60 of an earlier attempt
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Progress:
 
     @classmethod
     def silent(cls) -> Progress:
+        """Return a progress that prints nothing."""
         return cls("", stream=None)
 
     def __enter__(self) -> Progress:
@@ -61,19 +69,25 @@ class Progress:
             self.file.unlink(missing_ok=True)
 
     def resumed(self, n_done: int, n_epochs: int) -> None:
-        """Say that training goes on after epochs of an earlier attempt, if there were any."""
+        """Report that training resumes after ``n_done`` epochs; nothing if there are none."""
         if n_done and self.stream is not None:
-            text = f"{self.title}: goes on after epoch {n_done}/{n_epochs} of an earlier attempt"
+            text = f"{self.title}: resuming after epoch {n_done}/{n_epochs} of an earlier attempt"
             print(text, file=self.stream, flush=True)
 
     def epoch(self, train: Sequence[float], validation: Sequence[float], n_epochs: int) -> None:
-        """Show an epoch's losses; the lists end with the latest."""
+        """Report the losses of an epoch.
+
+        Args:
+            train: Training losses of all epochs so far.
+            validation: Held-out losses of all epochs so far; empty without held-out rows.
+            n_epochs: Maximum number of epochs.
+        """
         if not train:
             return
         self._write(train, validation, n_epochs)
         if self.stream is None:
             return
-        held_out = f", held out {validation[-1]:.4g}" if validation else ""
+        held_out = f", held-out loss {validation[-1]:.4g}" if validation else ""
         text = f"{self.title}: epoch {len(train)}/{n_epochs}, loss {train[-1]:.4g}{held_out}"
         if self.bar is not None:
             if self.task is None:
@@ -92,14 +106,14 @@ class Progress:
 
 
 def write_progress(file: Path, done: int, total: int, unit: str, **more: Any) -> None:
-    """Write how far a stage is, for those who watch from another process.
+    """Write the progress of a stage to a file that other processes read.
 
     Args:
-        file: Where; see ``Layout.progress``.
-        done: Units that are done.
-        total: All units.
-        unit: What is counted, in the singular.
-        more: What else there is to say, such as losses by epoch.
+        file: JSON file; see ``Layout.progress``.
+        done: Number of completed units.
+        total: Number of all units.
+        unit: Name of a unit, singular, such as ``epoch``.
+        more: Further entries, such as losses by epoch.
     """
     write_json(file, {"done": done, "total": total, "unit": unit, **more})
 

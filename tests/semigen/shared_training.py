@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from semigen.params.config import ComputeParams
+from semigen.training import distributed
 from semigen.training.compute import seeded
-from semigen.training.engine import TrainingPlan, distributed, train
+from semigen.training.engine import train
+from semigen.training.plan import TrainingPlan
 
 
 def main(path: Path) -> None:

@@ -20,7 +20,7 @@ from semigen.params.config import ComputeParams, PretrainParams
 from semigen.params.generators import SSGANParams
 from semigen.tables.encoding import Encoded, Span
 from semigen.training.compute import seeded
-from semigen.training.engine import TrainingDiverged
+from semigen.training.plan import TrainingDiverged
 from tests.semigen.example_tables import TARGET, encoded, encoder_of, mixed_table
 
 SMALL = SSGANParams(

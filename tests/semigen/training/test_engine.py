@@ -11,7 +11,8 @@ from torch import nn
 
 from semigen.params.config import ComputeParams
 from semigen.training.compute import seeded
-from semigen.training.engine import Player, TrainingDiverged, TrainingPlan, train
+from semigen.training.engine import train
+from semigen.training.plan import Player, TrainingDiverged, TrainingPlan
 from semigen.training.progress import Progress
 
 PLAN = TrainingPlan(epochs=12, batch_size=16, learning_rate=0.05, seed=3)
