@@ -1,8 +1,8 @@
 """Exponential moving averages of the weights of a network.
 
-``torch.optim.swa_utils.AveragedModel`` gives the same parameters, but not the same counters of batch
+``torch.optim.swa_utils.AveragedModel`` gives the same parameters, but other counters of batch
 normalization, and it also averages buffers that are not part of the state, such as masks and pools
-of noise: an update of the semi-supervised GAN takes 2.8 ms in place of 0.2 ms.
+of noise: an update of the semi-supervised GAN takes 2.8 ms instead of 0.2 ms.
 """
 
 from __future__ import annotations

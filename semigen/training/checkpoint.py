@@ -69,9 +69,13 @@ class Checkpoint:
         if state.pop("fingerprint") != fingerprint:
             return None
         tensors = load_file(folder / "tensors.safetensors", device=str(device))
-        groups = [_with_prefix(tensors, f"{name}.") for name in ("module", "average", "best")]
-        optimizers = [_with_prefix(tensors, f"optimizer{i}.") for i in range(n_optimizers)]
-        return cls(History(**state), *groups, optimizers)
+        return cls(
+            History(**state),
+            module=_with_prefix(tensors, "module."),
+            average=_with_prefix(tensors, "average."),
+            best=_with_prefix(tensors, "best."),
+            optimizers=[_with_prefix(tensors, f"optimizer{i}.") for i in range(n_optimizers)],
+        )
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> State:

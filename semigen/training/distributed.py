@@ -1,6 +1,6 @@
 """Data-parallel training in several processes, one GPU each, with ``torch.distributed``.
 
-Every process holds a copy of the network and processes a part of each batch; gradients are averaged.
+Every process holds a copy of the network and handles a part of each batch; gradients are averaged.
 ``launch`` starts the processes on one machine; ``torchrun -m tasks STAGE`` also starts them on
 several hosts. In a single process these functions do nothing.
 """

@@ -31,7 +31,8 @@ class Progress:
             removed at the end.
 
     Examples:
-        >>> with Progress("pretrain") as progress:
+        >>> import sys
+        >>> with Progress("pretrain", sys.stdout) as progress:
         ...     progress.resumed(3, 60)
         pretrain: resuming after epoch 3/60 of an earlier attempt
     """
