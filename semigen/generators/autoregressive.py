@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from semigen.generators.class_conditioning import ClassConditionedModel, ClassNetwork
-from semigen.generators.code_logits import buckets, drawn, ruling_bias
+from semigen.generators.code_logits import bucket_columns, padding_bias, sample_codes
 from semigen.generators.network_model import CHUNK_ROWS
 from semigen.params.config import ComputeParams
 from semigen.params.generators import AutoregressiveParams
@@ -87,13 +87,13 @@ class AutoregressiveNetwork(ClassNetwork):
         scale = hidden_dim**-0.5
         self.second = nn.Parameter(torch.randn(n_columns, hidden_dim, hidden_dim) * scale)
         self.second_bias = nn.Parameter(0.1 * torch.randn(n_columns, hidden_dim))
-        self.buckets = buckets(n_codes)
+        self.buckets = bucket_columns(n_codes)
         self.logit_weight = nn.ParameterList(
             nn.Parameter(0.02 * torch.randn(len(columns), hidden_dim, width))
             for width, columns in self.buckets.items()
         )
         self.logit_bias = nn.ParameterList(
-            nn.Parameter(ruling_bias(_at(n_codes, columns), width)[:, None])
+            nn.Parameter(padding_bias(_at(n_codes, columns), width)[:, None])
             for width, columns in self.buckets.items()
         )
         if n_classes:
@@ -270,7 +270,7 @@ class _Sampler:
             shift = self.shifts[column]
             hidden = torch.addmm(b1, x[:, : len(first)], first).add_(shift[0][y]).relu_()
             residual = torch.addmm(b2, hidden, second).add_(shift[1][y]).relu_()
-            code = drawn(torch.addmm(b3, hidden.add_(residual), logit))
+            code = sample_codes(torch.addmm(b3, hidden.add_(residual), logit))
             if column < len(self.tables):
                 x[:, len(first) : len(first) + width] = self.tables[column][code]
             columns.append(code)

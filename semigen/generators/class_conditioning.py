@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from semigen.generators.bins import RowBins
-from semigen.generators.code_logits import drawn
+from semigen.generators.code_logits import sample_codes
 from semigen.generators.network_model import NetworkModel
 from semigen.methods.soft_labels import soft_labels
 from semigen.params.generators import ClassConditionedParams
@@ -150,12 +150,12 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
         def loss(batch: Sequence[Tensor], _: int) -> Tensor:
             codes, log_shares = batch
-            return told.losses(codes, drawn(log_shares)).mean()
+            return told.losses(codes, sample_codes(log_shares)).mean()
 
         self._train(
             told,
             loss,
-            [self._codes(training.x), torch.from_numpy(known.shares).log()],
+            [self._codes(training.x), torch.from_numpy(known.probabilities).log()],
             self._class_plan(training.y),
             checkpoint=checkpoint,
             progress=progress,

@@ -1,4 +1,4 @@
-"""Whether a generator has collapsed: makes few different rows where the real ones are many."""
+"""Detection of mode collapse: the generator makes few distinct rows."""
 
 from __future__ import annotations
 
@@ -9,60 +9,70 @@ from torch import Tensor
 
 N_ROWS = 256
 BANDWIDTH = 0.1
-"""Distance at which two rows begin to count as one, in units of the usual distance of real rows."""
-LEAST_SHARE = 0.05
-"""Share of the real rows' diversity below which a generator counts as collapsed. It is low on
-purpose: a merely poor generator passes, since going back to older weights and on at a lower rate
-cures a game that tipped over, not one that is still being learned."""
-UNJUDGED_SHARE = 0.5
-UNJUDGED_STEPS = 300
-"""Share of the epochs, and number of steps, in which nothing is said: every generator starts with
-rows much alike."""
+"""Bandwidth of the kernel, as a fraction of the typical distance between real rows."""
+MIN_RELATIVE_DIVERSITY = 0.05
+"""Fraction of the diversity of the real rows below which a generator has collapsed. The value is
+low on purpose: a return to older weights and a lower learning rate help after a collapse, but not
+if the generator is merely poor."""
+UNCHECKED_EPOCHS = 0.5
+UNCHECKED_STEPS = 300
+"""Fraction of the epochs, and minimum number of steps, before the first check: at the beginning of
+training the rows of every generator are similar."""
 
 
-def collapse(real: Tensor, generated: Tensor) -> str | None:
-    """Return in which way generated rows have collapsed, or nothing if they have not.
+def describe_collapse(real: Tensor, generated: Tensor) -> str | None:
+    """Return a description of how generated rows have collapsed, or None if they have not.
 
     Args:
         real: Encoded rows, shape ``(n, n_features)``.
-        generated: About as many encoded rows, same width.
+        generated: A similar number of encoded rows, of the same width.
     """
     real, generated = real.float(), generated.float()
     if not torch.isfinite(generated).all():
         return "the generated rows are not finite"
-    usual = float((real - real.mean(0)).square().mean(0).sum().mul(2).sqrt())
-    if usual == 0:
+    distance = float((real - real.mean(0)).square().mean(0).sum().mul(2).sqrt())
+    if distance == 0:
         return None
-    found, expected = (diversity(x, BANDWIDTH * usual) for x in (generated, real))
-    # One row over and over has a diversity of 1, so that what counts is by how much it is exceeded.
-    if found - 1 < LEAST_SHARE * (expected - 1):
-        return f"mode collapse: {len(generated)} generated rows are as diverse as {found:.1f} apart"
+    actual, expected = (diversity(x, BANDWIDTH * distance) for x in (generated, real))
+    # The diversity of a single repeated row is 1.
+    if actual - 1 < MIN_RELATIVE_DIVERSITY * (expected - 1):
+        return f"mode collapse: {len(generated)} generated rows are as diverse as {actual:.1f} rows"
     return None
 
 
-def first_judged_epoch(n_epochs: int, n_rows: int, batch_size: int) -> int:
-    """Return the epoch, from 0, after which a generator should no longer look collapsed."""
+def first_checked_epoch(n_epochs: int, n_rows: int, batch_size: int) -> int:
+    """Return the epoch, from 0, after which a generator is checked for collapse.
+
+    Args:
+        n_epochs: Epochs of the training.
+        n_rows: Training rows.
+        batch_size: Rows of one step.
+    """
     steps_per_epoch = -(-n_rows // batch_size)
-    return max(math.ceil(UNJUDGED_SHARE * n_epochs), -(-UNJUDGED_STEPS // steps_per_epoch))
+    return max(math.ceil(UNCHECKED_EPOCHS * n_epochs), -(-UNCHECKED_STEPS // steps_per_epoch))
 
 
 def diversity(x: Tensor, bandwidth: float) -> float:
-    """Return the effective number of different rows, from 1 (all equal) to n (all far apart).
+    """Return the effective number of distinct rows, from 1 (all equal) to n (all far apart).
 
     The Vendi score (Friedman & Dieng 2023, "The Vendi Score", definition 3.1): the exponential of
     the entropy of the eigenvalues of ``K / n``, for a Gaussian kernel ``K``.
 
     Args:
-        x: Shape ``(n, n_features)``.
+        x: Rows, shape ``(n, n_features)``.
         bandwidth: Standard deviation of the kernel.
+
+    Examples:
+        >>> round(diversity(torch.tensor([[0.0], [0.0], [9.0]]), bandwidth=1.0), 2)
+        1.89
     """
-    # Through a matrix product, equal rows would lie some thousandths apart.
+    # Matrix products would give equal rows a distance of some thousandths.
     distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
     kernel = (-0.5 * (distances.double() / bandwidth).square()).exp()
-    shares = torch.linalg.eigvalsh(kernel.cpu() / len(x)).clamp_min(1e-12)
-    return float((-(shares * shares.log()).sum()).exp())
+    eigenvalues = torch.linalg.eigvalsh(kernel.cpu() / len(x)).clamp_min(1e-12)
+    return float((-(eigenvalues * eigenvalues.log()).sum()).exp())
 
 
-def thinned(x: Tensor) -> Tensor:
-    """Return at most ``N_ROWS`` of the rows ``x``, evenly spaced, for ``collapse`` to look at."""
+def subsample(x: Tensor) -> Tensor:
+    """Return at most ``N_ROWS`` evenly spaced rows of ``x``."""
     return x[:: -(-len(x) // N_ROWS)]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from semigen.generators.bins import NumericBins, RowBins
 from semigen.generators.class_conditioning import ClassConditionedModel, ClassNetwork
-from semigen.generators.code_logits import buckets, drawn, ruling_bias
+from semigen.generators.code_logits import bucket_columns, padding_bias, sample_codes
 from semigen.generators.network_model import CHUNK_ROWS
 from semigen.params.generators import DiffusionParams
 from semigen.training.compute import seeded, uses_bf16
@@ -66,14 +66,14 @@ class FlowNetwork(ClassNetwork):
     ) -> None:
         super().__init__()
         self.n_codes = tuple(len(table) for table in points)
-        self.buckets = buckets(self.n_codes)
+        self.buckets = bucket_columns(self.n_codes)
         self.dropout, self.hidden_dim = dropout, hidden_dim
         starts, layout = _layout(points, self.buckets)
         self.register_buffer("starts", starts, persistent=False)
         self.register_buffer("points", layout, persistent=False)
         self.register_buffer("norms", layout.square().sum(1), persistent=False)
         biases = [
-            ruling_bias([self.n_codes[c] for c in columns], width).flatten()
+            padding_bias([self.n_codes[c] for c in columns], width).flatten()
             for width, columns in self.buckets.items()
         ]
         self.register_buffer("ruling", torch.cat(biases), persistent=False)
@@ -117,11 +117,11 @@ class FlowNetwork(ClassNetwork):
         """Return log probabilities of all codes, normalized within each column."""
         return torch.cat([part.log_softmax(2).flatten(1) for part in self._parts(logits)], 1)
 
-    def drawn(self, logits: Tensor) -> list[Tensor]:
+    def sample_codes(self, logits: Tensor) -> list[Tensor]:
         """Return a tensor of codes ``(n,)`` a column, drawn from logits."""
         found: dict[int, Tensor] = {}
         for part, columns in zip(self._parts(logits), self.buckets.values(), strict=True):
-            found |= zip(columns, drawn(part).unbind(1), strict=True)
+            found |= zip(columns, sample_codes(part).unbind(1), strict=True)
         return [found[column] for column in range(len(self.n_codes))]
 
     def losses(self, codes: Tensor, y: Tensor | None) -> Tensor:
@@ -181,7 +181,7 @@ class FlowNetwork(ClassNetwork):
         for now, then in pairwise(times):
             t = torch.full((len(y), 1), float(now))
             x += (then - now) / (1 - now) * (self.expected(x, t, y) - x)
-        return self.drawn(self.logits(x, torch.full((len(y), 1), MAX_TIME), y))
+        return self.sample_codes(self.logits(x, torch.full((len(y), 1), MAX_TIME), y))
 
     def _places(self, codes: Tensor) -> Tensor:
         """Return where each column's codes stand among all, shape ``(n, n_columns)``."""

@@ -1,4 +1,4 @@
-"""Rows moved a little along the geometry that their columns show: pixels, without their order."""
+"""Random smooth warps of rows whose columns sample a plane, such as pixels in unknown order."""
 
 from __future__ import annotations
 
@@ -15,126 +15,139 @@ from semigen.errors import UserError
 from semigen.tables.encoding import Span
 
 MIN_COLUMNS = 16
-N_MOVEMENTS = 1000
+N_WARPS = 1000
 N_PER_BATCH = 8
-"""Movements of one batch; all rows of an eighth of it move alike."""
+"""Warps of one batch; each is applied to an eighth of the rows."""
 N_NEIGHBORS = 6
-"""Most correlated columns that a column is joined with. Of MNIST's pixels 98 % of the four nearest
-in the positions found are neighbors in the image with 4 or 6, 74 % with 8."""
-MIN_SPREAD = 0.05
-"""Share of the largest standard deviation below which a column stays where it is: correlations of
-pixels that are nearly always blank are noise."""
+"""Number of most correlated columns that a column is connected with. For MNIST, 98 % of the four
+nearest columns in the recovered positions are neighbors in the image with 4 or 6, 74 % with 8."""
+MIN_RELATIVE_DEVIATION = 0.05
+"""Columns with a standard deviation below this fraction of the largest are not warped: correlations
+of pixels that are almost always blank are noise."""
 SHIFT, STRETCH, WAVE = 1.0, 0.1, 0.5
-"""Standard deviations of a movement's parts: its shift and its waves in spacings of columns, the
-entries of its linear map without unit."""
+"""Standard deviations of the shift and of the waves, in spacings of columns, and of the entries of
+the linear map, without unit."""
 N_WAVES = 2
 
 
 def column_positions(x: np.ndarray) -> np.ndarray:
-    """Return the columns' positions in a plane, ``(n_columns, 2)``, in units of their spacing.
+    """Return positions of the columns in a plane, in units of their spacing.
 
-    Columns that vary together lie side by side (Le Roux et al. 2007, "Learning the 2-D Topology of
-    Images", with correlations and Isomap). The order of the columns has no part in it, so a model
-    that uses the positions is still permutation-invariant.
+    Correlated columns are placed next to each other (Le Roux et al. 2007, "Learning the 2-D
+    Topology of Images", with correlations and Isomap). The order of the columns is not used, so a
+    model that uses the positions is still permutation-invariant.
 
     Args:
         x: Rows, shape ``(n, n_columns)``; no column may be constant.
+
+    Returns:
+        Shape ``(n_columns, 2)``.
     """
     distances = np.sqrt(np.maximum(2 - 2 * np.corrcoef(x.T), 0))
-    # The default solver starts at random; a dense one gives the same positions in every run.
+    # The default solver starts at random; the dense solver gives the same positions in every run.
     isomap = Isomap(
         n_neighbors=min(N_NEIGHBORS, len(distances) - 1),
         n_components=2,
         eigen_solver="dense",
         metric="precomputed",
     )
-    with warnings.catch_warnings():  # parts of the graph that do not hang together are joined
+    with warnings.catch_warnings():  # Isomap warns when it connects components of the graph
         warnings.simplefilter("ignore", UserWarning)
         positions: np.ndarray = isomap.fit_transform(distances)
     spacing = np.median(cKDTree(positions).query(positions, 2)[0][:, 1])
     return positions / max(float(spacing), 1e-12)
 
 
-class Movements:
-    """Many random smooth movements of rows: shifts, linear maps and waves of the columns' plane.
+class ColumnWarps:
+    """Random smooth warps of rows: shifts, linear maps and waves of the plane of the columns.
 
-    A moved row's column takes the value that the row has at another place, interpolated between
-    the three columns around it. What a picture shows hardly changes when its pixels move a little,
-    so predictions should not either.
+    A column of a warped row takes the value of the row at another position, interpolated between
+    three columns. A picture changes little if its pixels move a little, so predictions should not
+    change either.
 
     Args:
-        x: Rows, shape ``(n, n_features)``.
-        spans: Where the columns lie in a row; only numeric ones move.
-        seed: Of the movements.
+        x: Rows from which the positions are learned, shape ``(n, n_features)``.
+        spans: Layout of an encoded row; only numeric columns are warped.
+        seed: Seed of the warps.
 
     Raises:
-        UserError: If there are too few numeric columns to have a geometry.
+        UserError: If there are fewer than ``MIN_COLUMNS`` numeric columns that vary.
+
+    Examples:
+        >>> x = np.cumsum(np.random.default_rng(0).normal(size=(200, 16)), axis=1)
+        >>> spans = [Span(f"x{i}", i, i + 1, "numeric") for i in range(16)]
+        >>> warps = ColumnWarps(x.astype(np.float32), spans, seed=0)
+        >>> warps(torch.ones(10, 16)).shape
+        torch.Size([10, 16])
     """
 
     def __init__(self, x: np.ndarray, spans: Sequence[Span], seed: int) -> None:
-        moving = _moving_columns(x, spans)
-        positions = column_positions(x[:, moving])
+        columns = _varying_columns(x, spans)
+        positions = column_positions(x[:, columns])
         triangles, tree = Delaunay(positions), cKDTree(positions)
         rng, n_features = np.random.default_rng(seed), x.shape[1]
-        sources = np.tile(np.arange(n_features), (N_MOVEMENTS, 3, 1))
-        weights = np.zeros((N_MOVEMENTS, 3, n_features), np.float32)
+        sources = np.tile(np.arange(n_features), (N_WARPS, 3, 1))
+        weights = np.zeros((N_WARPS, 3, n_features), np.float32)
         weights[:, 0] = 1
         for source, weight in zip(sources, weights, strict=True):
-            corners, shares = _interpolation(triangles, tree, _moved(positions, rng))
-            source[:, moving], weight[:, moving] = moving[corners].T, shares.T
+            corners, coordinates = _interpolation(triangles, tree, _warp(positions, rng))
+            source[:, columns], weight[:, columns] = columns[corners].T, coordinates.T
         self.sources, self.weights = torch.from_numpy(sources), torch.from_numpy(weights)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return rows ``(n, n_features)``, each moved in one of a few ways drawn anew."""
+        """Return warped rows of rows ``x``, both of shape ``(n, n_features)``."""
         if self.sources.device != x.device:
             self.sources, self.weights = self.sources.to(x.device), self.weights.to(x.device)
-        drawn = torch.randint(N_MOVEMENTS, (N_PER_BATCH,)).tolist()
+        numbers = torch.randint(N_WARPS, (N_PER_BATCH,)).tolist()
         parts = x.chunk(N_PER_BATCH)
-        return torch.cat([self._move(part, i) for part, i in zip(parts, drawn, strict=False)])
+        return torch.cat([self._apply(part, i) for part, i in zip(parts, numbers, strict=False)])
 
-    def _move(self, x: Tensor, number: int) -> Tensor:
+    def _apply(self, x: Tensor, number: int) -> Tensor:
         corners = x[:, self.sources[number].flatten()].view(len(x), 3, -1)
         return (corners * self.weights[number]).sum(1)
 
 
-def _moving_columns(x: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
+def _varying_columns(x: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
     numeric = np.array([span.start for span in spans if span.kind == "numeric"], np.int64)
-    spread = x[:, numeric].std(axis=0)
-    moving: np.ndarray = numeric[spread > MIN_SPREAD * spread.max(initial=0.0)]
-    if len(moving) < MIN_COLUMNS:
+    deviations = x[:, numeric].std(axis=0)
+    varying: np.ndarray = numeric[deviations > MIN_RELATIVE_DEVIATION * deviations.max(initial=0.0)]
+    if len(varying) < MIN_COLUMNS:
         raise UserError(
-            f"movement moves values between numeric columns such as pixels, of which the rows have "
-            f"{len(moving)} that vary; it takes at least {MIN_COLUMNS}: set movement to 0"
+            f"movement needs at least {MIN_COLUMNS} numeric columns that vary, such as pixels; "
+            f"the rows have {len(varying)}: set movement to 0"
         )
-    return moving
+    return varying
 
 
-def _moved(positions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the places, shape ``(n_columns, 2)``, whose values the columns take."""
-    middle = positions.mean(axis=0)
-    centered = positions - middle
+def _warp(positions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the positions, shape ``(n_columns, 2)``, whose values the columns take."""
+    center = positions.mean(axis=0)
+    centered = positions - center
     linear = np.eye(2) + STRETCH * rng.standard_normal((2, 2))
-    places: np.ndarray = centered @ linear.T + SHIFT * rng.standard_normal(2) + middle
+    warped: np.ndarray = centered @ linear.T + SHIFT * rng.standard_normal(2) + center
     for _ in range(N_WAVES):
         frequency = np.pi * rng.standard_normal(2) / np.abs(centered).max()
         heights = np.sin(centered @ frequency + rng.uniform(0, 2 * np.pi))
-        places += WAVE * np.outer(heights, rng.standard_normal(2))
-    return places
+        warped += WAVE * np.outer(heights, rng.standard_normal(2))
+    return warped
 
 
 def _interpolation(
-    triangles: Delaunay, tree: cKDTree, places: np.ndarray
+    triangles: Delaunay, tree: cKDTree, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns around every place and their weights, both ``(n_columns, 3)``.
+    """Return the three columns around every position, and their barycentric coordinates.
 
-    A place beside all columns has the value of the nearest one.
+    A position outside all triangles takes the value of the nearest column.
+
+    Returns:
+        Column numbers and weights, both of shape ``(n_columns, 3)``.
     """
-    found = triangles.find_simplex(places)
+    found = triangles.find_simplex(positions)
     maps = triangles.transform[found]
-    two = np.einsum("nij,nj->ni", maps[:, :2], places - maps[:, 2])
-    shares = np.column_stack([two, 1 - two.sum(axis=1)])
+    first_two = np.einsum("nij,nj->ni", maps[:, :2], positions - maps[:, 2])
+    coordinates = np.column_stack([first_two, 1 - first_two.sum(axis=1)])
     corners = triangles.simplices[found].copy()
     outside = found < 0
-    corners[outside] = tree.query(places[outside])[1][:, None]
-    shares[outside] = (1.0, 0.0, 0.0)
-    return corners, shares
+    corners[outside] = tree.query(positions[outside])[1][:, None]
+    coordinates[outside] = (1.0, 0.0, 0.0)
+    return corners, coordinates

@@ -1,4 +1,4 @@
-"""Class probabilities of unlabeled rows from few labels, by the method that the labels favor."""
+"""Class probabilities of unlabeled rows, predicted from few labels."""
 
 from __future__ import annotations
 
@@ -16,101 +16,111 @@ from semigen.methods.gaussian_mixture import LatentClasses
 
 N_FOLDS = 5
 N_TREES = 100
-LEAST = 1e-4
-"""Floor of a probability, of a method's answer before it is tempered."""
+MIN_PROBABILITY = 1e-4
+"""Lower bound of a predicted probability, before temperature scaling."""
 TEMPERATURES = np.geomspace(0.2, 5.0, 25)
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""``method(y, asked)``: probabilities ``(n_asked, n_classes)`` given labels, -1 where hidden."""
+"""``method(y, rows)``: probabilities ``(n_rows, n_classes)`` of the rows with these indices, given
+labels ``y``, -1 where unlabeled."""
 
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """Class probabilities of rows.
+    """Class probabilities of rows; see ``soft_labels``.
 
     Attributes:
         classes: Class indices, shape ``(n_classes,)``, int64.
-        shares: Probabilities, shape ``(n, n_classes)``, float32; 1 for the class of a labeled row.
+        probabilities: Shape ``(n, n_classes)``, float32; 1 for the class of a labeled row.
     """
 
     classes: np.ndarray
-    shares: np.ndarray
+    probabilities: np.ndarray
 
 
 def soft_labels(
     x: np.ndarray, features: Callable[[np.ndarray], np.ndarray], y: np.ndarray, seed: int
 ) -> SoftLabels:
-    """Return class probabilities of all rows, known from the labeled ones alone.
+    """Return class probabilities of all rows, learned from the labeled ones.
 
-    Three methods compete: randomized trees and logistic regression on the rows, and a
-    semi-supervised Gaussian mixture on features learned without labels (``LatentClasses``), which
-    wins where classes are clusters. The one whose answers for labeled rows held out in turn have
-    the least log loss speaks for the unlabeled rows, tempered so that it is as sure as it was right
-    (Guo et al. 2017, "On Calibration of Modern Neural Networks"). Where a class has a single
-    labeled row nothing can be held out, and the trees speak.
+    The best of three methods is used: extremely randomized trees or logistic regression on the
+    encoded rows, or a semi-supervised Gaussian mixture on features learned without labels
+    (``LatentClasses``), which is best if the classes are clusters. The methods are compared by the
+    log loss of cross-validated predictions after temperature scaling (Guo et al. 2017, "On
+    Calibration of Modern Neural Networks"). If a class has a single labeled row, cross-validation
+    is impossible, and the trees are used.
 
     Args:
         x: Encoded rows, shape ``(n, n_features)``.
-        features: Returns learned features of encoded rows; not called where all are labeled.
-        y: Class indices, -1 where unlabeled, shape ``(n,)``; at least one is known.
-        seed: Seed of trees and folds.
+        features: Returns learned features of encoded rows; not called if all rows are labeled.
+        y: Class indices, -1 where unlabeled, shape ``(n,)``; at least one row is labeled.
+        seed: Seed of the trees and folds.
+
+    Examples:
+        >>> x = np.array([[0.0], [0.1], [0.9], [1.0], [0.95]], dtype=np.float32)
+        >>> labels = soft_labels(x, lambda rows: rows, np.array([3, 3, 7, 7, -1]), seed=0)
+        >>> labels.classes
+        array([3, 7])
+        >>> labels.probabilities[-1].round() # an unlabeled row next to rows of class 7
+        array([0., 1.], dtype=float32)
     """
     classes, codes = np.unique(y[y >= 0], return_inverse=True)
     labels = np.full(len(y), -1)
     labels[y >= 0] = codes
-    shares = np.eye(len(classes), dtype=np.float32)[labels]
-    unknown = np.flatnonzero(y < 0)
-    if len(unknown) and len(classes) > 1:
-        shares[unknown] = _answers(x, features(x), labels, unknown, seed)
-    return SoftLabels(classes.astype(np.int64), shares)
+    probabilities = np.eye(len(classes), dtype=np.float32)[labels]
+    unlabeled = np.flatnonzero(y < 0)
+    if len(unlabeled) and len(classes) > 1:
+        probabilities[unlabeled] = _predict(x, features(x), labels, unlabeled, seed)
+    return SoftLabels(classes.astype(np.int64), probabilities)
 
 
-def _answers(
-    x: np.ndarray, features: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int
+def _predict(
+    x: np.ndarray, features: np.ndarray, labels: np.ndarray, rows: np.ndarray, seed: int
 ) -> np.ndarray:
-    known = np.flatnonzero(labels >= 0)
+    """Return calibrated probabilities of rows by the method with the lowest log loss."""
+    labeled = np.flatnonzero(labels >= 0)
     n_classes = labels.max() + 1
     methods = _methods(x, features, seed)
-    n_folds = min(N_FOLDS, np.bincount(labels[known]).min())
+    n_folds = min(N_FOLDS, np.bincount(labels[labeled]).min())
     if n_folds < 2:
-        return methods[0](labels, asked)
+        return methods[0](labels, rows)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    splits = list(folds.split(known, labels[known]))
+    splits = list(folds.split(labeled, labels[labeled]))
     best: tuple[float, float, Method] | None = None
     for method in methods:
-        answers = np.empty((len(known), n_classes))
-        for _, hidden in splits:
-            visible = labels.copy()
-            visible[known[hidden]] = -1
-            answers[hidden] = method(visible, known[hidden])
+        predicted = np.empty((len(labeled), n_classes))
+        for _, held_out in splits:
+            y_masked = labels.copy()
+            y_masked[labeled[held_out]] = -1
+            predicted[held_out] = method(y_masked, labeled[held_out])
         loss, temperature = min(
-            (_log_loss(_tempered(answers, t), labels[known]), t) for t in TEMPERATURES
+            (_log_loss(_scale_temperature(predicted, t), labels[labeled]), t) for t in TEMPERATURES
         )
         if best is None or loss < best[0]:
             best = (loss, temperature, method)
     assert best is not None
-    return _tempered(best[2](labels, asked), best[1])
+    return _scale_temperature(best[2](labels, rows), best[1])
 
 
 def _methods(x: np.ndarray, features: np.ndarray, seed: int) -> list[Method]:
-    def trees(y: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def trees(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
         forest = ExtraTreesClassifier(N_TREES, min_samples_leaf=2, random_state=seed)
-        return forest.fit(x[y >= 0], y[y >= 0]).predict_proba(x[asked])
+        return forest.fit(x[y >= 0], y[y >= 0]).predict_proba(x[rows])
 
-    def regression(y: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def regression(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-        return model.fit(x[y >= 0], y[y >= 0]).predict_proba(x[asked])
+        return model.fit(x[y >= 0], y[y >= 0]).predict_proba(x[rows])
 
-    def mixture(y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        return LatentClasses.fit(features, y).responsibilities(features[asked])
+    def mixture(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return LatentClasses.fit(features, y).responsibilities(features[rows])
 
     return [trees, regression, mixture]
 
 
-def _tempered(shares: np.ndarray, temperature: float) -> np.ndarray:
-    powers = np.maximum(shares, LEAST) ** (1 / temperature)
+def _scale_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    powers = np.maximum(probabilities, MIN_PROBABILITY) ** (1 / temperature)
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _log_loss(shares: np.ndarray, labels: np.ndarray) -> float:
-    return float(-np.log(shares[np.arange(len(labels)), labels]).mean())
+def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semigen.generators.bins import MIN_ROWS, NumericBins, RowBins
-from semigen.generators.code_logits import buckets, drawn, ruling_bias
+from semigen.generators.code_logits import bucket_columns, padding_bias, sample_codes
 from semigen.tables.encoding import Span
 from semigen.training.compute import seeded
 from tests.semigen.example_tables import encoder_of, mixed_table
@@ -124,12 +124,12 @@ def test_saved_bins_are_equal():
 def test_drawn_codes_have_the_frequencies_of_their_logits():
     shares, n = torch.tensor([0.5, 0.0, 0.3, 0.2]), 40_000
     with seeded(0):
-        codes = drawn(shares.log().expand(n, 4))
+        codes = sample_codes(shares.log().expand(n, 4))
     found = torch.bincount(codes, minlength=4) / n
     errors = (shares * (1 - shares) / n).sqrt()
     assert ((found - shares).abs() <= 4 * errors).all()
 
 
 def test_buckets_rule_out_codes_that_a_column_has_not():
-    assert buckets([2, 5, 8, 3, 2]) == {2: [0, 4], 8: [1, 2], 4: [3]}
-    assert (ruling_bias([5, 8], 8).softmax(1) > 0).sum(1).tolist() == [5, 8]
+    assert bucket_columns([2, 5, 8, 3, 2]) == {2: [0, 4], 8: [1, 2], 4: [3]}
+    assert (padding_bias([5, 8], 8).softmax(1) > 0).sum(1).tolist() == [5, 8]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from semigen.generators.collapse import collapse, diversity
+from semigen.generators.collapse import describe_collapse, diversity
 from semigen.training.compute import seeded
 
 
@@ -22,29 +22,29 @@ def test_diversity_is_the_number_of_rows_that_are_far_apart(n_different, n_copie
 
 
 def test_rows_of_the_same_kind_pass():
-    assert collapse(rows(), rows(seed=1)) is None
+    assert describe_collapse(rows(), rows(seed=1)) is None
 
 
 def test_rows_of_one_cluster_alone_are_poor_but_pass():
-    assert collapse(rows(), rows(600, seed=1)[::3]) is None
+    assert describe_collapse(rows(), rows(600, seed=1)[::3]) is None
 
 
 def test_a_single_row_over_and_over_is_caught():
-    assert "mode collapse" in collapse(rows(), rows()[:1] + 0.01 * rows(seed=1))
-    assert "mode collapse" in collapse(rows(), rows()[:1].expand(200, 3))
+    assert "mode collapse" in describe_collapse(rows(), rows()[:1] + 0.01 * rows(seed=1))
+    assert "mode collapse" in describe_collapse(rows(), rows()[:1].expand(200, 3))
 
 
 def test_few_rows_over_and_over_are_caught_however_far_apart_they_are():
-    assert "mode collapse" in collapse(rows(), rows()[:3].repeat(67, 1))
+    assert "mode collapse" in describe_collapse(rows(), rows()[:3].repeat(67, 1))
 
 
 def test_rows_that_are_not_finite_are_caught():
     broken = rows()
     broken[7, 1] = torch.nan
-    assert "finite" in collapse(rows(), broken)
+    assert "finite" in describe_collapse(rows(), broken)
 
 
 def test_repeated_real_rows_may_be_repeated():
     few = torch.eye(4).repeat(50, 1)
-    assert collapse(few, few) is None
-    assert collapse(few[:, :0], few[:, :0]) is None
+    assert describe_collapse(few, few) is None
+    assert describe_collapse(few[:, :0], few[:, :0]) is None

@@ -81,5 +81,7 @@ def test_a_network_without_classes_says_what_one_just_told_them_says():
 def test_codes_are_read_from_the_point_nearest_at_the_end():
     made = network()
     with seeded(4):
-        columns = made.drawn(made.logits(made.embedded(CELLS), torch.full((len(CELLS), 1), 0.98)))
+        columns = made.sample_codes(
+            made.logits(made.embedded(CELLS), torch.full((len(CELLS), 1), 0.98))
+        )
     torch.testing.assert_close(torch.stack(columns, 1), CELLS)

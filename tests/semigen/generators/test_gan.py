@@ -7,15 +7,14 @@ import torch
 from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.bins import RowBins
-from semigen.generators.gan import (
-    GAN,
-    Conditions,
-    GANNetwork,
-    _code_shares,
-    _Game,
-    drawn_classes,
+from semigen.generators.gan import GAN, estimate_code_probabilities
+from semigen.generators.gan_loss import (
+    ConditionSampler,
+    GANLosses,
     gradient_penalty,
+    sample_classes,
 )
+from semigen.generators.gan_network import GANNetwork
 from semigen.params.config import ComputeParams, PretrainParams
 from semigen.params.generators import GANParams
 from semigen.tables.encoding import Encoded
@@ -50,7 +49,7 @@ def game_of(rows: Encoded, spans, n_classes: int = 2):
     codes = torch.from_numpy(bins.encode(rows.x))
     classes = torch.eye(n_classes)[torch.from_numpy(rows.y)] if n_classes else codes[:, :0].float()
     network = GANNetwork(bins, SMALL, n_classes)
-    game = _Game(network, SMALL, Conditions(codes, bins.n_codes), classes.log(), 1)
+    game = GANLosses(network, SMALL, ConditionSampler(codes, bins.n_codes), classes.log(), 1)
     return game, codes, classes
 
 
@@ -64,9 +63,9 @@ def test_gradient_penalty_of_a_linear_critic_is_known():
 
 def test_conditions_hold_in_the_rows_drawn_and_show_rare_codes_more_often():
     codes = torch.stack([(torch.arange(1000) == 7).long(), torch.arange(1000) % 3], 1)
-    conditions = Conditions(codes, (2, 4))
+    conditions = ConditionSampler(codes, (2, 4))
     with seeded(0):
-        columns, rows = conditions.draw(30_000)
+        columns, rows = conditions.sample(30_000)
     for column in (-1, 0, 1):
         assert float((columns == column).float().mean()) == pytest.approx(1 / 3, abs=0.015)
     is_rare = codes[rows[columns == 0], 0].float().mean()
@@ -95,12 +94,12 @@ def test_network_with_classes_starts_out_as_the_one_without():
     encoder, rows = encoded(mixed_table(100), n_labeled=100)
     game, codes, _ = game_of(rows, encoder.spans_, n_classes=0)
     wide = GANNetwork(RowBins.fit(rows.x, encoder.spans_, SMALL.max_bins), SMALL, 2)
-    wide.with_classes(game.network)
+    wide.copy_weights(game.network)
     one_hot, columns = game.network.one_hot(codes), torch.full((100,), -1)
     classes = torch.eye(2)[torch.from_numpy(rows.y)]
     for narrow_output, output in zip(
-        game.network.judge(columns, one_hot, classes[:, :0]),
-        wide.judge(columns, one_hot, classes),
+        game.network.criticize(columns, one_hot, classes[:, :0]),
+        wide.criticize(columns, one_hot, classes),
         strict=True,
     ):
         torch.testing.assert_close(output, narrow_output)
@@ -131,7 +130,7 @@ def test_every_parameter_gets_a_gradient():
 def test_shares_of_a_class_are_those_of_its_rows_drawn_towards_all_rows():
     encoder, rows = encoded(mixed_table(300), n_labeled=300)
     game, codes, classes = game_of(rows, encoder.spans_)
-    shares = _code_shares(game.network.one_hot, codes, classes)
+    shares = estimate_code_probabilities(game.network.one_hot, codes, classes)
     one_hot = game.network.one_hot(codes).numpy()
     n_ill = int((rows.y == 0).sum())
     own, overall = one_hot[rows.y == 0].mean(axis=0), one_hot.mean(axis=0)
@@ -141,9 +140,9 @@ def test_shares_of_a_class_are_those_of_its_rows_drawn_towards_all_rows():
 def test_classes_are_drawn_by_their_probabilities():
     shares = torch.tensor([0.7, 0.0, 0.3])
     with seeded(0):
-        classes = drawn_classes(shares.log().expand(10_000, 3))
+        classes = sample_classes(shares.log().expand(10_000, 3))
     torch.testing.assert_close(classes.mean(0), shares, atol=4 * 0.5 / 100, rtol=0)
-    assert drawn_classes(torch.zeros(5, 0)).shape == (5, 0)
+    assert sample_classes(torch.zeros(5, 0)).shape == (5, 0)
 
 
 def test_rows_of_a_class_resemble_the_class(trained):

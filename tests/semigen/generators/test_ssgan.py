@@ -8,14 +8,15 @@ from torch.nn import functional as F
 from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.row_head import RowHead
-from semigen.generators.ssgan import (
-    SSGAN,
-    SSGANNetwork,
-    _Game,
+from semigen.generators.ssgan import SSGAN
+from semigen.generators.ssgan_loss import (
+    SSGANLosses,
     class_feature_matching,
     feature_matching,
     unsupervised_loss,
 )
+from semigen.generators.ssgan_network import SSGANNetwork
+from semigen.methods.class_index import find_classes
 from semigen.params.config import ComputeParams, PretrainParams
 from semigen.params.generators import SSGANParams
 from semigen.tables.encoding import Encoded, Span
@@ -91,7 +92,7 @@ def test_classes_are_spread_over_a_batch_by_their_shares():
     network = SSGANNetwork([Span("x", 0, 2, "numeric")], SMALL, n_classes=3)
     network.log_shares.copy_(torch.tensor([0.5, 0.3, 0.2]).log())
     with seeded(0):
-        counts = torch.stack([network.random_classes(101).sum(0) for _ in range(200)])
+        counts = torch.stack([network.sample_classes(101).sum(0) for _ in range(200)])
     assert float((counts - 101 * torch.tensor([0.5, 0.3, 0.2])).abs().max()) < 1
     assert counts.std(0).min() > 0
 
@@ -103,7 +104,7 @@ def test_every_parameter_gets_a_gradient():
         network = SSGANNetwork(encoder.spans_, SMALL, n_classes=2)
         network.discriminator.initialize(x)
         guess = torch.arange(60) % 3 - 1
-        game = _Game(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, 1)
+        game = SSGANLosses(network, SMALL, x[:4], torch.tensor([0, 1, 0, 1]), x, 1)
         for part, loss in (
             (network.discriminator, game.discriminator_loss),
             (network.generator, game.generator_loss),
@@ -121,7 +122,7 @@ def test_spread_labels_matter_less_from_epoch_to_epoch_and_unsure_rows_never():
     network = SSGANNetwork([Span("x", 0, 2, "numeric")], params, n_classes=3)
     with seeded(0):
         x, logits = torch.randn(20, 2), torch.randn(5, 3)
-    game = _Game(network, params, x[:3], torch.arange(3), x, n_epochs=10)
+    game = SSGANLosses(network, params, x[:3], torch.arange(3), x, n_epochs=10)
     guess = torch.tensor([2, 0, -1, 1, -1])
     full = F.cross_entropy(logits[guess >= 0], guess[guess >= 0])
     for epoch, weight in ((0, 1.0), (1, 0.75), (4, 0.0), (9, 0.0)):
@@ -136,13 +137,13 @@ def test_spread_labels_are_places_of_classes_and_only_of_unlabeled_rows():
     shifted = Encoded(rows.x, np.where(rows.y >= 0, 5 * rows.y + 2, -1))
     model = SSGAN([Span("x", 0, rows.x.shape[1], "numeric")], SMALL)
     model._classes = np.array([2, 7])
-    model._build()
-    guess = model._guess(shifted)
+    y = find_classes(shifted.y, model._classes)
+    guess = model._spread_labels(shifted.x, y)
     assert (guess[rows.y >= 0] == -1).all()
     assert set(np.unique(guess[rows.y < 0])) == {-1, 0, 1}
     unguided = SSGAN(model.spans, SMALL.model_copy(update={"guided_epochs": 0}))
     unguided._classes = np.array([2, 7])
-    assert (unguided._guess(shifted) == -1).all()
+    assert (unguided._spread_labels(shifted.x, y) == -1).all()
 
 
 def test_few_labels_go_a_long_way(trained):
@@ -274,7 +275,7 @@ def test_collapsed_generator_stops_training_with_a_clear_error(monkeypatch):
     def always_the_same(self, one_hot):
         return self.head(self.out.bias.expand(len(one_hot), -1))
 
-    monkeypatch.setattr("semigen.generators.ssgan.Generator.forward", always_the_same)
+    monkeypatch.setattr("semigen.generators.ssgan_network.Generator.forward", always_the_same)
     _, rows = encoded(mixed_table(200), n_labeled=20)
     numbers = [Span("weight", 0, 1, "numeric"), Span("visits", 1, 2, "numeric")]
     params = SMALL.model_copy(update={"max_steps": 700, "epochs": 1000, "hidden_dims": (16,)})

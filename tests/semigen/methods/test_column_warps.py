@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from semigen.errors import UserError
-from semigen.methods.column_warps import Movements, column_positions
+from semigen.methods.column_warps import ColumnWarps, column_positions
 from semigen.tables.encoding import Span
 from semigen.training.compute import seeded
 
@@ -34,7 +34,7 @@ def test_neighboring_pixels_are_found_without_their_order():
 
 def test_moved_rows_differ_but_stay_within_the_values_of_their_row():
     x = _pictures(500)
-    moved = Movements(x, _spans(SIDE**2), seed=0)
+    moved = ColumnWarps(x, _spans(SIDE**2), seed=0)
     rows = torch.from_numpy(x[:40])
     with seeded(0):
         result = moved(rows)
@@ -46,4 +46,4 @@ def test_moved_rows_differ_but_stay_within_the_values_of_their_row():
 
 def test_a_table_of_few_numeric_columns_says_so():
     with pytest.raises(UserError, match="set movement to 0"):
-        Movements(_pictures(50)[:, :5], _spans(5), seed=0)
+        ColumnWarps(_pictures(50)[:, :5], _spans(5), seed=0)

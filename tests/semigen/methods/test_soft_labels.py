@@ -23,18 +23,20 @@ def test_labeled_rows_keep_their_class_and_all_labels_need_no_features():
     x, y = clusters(50)
     known = soft_labels(x, None, y, seed=0)
     assert known.classes.tolist() == [3, 5]
-    np.testing.assert_array_equal(known.shares, np.stack([y == 3, y == 5], 1).astype(np.float32))
+    np.testing.assert_array_equal(
+        known.probabilities, np.stack([y == 3, y == 5], 1).astype(np.float32)
+    )
 
 
 def test_probabilities_of_unlabeled_rows_are_as_sure_as_they_are_right():
     x, y = clusters(4000)
     known = soft_labels(x, lambda rows: rows, hidden(y, 60), seed=0)
-    shares, truth = known.shares[60:, 1], y[60:] == 5
+    shares, truth = known.probabilities[60:, 1], y[60:] == 5
     assert ((shares > 0.5) == truth).mean() > 0.88  # the best possible is 0.92
     sure = np.maximum(shares, 1 - shares)
     right = np.where(shares > 0.5, truth, ~truth)
     assert abs(sure.mean() - right.mean()) < 0.06
-    np.testing.assert_allclose(known.shares.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(known.probabilities.sum(1), 1, atol=1e-5)
 
 
 def test_a_single_label_of_a_class_and_a_single_class_are_enough():
@@ -42,15 +44,15 @@ def test_a_single_label_of_a_class_and_a_single_class_are_enough():
     first = [np.flatnonzero(y == c)[0] for c in (3, 5)]
     few = np.full(100, -1)
     few[first] = y[first]
-    assert np.isfinite(soft_labels(x, lambda rows: rows, few, seed=0).shares).all()
+    assert np.isfinite(soft_labels(x, lambda rows: rows, few, seed=0).probabilities).all()
     few[first[0]] = -1
-    assert (soft_labels(x, lambda rows: rows, few, seed=0).shares == 1).all()
+    assert (soft_labels(x, lambda rows: rows, few, seed=0).probabilities == 1).all()
 
 
 def test_only_the_labels_given_count():
     x, y = clusters(300)
     once, again = (
-        soft_labels(x, lambda rows: rows, hidden(labels, 20), seed=0).shares
+        soft_labels(x, lambda rows: rows, hidden(labels, 20), seed=0).probabilities
         for labels in (y, np.concatenate([y[:20], y[20:][::-1]]))
     )
     np.testing.assert_array_equal(once, again)
