@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semigen.classifiers.problem import TrainingRows
+from semigen.classifiers.problem import LearningProblem
 from semigen.generators import FAMILIES, make_generator
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams
 from semigen.tables.encoding import Encoded, Span
@@ -69,7 +69,7 @@ def test_generators_of_folds_do_not_learn_from_held_out_rows(family, n_labeled, 
     generator = make_generator(encoder, params, ComputeParams(), seed=0)
     generator.fit(rows)
     labeled, unlabeled = (Encoded(rows.x[part], rows.y[part]) for part in (rows.y >= 0, rows.y < 0))
-    problem = TrainingRows.of(labeled, unlabeled, generator, AugmentParams(), seed=0)
+    problem = LearningProblem.from_encoded(labeled, unlabeled, generator, AugmentParams(), seed=0)
     learned, learn = [], type(generator)._learn_classes
 
     def record(self, training, *others):
