@@ -32,10 +32,10 @@ class Parameters(SphinxDirective):
 
 
 class Stages(SphinxDirective):
-    """A table of the stages: what each one reads and writes."""
+    """A list of the stages: what each one reads and writes."""
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes("\n".join(stage_rows()))
+        return self.parse_text_to_nodes("\n".join(stage_list()))
 
 
 class CommandHelp(SphinxDirective):
@@ -119,14 +119,15 @@ def kind_of(annotation: Any) -> str:
     return f"{parts[0]} or null" if type(None) in get_args(annotation) else "".join(parts[:1])
 
 
-def stage_rows() -> Iterator[str]:
-    """Yield a Markdown table of the stages in ``dvc.yaml``."""
+def stage_list() -> Iterator[str]:
+    """Yield a Markdown definition list of the stages in ``dvc.yaml``."""
     content = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    yield "| stage | purpose | parameters | reads | writes |\n| --- | --- | --- | --- | --- |"
     for name, stage in content["stages"].items():
-        outputs = [*stage.get("outs", []), *stage.get("metrics", [])]
-        cells = [stage.get("params", []), stage.get("deps", []), outputs]
-        yield f"| `{name}` | {stage['desc']} | {' | '.join(map(listed, cells))} |"
+        yield f"`{name}`\n: {stage['desc']}.\n"
+        yield f"  - parameters: {listed(stage['params'])}"
+        if "deps" in stage:
+            yield f"  - reads: {listed(stage['deps'])}"
+        yield f"  - writes: {listed([*stage['outs'], *stage.get('metrics', [])])}\n"
 
 
 def listed(names: list[Any]) -> str:

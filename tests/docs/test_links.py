@@ -64,7 +64,7 @@ def commands(document: Path) -> list[list[str]]:
         line
         for language in ("bash", "text")
         for block in code_blocks(document, language)
-        for line in block.splitlines()
+        for line in block.replace("\\\n", "").splitlines()
     ]
     found = [shlex.split(m[1], comments=True) for line in lines if (m := COMMAND.match(line))]
     mentioned = [shlex.split(m[1]) for code in inline_code(document) if (m := COMMAND.match(code))]
