@@ -32,6 +32,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "reference_directives",
 ]
+# Every reference to the library must resolve, but for type variables and private names. References
+# to other packages would need their inventories from the network.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!semigen\.).*"), ("py:.*", r"semigen\..*\.([A-Z]|_\w+)")]
 exclude_patterns = ["_ext", "reference/api/modules.rst"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]

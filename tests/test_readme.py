@@ -23,15 +23,17 @@ SEMIGEN = ".venv/bin/semigen"
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Path]:
     """A fresh checkout that uses this environment; its server is stopped afterwards."""
-    if not (ROOT / ".venv" / ".core").exists():
-        pytest.skip("needs the environment that make sets up: run `make test-slow`")
+    stamp, project = ROOT / ".venv" / ".core", ROOT / "pyproject.toml"
+    # With an outdated environment `make run` would install the clone into it.
+    if not stamp.exists() or stamp.stat().st_mtime < project.stat().st_mtime:
+        pytest.skip("needs an up-to-date environment: run `make test-slow`")
     root = tmp_path / "semigen"
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.split("\0")):
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
+            shutil.copy2(ROOT / name, root / name)
     (root / ".venv").symlink_to(ROOT / ".venv")
     git = ("git", "-c", "user.name=reader", "-c", "user.email=reader@localhost")
     for command in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "Clone")):
