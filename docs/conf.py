@@ -49,6 +49,7 @@ apidoc_modules = [
         "exclude_patterns": [str(ROOT / "semigen" / "cli")],
         "separate_modules": True,
         "module_first": True,
+        "max_depth": 2,
         "automodule_options": {"members", "show-inheritance"},
     }
 ]
