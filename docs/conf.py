@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,7 +42,9 @@ exclude_patterns = ["_ext", "reference/api/modules.rst"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# One page for each module of the library, generated from its docstrings.
+# One page for each module of the library, generated from its docstrings. Pages of modules that no
+# longer exist would fail the build.
+shutil.rmtree(ROOT / "docs" / "reference" / "api", ignore_errors=True)
 apidoc_modules = [
     {
         "path": str(ROOT / "semigen"),
