@@ -99,8 +99,8 @@ def test_tutorial(clone: Path) -> None:
     watch = next(i for i, block in enumerate(blocks) if "flow-run ls" in block)
     # The reader waits for the schedule.
     blocks[watch] = (
-        f"for _ in $(seq 60); do found=$({blocks[watch].strip()}); "
-        'grep -q "(schedule).*COMPLETED" <<<"$found" && break; sleep 5; done; echo "$found"'
+        f"for _ in $(seq 60); do runs=$({blocks[watch].strip()}); "
+        'grep -q "(schedule).*COMPLETED" <<<"$runs" && break; sleep 5; done; echo "$runs"'
     )
     outputs = run(blocks, clone)
     texts = "\n".join(outputs)

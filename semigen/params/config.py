@@ -71,8 +71,8 @@ class DataParams(Section):
     random_state: int = Field(42, ge=0, lt=2**32)
     """Seed of that split."""
     kinds: dict[str, ColumnKind] = Field(default_factory=dict)
-    """Kinds of columns that override the inferred ones, e.g. ``{zip_code: category, id:
-    ignore}``."""
+    """Kinds of columns that override the inferred ones, e.g.
+    ``{zip_code: category, id: ignore}``."""
 
     @property
     def test_table(self) -> str | None:
