@@ -23,30 +23,37 @@ def predict(
     model: str | None = None,
     keep_columns: bool = False,
     impute_missing_columns: bool = False,
+    overwrite: bool = False,
 ) -> list[dict[str, Any]] | State[Any]:
     """Label the rows of a table.
 
     Args:
         input: CSV or Parquet table of new rows.
-        output: CSV or Parquet table to write.
+        output: CSV or Parquet table to write, inside the project: whoever may start a run in the
+            UI may not write elsewhere.
         model: Folder of the classifier; None takes the champion or, before the first promotion,
             ``models/classifier``.
         keep_columns: Also write the input's own columns.
         impute_missing_columns: Treat feature columns that the input lacks as missing values.
+        overwrite: Replace an existing output file.
 
     Returns:
         One row a predicted class: how many rows got it and how novel these are on average.
     """
     from semigen.prediction import count_predictions, predict_table, resolve_model
 
+    layout = Layout()
     try:
-        labeler = resolve_model(model, Layout())
+        if not Path(output).resolve().is_relative_to(layout.root):
+            raise UserError(f"{output}: outside the project {layout.root}; name a path inside it")
+        labeler = resolve_model(model, layout)
         predictions = predict_table(
             Path(input),
             Path(output),
             labeler.folder,
             keep_columns=keep_columns,
             impute_missing_columns=impute_missing_columns,
+            overwrite=overwrite,
         )
     except UserError as error:
         return Failed(message=str(error))

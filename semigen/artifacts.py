@@ -198,12 +198,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The block may make a file or a directory there. Until it ends, ``path`` is untouched; when it
     fails, nothing is left behind.
+
+    Raises:
+        UserError: If a file would replace a directory.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
         temporary = Path(scratch) / path.name
         yield temporary
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
+            if not temporary.is_dir():
+                raise UserError(f"{path}: a folder, which no file replaces; remove it first")
             os.replace(path, Path(scratch) / "replaced")
         os.replace(temporary, path)
 

@@ -12,6 +12,7 @@ import pandas as pd
 import semigen
 from semigen.artifacts import Layout
 from semigen.errors import UserError
+from semigen.outputs import check_output_file
 from semigen.registry.registry import Registry
 from semigen.tables.sources import read_table, write_table
 
@@ -54,6 +55,7 @@ def predict_table(
     *,
     keep_columns: bool = False,
     impute_missing_columns: bool = False,
+    overwrite: bool = False,
 ) -> pd.DataFrame:
     """Write predictions for every row of a table, in the order of its rows.
 
@@ -66,6 +68,7 @@ def predict_table(
         model: Folder of the classifier.
         keep_columns: Whether to write the columns of the input before the predictions.
         impute_missing_columns: Whether to treat absent feature columns as missing values.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
         The predictions, shape ``(n_rows, n_classes + 2)``, without the columns of the input.
@@ -73,6 +76,7 @@ def predict_table(
     Raises:
         UserError: If a file cannot be read or written, or a feature column is absent.
     """
+    check_output_file(destination, inputs=[source], overwrite=overwrite)
     frame, classifier = read_table(source), semigen.load(model)
     absent = [c.name for c in classifier.schema.features if c.name not in frame]
     if absent and not impute_missing_columns:

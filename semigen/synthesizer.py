@@ -13,6 +13,7 @@ from semigen.artifacts import atomic_path, read_json, write_json
 from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import GenerativeModel
+from semigen.outputs import check_output_folder
 from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
 from semigen.params.generators import Family
 from semigen.tables.encoding import TableEncoder, encode_rows
@@ -22,6 +23,8 @@ from semigen.training.progress import Progress
 
 FORMAT = 1
 """Version of the files that ``save`` writes."""
+MARKER = "synthesizer.json"
+"""File of a saved folder that describes the others."""
 
 
 class Synthesizer:
@@ -126,7 +129,12 @@ class Synthesizer:
         return self.generator_.features(self.encoder_.transform(table))
 
     def save(self, folder: str | Path) -> None:
-        """Write model and encoder into a folder: safetensors, skops and JSON; no training row."""
+        """Write model and encoder into a folder: safetensors, skops and JSON; no training row.
+
+        Raises:
+            UserError: If the folder holds anything but an earlier synthesizer.
+        """
+        check_output_folder(Path(folder), MARKER)
         with atomic_path(Path(folder)) as temporary:
             self.encoder_.save(temporary / "encoder")
             self.generator_.save(temporary / "generator")
@@ -137,7 +145,7 @@ class Synthesizer:
                 "columns": self.columns_,
                 "class_shares": self.class_shares_,
             }
-            write_json(temporary / "synthesizer.json", facts)
+            write_json(temporary / MARKER, facts)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -147,7 +155,7 @@ class Synthesizer:
             UserError: If the folder holds no synthesizer, or one of another version.
         """
         folder = Path(folder)
-        facts = read_json(folder / "synthesizer.json")
+        facts = read_json(folder / MARKER)
         if facts.get("format") != FORMAT:
             raise UserError(
                 f"{folder}: written by another version of semigen (format {facts.get('format')}, "

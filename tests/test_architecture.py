@@ -24,7 +24,7 @@ FLOORS = {
         {"errors", "ablation", "wording"},
         {"params"},
         {"artifacts"},
-        {"estimator_files"},
+        {"estimator_files", "outputs"},
         {"training"},
         {"tables"},
         {"methods", "validation"},

@@ -16,12 +16,15 @@ from semigen.errors import UserError
 from semigen.estimator_files import load_estimator, save_estimator
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
+from semigen.outputs import check_output_folder
 from semigen.tables.encoding import TableEncoder
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import one_thread
 
 FORMAT = 2
 """Version of the files that ``save`` writes."""
+MARKER = "classifier.json"
+"""File of a saved folder that describes the others."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,12 @@ class Classifier:
         return self.generator.novelty(self.encoder.transform(frame))
 
     def save(self, folder: Path) -> None:
-        """Write the classifier into a folder, which is either complete or absent."""
+        """Write the classifier into a folder, which is either complete or absent.
+
+        Raises:
+            UserError: If the folder holds anything but an earlier classifier.
+        """
+        check_output_folder(folder, MARKER)
         with atomic_path(folder) as temporary:
             self.encoder.save(temporary / "encoder")
             for member in self.members:
@@ -166,7 +174,7 @@ class Classifier:
                     for m in self.members
                 ],
             }
-            write_json(temporary / "classifier.json", facts)
+            write_json(temporary / MARKER, facts)
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
@@ -175,9 +183,9 @@ class Classifier:
         Raises:
             UserError: If the folder is absent, incomplete or no classifier.
         """
-        if not (folder / "classifier.json").exists():
+        if not (folder / MARKER).exists():
             raise UserError(f"{folder}: no classifier here; train one with `semigen run`")
-        content = read_json(folder / "classifier.json")
+        content = read_json(folder / MARKER)
         if content.get("format") != FORMAT:
             raise UserError(
                 f"{folder}: written by another version of semigen (format "

@@ -83,6 +83,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="treat feature columns that the input table lacks as missing values",
     )
+    _add_overwrite(parser)
     add_debug(parser)
 
 
@@ -109,6 +110,7 @@ def add_synthesize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of training and sampling (default: 0)"
     )
+    _add_overwrite(parser)
     add_debug(parser)
 
 
@@ -155,6 +157,10 @@ def add_completion(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen completion``."""
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="shell to complete in")
     add_debug(parser)
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="overwrite the output file")
 
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:

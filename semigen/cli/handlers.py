@@ -25,6 +25,7 @@ def predict(arguments: argparse.Namespace) -> None:
         model.folder,
         keep_columns=arguments.keep_columns,
         impute_missing_columns=arguments.impute_missing_columns,
+        overwrite=arguments.force,
     )
     print(f"{arguments.output}: {len(predictions)} rows labeled by {model.name}")
     for row in count_predictions(predictions):
@@ -43,6 +44,7 @@ def synthesize(arguments: argparse.Namespace) -> None:
         n_rows=arguments.rows,
         model=Path(arguments.model) if arguments.model else None,
         seed=arguments.seed,
+        overwrite=arguments.force,
     )
 
 

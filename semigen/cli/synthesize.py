@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from semigen.errors import UserError
+from semigen.outputs import check_output_file, check_output_folder
 from semigen.params.config import ComputeParams
 from semigen.params.generators import Family
-from semigen.synthesizer import Synthesizer
+from semigen.synthesizer import MARKER, Synthesizer
 from semigen.tables.sources import read_table, write_table
 from semigen.training.compute import limit_threads
 from semigen.training.progress import Progress
@@ -24,6 +25,7 @@ def synthesize_table(
     n_rows: int | None = None,
     model: Path | None = None,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> pd.DataFrame:
     """Write synthetic rows of a table; their classes are as frequent as among the real labels.
 
@@ -35,6 +37,7 @@ def synthesize_table(
         n_rows: Number of synthetic rows; None draws as many as there are real rows.
         model: Folder to save the trained model to; None discards the model.
         seed: Seed of training and sampling.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
         The synthetic rows, with the columns of the table.
@@ -42,6 +45,9 @@ def synthesize_table(
     Raises:
         UserError: If a file cannot be read or written, or the table cannot be learned.
     """
+    check_output_file(destination, inputs=[source], overwrite=overwrite)
+    if model is not None:
+        check_output_folder(model, MARKER)
     table = read_table(source)
     if n_rows is not None and n_rows < 0:
         raise UserError(f"--rows must not be negative, not {n_rows}")

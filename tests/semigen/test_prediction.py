@@ -38,7 +38,8 @@ def predict(model, tmp_path, capsys):
     def run(table: pd.DataFrame, *options: str, suffix: str = ".csv"):
         source, destination = tmp_path / "new.csv", tmp_path / f"predictions{suffix}"
         table.to_csv(source, index=False)
-        arguments = ["--input", str(source), "--output", str(destination), "--model", str(model)]
+        arguments = ["--input", str(source), "--output", str(destination), "--force"]
+        arguments += ["--model", str(model)]
         status = main(["predict", *arguments, *options])
         read = pd.read_parquet if suffix == ".parquet" else pd.read_csv
         result = read(destination) if destination.exists() else None
