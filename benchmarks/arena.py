@@ -6,6 +6,7 @@ For ``benchmarks.chaos`` and for the tests of faults.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,9 +21,10 @@ import psutil
 
 from benchmarks import aftermath
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
-from benchmarks.server_api import PATIENCE_SECONDS, ask
+from benchmarks.server_api import TIMEOUT_SECONDS, ask
 from flows.environment import NO_TELEMETRY
 from flows.pipeline.dvc_graph import settle_scm
+from flows.project import Project
 from flows.service.processes import MARK, Service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +83,8 @@ class Arena:
 
     def up(self) -> None:
         self._command("up", "--port", str(self.service.port))
-        self.deployment = self._get("deployments/name/train/train")["id"]
+        deployment = Project.of(self.root).deployment("train")
+        self.deployment = self._get(f"deployments/name/{deployment}")["id"]
 
     def down(self) -> None:
         self._command("down")
@@ -103,7 +106,7 @@ class Arena:
     def state(self, run: str) -> str:
         """Return the state of a run; empty while the server is down."""
         try:
-            return str(self._get(f"flow_runs/{run}", patience=0)["state_type"])
+            return str(self._get(f"flow_runs/{run}", timeout=0)["state_type"])
         except httpx.HTTPError:
             return ""
 
@@ -150,8 +153,8 @@ class Arena:
                 found.setdefault(kind, []).append(process)
         return found
 
-    def _get(self, path: str, *, patience: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        return dict(ask("GET", f"{self.service.api_url}/{path}", patience=patience))
+    def _get(self, path: str, *, timeout: float = TIMEOUT_SECONDS) -> dict[str, Any]:
+        return dict(ask("GET", f"{self.service.api_url}/{path}", timeout=timeout))
 
     def _post(self, path: str, content: dict[str, Any]) -> Any:
         return ask("POST", f"{self.service.api_url}/{path}", content)
@@ -183,16 +186,21 @@ def kind_of(command: list[str], environment: dict[str, str], process: psutil.Pro
     if "prefect server start" in line:
         return "server"
     if "prefect worker start" in line:
-        return f"{'gpu' if '--pool gpu' in line else 'cpu'} worker"
+        return f"{'gpu' if is_of_gpu_pool(line) else 'cpu'} worker"
     if "PREFECT__FLOW_RUN_ID" in environment:
         pool = environment.get("PREFECT__WORK_POOL_NAME", "")
-        return "stage run" if is_of_gpu_worker(process) or pool == "gpu" else "flow"
+        return "stage run" if is_of_gpu_worker(process) or pool.endswith("-gpu") else "flow"
     return "other"
+
+
+def is_of_gpu_pool(command: str) -> bool:
+    """Return whether a command starts a worker of a project's pool for GPUs."""
+    return bool(re.search(r"--pool \S+-gpu\b", command))
 
 
 def is_of_gpu_worker(process: psutil.Process) -> bool:
     try:
-        return any("--pool gpu" in " ".join(p.cmdline()) for p in process.parents())
+        return any(is_of_gpu_pool(" ".join(p.cmdline())) for p in process.parents())
     except psutil.Error:
         return False
 

@@ -1,7 +1,7 @@
 """Kill a random process of a running pipeline at a random moment, many times; count what was lost.
 
 Each time the parameters change, a scheduled retraining starts on a server with its workers as
-``make ui`` starts them (``benchmarks.chaos_stages``: three small stages, one of them on the GPU
+``semigen up`` starts them (``benchmarks.chaos_stages``: three small stages, one of them on the GPU
 worker), and one process gets SIGKILL: that of the flow, of a stage's run on the worker, of the
 stage, of the DVC around it, of a worker, of the server or of the supervisor. Then the run must end
 in a true state in bounded time, a second run must complete, and the project must be as after an

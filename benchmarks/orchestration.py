@@ -1,6 +1,6 @@
 """What the orchestration costs: seconds and CPU seconds beside those of the stages themselves.
 
-On one server with its workers, as ``make ui`` starts them, commands are timed that a user would
+On one server with its workers, as ``semigen up`` starts them, commands are timed that a user would
 give: ``python -m flows.train --force`` beside one process that calls the same stages as functions
 one after the other, on the default data and on a run of about two minutes; the flow and ``dvc
 repro`` where nothing changed; and a stage sent to a warm GPU worker beside the same stage
@@ -39,6 +39,7 @@ from benchmarks.server_api import ask
 from flows.environment import NO_TELEMETRY, service_settings
 from flows.pipeline.dvc_graph import settle_scm
 from flows.pipeline.overrides import apply_overrides
+from flows.project import Project
 from flows.service.processes import MARK, Service
 from semigen.artifacts import read_json, write_json, write_text
 
@@ -93,13 +94,14 @@ class Bench:
         try:
             port = ["--port", str(self.service.port)]
             subprocess.run([*command, "up", *port], check=True, **options)  # type: ignore[call-overload]
-            self.environment |= service_settings(self.root, self.service.port)
+            self.environment |= service_settings(self.root, self.service.api_url)
             yield
         finally:
             subprocess.run([*command, "down"], check=False, **options)  # type: ignore[call-overload]
 
     def pause_gpu(self, is_paused: bool) -> None:
-        ask("PATCH", f"{self.service.api_url}/work_pools/gpu", {"is_paused": is_paused})
+        pool = Project.of(self.root).pool("gpu")
+        ask("PATCH", f"{self.service.api_url}/work_pools/{pool}", {"is_paused": is_paused})
 
     def timed(self, what: str, *command: str) -> Record:
         """Run a Python command and return what it took."""

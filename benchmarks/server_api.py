@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 TRY_AGAIN = {
     HTTPStatus.REQUEST_TIMEOUT,
@@ -28,7 +28,7 @@ def ask(
     content: Any = None,
     *,
     login: tuple[str, str] | None = None,
-    patience: float = PATIENCE_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Any:
     """Return what a server answers in JSON, None for an empty answer.
 
@@ -37,12 +37,12 @@ def ask(
         url: The whole address.
         content: What to send as JSON. It may be received twice.
         login: User and password.
-        patience: Seconds after which no further attempt is started.
+        timeout: Seconds after which no further attempt is started.
 
     Raises:
         httpx.HTTPError: If there was no answer in time, or the server refused.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         try:
             answer = httpx.request(method, url, json=content, auth=login, timeout=30)

@@ -1,24 +1,27 @@
-"""What the command lines of the flows share: one line for a mistake, and exit codes."""
+"""Functions that the command lines of the flows share: error messages and exit codes."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from prefect import State, get_client
+from prefect import State, get_client, tags
 from prefect.settings import PREFECT_API_URL
 
+from flows.project import Project
 from semigen.errors import UserError
 
 
 def start_server() -> None:
-    """Start Prefect's temporary server, deaf to the terminal's Ctrl-C.
+    """Start Prefect's temporary server as a process that ignores the terminal's Ctrl-C.
 
-    Otherwise it would die with the flow, which would try for a minute to tell it of its own end.
+    Otherwise the server would exit with the flow, which would then try for a minute to report its
+    final state.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # children inherit it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited by the server
     try:
         get_client(sync_client=True)
     finally:
@@ -36,20 +39,25 @@ def run_flow(
 
     Args:
         call: Runs the flow and returns its final state.
-        check: Raises ``UserError`` for what can be refused before a server is started.
-        then: Reports on the flow's result, if it completed.
-        debug: Raise instead of printing one line.
+        check: Called before a server is started. Raises ``UserError`` if the arguments are wrong.
+        then: Called with the flow's result if the flow completed.
+        debug: Raise errors instead of printing one line.
+
+    Returns:
+        0 if the flow completed, 1 after an error, 130 after Ctrl-C.
     """
-    # Prefect hands SIGTERM on to this handler; the default one would leave the server running.
+    # Prefect calls this handler after its own; the default handler would leave the server running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         check()
+        project = Project.of(Path.cwd())
         if not PREFECT_API_URL.value():
             print("No Prefect server is configured: starting a temporary one", flush=True)
             start_server()
-        state = call()
+        with tags(project.tag):
+            state = call()
         if not state.is_completed():
-            raise UserError(state.message or f"the flow ended as {state.name}")
+            raise UserError(state.message or f"the flow run ended in state {state.name}")
         then(state.result())
     except UserError as error:
         if debug:

@@ -1,8 +1,9 @@
-"""Where a stage runs: on a worker of the pool that it wants, or in place.
+"""Decide where a stage runs: on a worker, or in the process of the flow.
 
-``meta: {worker: gpu}`` in ``dvc.yaml`` names the pool. A stage goes there, as a run of the
-deployment ``stage/gpu``, if a worker is alive, and to the next one if that dies. Without a worker
-it runs in place, unless ``compute.require_gpu`` forbids it.
+``meta: {worker: gpu}`` in ``dvc.yaml`` names the kind of worker. If a worker of the project's pool
+for that kind (``churn-gpu`` for the project ``churn``) is online, the stage is sent there as a run
+of the deployment ``stage/churn-gpu``, and to the next worker if the first one is lost. Without a
+worker the stage runs in place, unless ``compute.require_gpu`` forbids it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.pipeline import dvc_remote, git
 from flows.pipeline.dvc_graph import Stage, is_changed
-from flows.pipeline.retry import Log, Unreachable, patiently
+from flows.pipeline.retry import Log, retry, retry_request
 from flows.pipeline.stage import reproduce
+from flows.project import Project
 from flows.remote import checkpoints
 from flows.remote import exchange as remote
 from flows.stage_run import CACHED, has_ended
@@ -39,22 +41,22 @@ from semigen.errors import UserError
 from semigen.params.config import ComputeParams
 
 ATTEMPTS = 3
-"""Workers that may die at one stage before it is the stage that is to blame."""
-LOOK_SECONDS = 1.0
+"""Number of workers that may be lost while they run a stage before the stage fails."""
+POLL_SECONDS = 1.0
 T = TypeVar("T")
 
 
 class Exchange(Protocol):
-    """How a worker gets at what a stage reads, and the flow at what it wrote."""
+    """How the files of a stage get to a worker and back."""
 
     def hand_over(self) -> dict[str, Any]:
-        """Make the inputs available; return what the stage's flow run is told of it."""
+        """Make the inputs available to the worker; return parameters for the flow ``stage``."""
 
     def take_over(self) -> None:
-        """Take the outputs that a worker made."""
+        """Fetch the outputs that the worker wrote."""
 
     def resume_here(self) -> None:
-        """Bring what a lost worker left, so that the stage goes on in place."""
+        """Fetch the checkpoint of a lost worker, so that the stage resumes in place."""
 
 
 def run_where_wanted(
@@ -66,91 +68,92 @@ def run_where_wanted(
     debug: bool = False,
     log: Log = print,
 ) -> bool:
-    """Run a stage by a worker of its pool or in place.
+    """Run a stage on a worker of the kind that it asks for, or in place.
 
     Args:
-        stage: Those that it depends on must be up to date.
-        layout: The project.
-        compute: Whether a worker is required, how long one is waited for, and what it sees.
-        force: Run it even if nothing changed.
-        debug: Pass on DVC's messages and tracebacks too.
-        log: Takes each line of output.
+        stage: The stage. The stages that it depends on must be up to date.
+        layout: The project's files.
+        compute: Whether a worker is required, for how long to wait for one, and whether workers
+            see the project's folder.
+        force: Run the stage even if nothing has changed.
+        debug: Log DVC's messages and tracebacks too.
+        log: Called with each line of output.
 
     Returns:
-        Whether the stage ran; False if DVC had its outputs in the cache.
+        Whether the stage ran; False if DVC took its outputs from the cache.
 
     Raises:
-        UserError: If the stage failed, if there is no worker and one is required, or if several
-            died at it.
+        UserError: If the stage failed, if a worker is required and none is online, or if several
+            workers were lost while they ran the stage.
     """
     options = {"force": force, "debug": debug}
-    exchange: Exchange | None = None
-    if stage.worker and await_worker(stage.worker, compute, log):
+    project, exchange = Project.of(layout.root), None
+    if stage.worker and await_worker(stage.worker, project, compute, log):
         exchange = _exchange(stage, layout, compute, log)
         for _ in range(ATTEMPTS):
-            ran = _run_by_worker(stage, exchange, options, log)
+            ran = _run_by_worker(stage, project, exchange, options, log)
             if ran is not None:
                 return ran
             log(f"the {stage.worker} worker that ran {stage.name} was lost")
-            if not await_worker(stage.worker, compute, log):
+            if not await_worker(stage.worker, project, compute, log):
                 break
         else:
             raise UserError(
-                f"stage {stage.name!r}: {ATTEMPTS} {stage.worker} workers were lost at it, one "
-                "after the other; look for the cause in their logs (out of memory?)"
+                f"stage {stage.name!r}: {ATTEMPTS} {stage.worker} workers were lost while they ran "
+                "it; check their logs (out of memory?)"
             )
         log(f"no {stage.worker} worker is left: {stage.name} runs in place")
         exchange.resume_here()
     return reproduce(stage, layout.root, log=log, **options)
 
 
-def await_worker(pool: str, compute: ComputeParams, log: Log) -> bool:
-    """Return whether a pool has a live worker; wait for one if the stage must have it.
+def await_worker(kind: str, project: Project, compute: ComputeParams, log: Log) -> bool:
+    """Return whether a worker of a kind is online; wait for one if it is required.
 
     Raises:
-        UserError: If the stage must have one and none came in time.
+        UserError: If a worker is required and none came online in time.
     """
     if not PREFECT_API_URL.value():
         if compute.require_gpu:
             raise UserError(
-                f"compute.require_gpu is set, but without a Prefect server there is no {pool} "
-                "worker: start them with `make ui`, or set compute.require_gpu to false"
+                f"compute.require_gpu is set, but without a Prefect server there is no {kind} "
+                "worker: start both with `semigen up`, or set compute.require_gpu to false"
             )
         return False
+    pool = project.pool(kind)
     deadline = time.monotonic() + compute.gpu_wait_seconds
-    is_told = False
-    while not _asked(lambda client: has_worker(client, pool), log):
+    has_logged = False
+    while not _query(lambda client: has_worker(client, pool), log):
         if not compute.require_gpu:
             return False
         if time.monotonic() >= deadline:
             raise UserError(
-                f"no {pool} worker is alive after {compute.gpu_wait_seconds:.0f} s "
+                f"no {kind} worker is online after {compute.gpu_wait_seconds:.0f} s "
                 "(compute.gpu_wait_seconds) and compute.require_gpu is set; start one: "
                 f"prefect worker start --pool {pool} --type process --limit 1"
             )
-        if not is_told:
-            log(f"waiting up to {compute.gpu_wait_seconds:.0f} s for a {pool} worker")
-            is_told = True
-        time.sleep(LOOK_SECONDS)
+        if not has_logged:
+            log(f"waiting up to {compute.gpu_wait_seconds:.0f} s for a {kind} worker")
+            has_logged = True
+        time.sleep(POLL_SECONDS)
     return True
 
 
 def has_worker(client: SyncPrefectClient, pool: str) -> bool:
-    """Return whether a pool that takes runs has a worker that gave a sign of life of late."""
-    alive = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+    """Return whether a pool that is not paused has a worker that is online."""
+    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     with contextlib.suppress(ObjectNotFound):
         if not client.read_work_pool(pool).is_paused:
-            return bool(client.read_workers_for_work_pool(pool, worker_filter=alive, limit=1))
+            return bool(client.read_workers_for_work_pool(pool, worker_filter=online, limit=1))
     return False
 
 
 def _run_by_worker(
-    stage: Stage, exchange: Exchange, options: dict[str, bool], log: Log
+    stage: Stage, project: Project, exchange: Exchange, options: dict[str, bool], log: Log
 ) -> bool | None:
     """Return whether the stage ran, or None if the worker was lost."""
-    assert stage.worker is not None
-    told = {"name": stage.name, **options, **exchange.hand_over()}
-    state = _run_deployment(stage.name, stage.worker, told, log)
+    parameters = {"name": stage.name, **options, **exchange.hand_over()}
+    state = _run_deployment(stage, project, parameters, log)
     if state is None or state.is_crashed():
         return None
     if not state.is_completed():
@@ -159,25 +162,29 @@ def _run_by_worker(
     return state.name != CACHED
 
 
-def _run_deployment(name: str, pool: str, parameters: dict[str, Any], log: Log) -> State | None:
-    """Run a pool's deployment to its end; None if the pool lost its workers before one took it."""
-    deployment = f"stage/{pool}"
-    options: dict[str, Any] = {"parameters": parameters, "flow_run_name": name}
-    options["idempotency_key"] = str(uuid4())  # the request may be received twice
+def _run_deployment(
+    stage: Stage, project: Project, parameters: dict[str, Any], log: Log
+) -> State | None:
+    """Return the final state of a run on a worker; None if no worker was left to start it."""
+    assert stage.worker is not None
+    deployment = project.stage_deployment(stage.worker)
+    options: dict[str, Any] = {"parameters": parameters, "flow_run_name": stage.name}
+    options["idempotency_key"] = str(uuid4())  # the server may receive the request twice
     try:
-        run = answered(lambda: run_deployment(deployment, timeout=0, **options), log)
+        run = retry_request(lambda: run_deployment(deployment, timeout=0, **options), log)
     except ObjectNotFound as error:
         raise UserError(
-            f"no deployment {deployment!r} on the server; register it: make ui"
+            f"no deployment {deployment!r} on the server; register it: semigen up"
         ) from error
     assert isinstance(run, FlowRun)  # a coroutine in asynchronous flows only
-    log(f"sent to a {pool} worker")
-    with _cancelled_with_us(run.id):
+    log(f"sent to a {stage.worker} worker")
+    pool = project.pool(stage.worker)
+    with _canceled_on_exception(run.id):
         while True:
-            state = _asked(lambda client: _state(client, run.id, pool), log)
+            state = _query(lambda client: _state(client, run.id, pool), log)
             if state is None or state.is_final():
                 return state
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def _state(client: SyncPrefectClient, run: UUID, pool: str) -> State | None:
@@ -189,49 +196,26 @@ def _state(client: SyncPrefectClient, run: UUID, pool: str) -> State | None:
 
 
 @contextlib.contextmanager
-def _cancelled_with_us(run: UUID) -> Iterator[None]:
-    """Cancel a run when the block is left by an exception, such as an interrupt."""
+def _canceled_on_exception(run: UUID) -> Iterator[None]:
+    """Cancel a flow run if the block raises an exception, such as an interrupt."""
     try:
         yield
     except BaseException:
         with contextlib.suppress(httpx.HTTPError), get_client(sync_client=True) as client:
             if not has_ended(client, run):
-                message = "The run that asked for it was interrupted."
+                message = "The parent run was interrupted."
                 client.set_flow_run_state(run, Cancelling(message=message))
         raise
 
 
-def _asked(question: Callable[[SyncPrefectClient], T], log: Log) -> T:
-    """Return the server's answer."""
+def _query(query: Callable[[SyncPrefectClient], T], log: Log) -> T:
+    """Return the result of a query to the server, which may be sent several times."""
 
-    def ask() -> T:
+    def send() -> T:
         with get_client(sync_client=True) as client:
-            return question(client)
+            return query(client)
 
-    return answered(ask, log)
-
-
-def answered(request: Callable[[], T], log: Log) -> T:
-    """Return what a request to the server returns; wait for a server that is started anew.
-
-    Args:
-        request: May be sent several times.
-        log: Is told of every failure.
-
-    Raises:
-        httpx.HTTPStatusError: If the server refused.
-        UserError: If it did not answer in time.
-    """
-
-    def attempt() -> T:
-        try:
-            return request()
-        except httpx.HTTPError as error:
-            if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
-                raise
-            raise Unreachable(f"Prefect server: {error}") from error
-
-    return patiently(attempt, log)
+    return retry_request(send, log)
 
 
 def _exchange(stage: Stage, layout: Layout, compute: ComputeParams, log: Log) -> Exchange:
@@ -244,7 +228,7 @@ def _exchange(stage: Stage, layout: Layout, compute: ComputeParams, log: Log) ->
 
 @dataclass(frozen=True)
 class SharedFolder:
-    """The worker sees the project's folder."""
+    """Exchange with a worker that sees the project's folder."""
 
     stage: Stage
     root: Path
@@ -256,17 +240,17 @@ class SharedFolder:
         if is_changed(self.root, self.stage.name):
             raise UserError(
                 f"stage {self.stage.name!r} completed on a {self.stage.worker} worker, but its "
-                f"outputs are not in {self.root}: the worker sees another folder "
+                f"outputs are not in {self.root}: the worker uses another folder "
                 "($SEMIGEN_PROJECT); set compute.workspace to clone"
             )
 
     def resume_here(self) -> None:
-        """The checkpoint is in the folder."""
+        """Do nothing: the checkpoint is in the folder."""
 
 
 @dataclass(frozen=True)
 class ByRemotes:
-    """The worker has only git and DVC's remote."""
+    """Exchange with a worker that shares only git and DVC's remote."""
 
     stage: Stage
     layout: Layout
@@ -293,22 +277,22 @@ class ByRemotes:
     def resume_here(self) -> None:
         store = dvc_remote.store(self.layout.root)
         folder = self.layout.checkpoint(self.stage.name)
-        if patiently(lambda: checkpoints.download(store, self.key, folder), self.log):
-            self.log("brought the checkpoint of the lost worker")
+        if retry(lambda: checkpoints.download(store, self.key, folder), self.log):
+            self.log("downloaded the checkpoint of the lost worker")
         remote.discard(self.layout.root, self.key, log=self.log)
 
 
 def discard_abandoned(root: Path, log: Log) -> None:
-    """Remove what killed flow runs left on the remotes."""
+    """Remove files of killed flow runs from the remotes."""
     git.check_repository(root)
-    refs = patiently(lambda: git.remote_refs(root, "refs/semigen/*"), log)
+    refs = retry(lambda: git.remote_refs(root, "refs/semigen/*"), log)
     for key in {ref.split("/")[2] for ref in refs}:
-        if _asked(partial(_is_over, key), log):
+        if _query(partial(_has_run_ended, key), log):
             remote.discard(root, key, log=log)
 
 
-def _is_over(key: str, client: SyncPrefectClient) -> bool:
-    """Return whether a key's flow run has ended; another server's is none of our business."""
+def _has_run_ended(key: str, client: SyncPrefectClient) -> bool:
+    """Return whether the flow run of a key has ended; False if this server does not know it."""
     with contextlib.suppress(ObjectNotFound, ValueError):
         state = client.read_flow_run(UUID(key[:36])).state
         return state is not None and state.is_final()

@@ -1,6 +1,6 @@
-"""Events by which the project tells Prefect what it found; automations subscribe to them.
+"""Events that a project sends to the Prefect server; automations use them for notifications.
 
-The resource is the project: ``semigen.project.<folder name>``.
+The resource of an event is the project: ``semigen.project.<name>``.
 """
 
 from __future__ import annotations
@@ -9,34 +9,37 @@ from typing import Any
 
 from prefect.events import emit_event
 
+from flows.project import Project
 from semigen.artifacts import Layout
 
 DRIFT_DETECTED = "semigen.drift.detected"
-"""New rows are not like those that were learned from. The payload is that of
-``flows.monitor.drift_payload``."""
+"""New rows differ from the rows that the model was trained on. ``flows.monitor.drift_payload``
+returns the payload."""
 DATA_CHANGED = "semigen.data.changed"
-"""Tables that the pipeline reads differ from those of its last run. The payload lists ``tables``
-and has the ``content`` hash of all of them."""
+"""Tables that the pipeline reads have changed since its last run. The payload contains their names
+(``tables``) and a hash of their contents (``content``)."""
 
 MODEL_PROMOTED = "semigen.model.promoted"
-"""A retrained model became champion. The payload says ``what``, with its ``version``."""
+"""A retrained model became champion. The payload contains its ``version`` and the reason
+(``what``)."""
 
 
-def project_id(layout: Layout) -> str:
-    """Return the id of the resource that the project's events are about."""
-    return f"semigen.project.{layout.root.name}"
+def project_id(project: Project) -> str:
+    """Return the id of the resource of a project's events."""
+    return f"semigen.project.{project.name}"
 
 
 def emit(event: str, layout: Layout, payload: dict[str, Any]) -> None:
     """Send an event about the project.
 
     Args:
-        event: One of this module's names.
-        layout: The project.
-        payload: What happened, JSON types only.
+        event: One of this module's constants.
+        layout: The project's files.
+        payload: Details of the event, JSON types only.
     """
+    project = Project.of(layout.root)
     resource = {
-        "prefect.resource.id": project_id(layout),
-        "prefect.resource.name": layout.root.name,
+        "prefect.resource.id": project_id(project),
+        "prefect.resource.name": project.name,
     }
     emit_event(event, resource=resource, payload=payload)

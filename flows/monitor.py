@@ -1,6 +1,6 @@
-"""Watch the tables: which changed since the last run, and whether new rows drifted.
+"""Check which tables changed since the last run and whether new rows drifted; start a retraining.
 
-``python -m tasks monitor`` looks for drift without Prefect.
+``python -m tasks monitor`` measures drift without Prefect.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow, get_client
+from prefect import State, flow, get_client, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -19,8 +19,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
@@ -31,86 +34,91 @@ from flows.command import run_flow
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, emit
 from flows.pipeline.dvc_graph import changed_tables, settle_scm
 from flows.pipeline.overrides import load_params
+from flows.pipeline.retry import retry_request
+from flows.project import Project
 from semigen.artifacts import Layout, read_json, write_json
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
-from semigen.params.config import Params
+from semigen.params.config import Params, RetrainParams
 
 MAX_COLUMNS_PRINTED = 15
-NOT_NOW: dict[str, Any] = {
+NOT_MEASURED: dict[str, Any] = {
     "changed_tables": None,
     "drift": None,
-    "not_measured": "a retraining is at work; tables and drift are looked at after it",
+    "not_measured": "a retraining is running; tables and drift are checked after it",
     "events": [],
 }
-"""What is found during a retraining: its stages are writing what would be read, and the run that a
-finding starts would be canceled, for only one runs at a time. Nothing would tell of it again."""
+"""Result during a retraining. Its stages write the files that would be read, and the run that a
+finding would start would be canceled, since only one retraining runs at a time."""
 
 
 def run_name() -> str:
-    """Return what is watched, as the name of the flow run."""
+    """Return the flow run's name: the tables that are checked."""
     name = flow_run.parameters.get("input")
     if name is None:
         try:
             name = Params.load(Layout().params).monitor.input
-        except UserError:  # the flow says what is wrong
+        except UserError:  # reported by the flow
             name = None
     return f"tables and {name}" if name else "tables"
 
 
 @flow(name="monitor", flow_run_name=run_name)
 def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of the command's option
-    """Look for changed tables and for drift, and tell Prefect of each finding once.
+    """Check for changed tables and for drift; report each finding once and start a retraining.
 
     Args:
         input: CSV or Parquet table of new rows; ``monitor.input`` of ``params.yaml`` if None.
 
     Returns:
-        ``changed_tables``, None if they were not looked at; ``drift`` as ``tasks.monitor.monitor``
-        returns it, or None with the reason in ``not_measured``; and ``events``, those sent, by
-        name.
+        ``changed_tables``, None if they were not checked; ``drift`` as returned by
+        ``tasks.monitor.monitor``, or None with the reason in ``not_measured``; and ``events``, the
+        names of the events that were sent.
     """
     layout = Layout()
-    if PREFECT_API_URL.value() and is_training():
-        return Completed(message=in_words(NOT_NOW), data=NOT_NOW)
+    if PREFECT_API_URL.value() and is_training(Project.of(layout.root)):
+        return Completed(message=describe(NOT_MEASURED), data=NOT_MEASURED)
     try:
         params = load_params(layout)
         settle_scm(layout.root)
         tables = changed_tables(layout.root)
-        drift, not_measured = look_for_drift(params, layout, input)
+        drift, not_measured = measure_drift(params, layout, input)
     except UserError as error:
         return Failed(message=str(error))
     found = {"changed_tables": tables, "drift": drift, "not_measured": not_measured}
     show(found, layout)
-    events = report(found, layout, drift_retrains=params.retrain.on_drift)
-    return Completed(message=in_words(found), data={**found, "events": events})
+    try:
+        events = report(found, layout, params.retrain)
+    except UserError as error:
+        return Failed(message=str(error))
+    return Completed(message=describe(found), data={**found, "events": events})
 
 
-def look_for_drift(
+def measure_drift(
     params: Params, layout: Layout, name: str | None
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """Return the drift of a table, or None and why there is nothing to measure.
+    """Return the drift of a table, or None and the reason why it cannot be measured.
 
     Raises:
-        UserError: If the table was named in the call and is absent, or cannot be read.
+        UserError: If the table was named in the call and does not exist, or cannot be read.
     """
     from tasks.monitor import is_ready
     from tasks.monitor import monitor as measure
 
     watched = name or params.monitor.input
     if watched is None:
-        return None, "no table of new rows is watched (monitor.input)"
+        return None, "no table of new rows is set (monitor.input)"
     if not layout.source(watched).exists():
         if name:
             raise UserError(f"{name}: no such file; check input")
-        return None, f"{watched} (monitor.input) is not there"
+        return None, f"{watched} (monitor.input) does not exist"
     if not is_ready(layout):
-        return None, f"{watched} has nothing to be compared with: no run prepared the tables so far"
+        return None, f"{watched} cannot be compared: no run has prepared the tables yet"
     return measure(params, layout, watched), None
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """Return what was found in one line."""
+def describe(found: dict[str, Any]) -> str:
+    """Return the findings in one line."""
     tables, drift = found["changed_tables"], found["drift"]
     if tables is None:
         return str(found["not_measured"])
@@ -140,65 +148,114 @@ def show(found: dict[str, Any], layout: Layout) -> None:
     )
 
 
-def report(found: dict[str, Any], layout: Layout, *, drift_retrains: bool) -> list[str]:
-    """Emit the events of findings that have not been reported yet, and return their names.
+def report(found: dict[str, Any], layout: Layout, retrain: RetrainParams) -> list[str]:
+    """Report the findings that are new, and start a retraining if ``retrain`` says so.
 
-    A temporary server has no automation that would hear of them: then they are left for later. So
-    are changed tables where drift starts a retraining already: two that start in the same moment
-    race for the one place that there is, and Prefect may give it to both.
+    With a temporary server nothing is reported, since it has no worker that could retrain: the
+    findings are left for the next run. Changed tables are left, too, if drift has started a
+    retraining: of two runs that start at the same time Prefect may cancel one or none.
+
+    Returns:
+        Names of the events that were sent.
+
+    Raises:
+        UserError: If the server did not answer.
     """
     sent: list[str] = []
     if not PREFECT_API_URL.value():
         return sent
     tables, drift = found["changed_tables"], found["drift"]
     if drift and drift["has_drifted"]:
-        # The rows that it is compared with are part of the finding: after a run on other tables
-        # the same batch may have drifted from those too.
+        # The reference rows are part of the finding: the same batch may have drifted from the rows
+        # of a later run as well.
         compared = [drift["input"], str(layout.prepared("unlabeled"))]
         content = content_hash(layout.root, compared)
-        if report_once(DRIFT_DETECTED, content, drift_payload(drift), layout):
+        payload = drift_payload(drift)
+        if report_once(DRIFT_DETECTED, content, payload, layout, retrains=retrain.on_drift):
             sent.append(DRIFT_DETECTED)
-    if tables and not (sent and drift_retrains):
+    if tables and not (sent and retrain.on_drift):
         content = content_hash(layout.root, tables)
-        if report_once(DATA_CHANGED, content, {"tables": tables}, layout):
+        payload = {"tables": tables}
+        if report_once(DATA_CHANGED, content, payload, layout, retrains=retrain.on_new_data):
             sent.append(DATA_CHANGED)
     return sent
 
 
-def is_training() -> bool:
-    """Return whether a retraining is at work, or about to be."""
+def is_training(project: Project) -> bool:
+    """Return whether a retraining of the project is running or about to start."""
     types = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=["train"])),
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=types)),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=types), tags=FlowRunFilterTags(all_=[project.tag])
+            ),
             limit=1,
         )
     return bool(found)
 
 
 def drift_payload(drift: dict[str, Any]) -> dict[str, Any]:
-    """Return what the event says of drift: all but the figures of each column."""
+    """Return the payload of the event: the drift without the figures of each column."""
     names = ("input", "sentence", "drifted", "auc", "n_current", "n_reference")
     return {name: drift[name] for name in names}
 
 
-def report_once(event: str, content: str, payload: dict[str, Any], layout: Layout) -> bool:
-    """Emit an event unless it was the last of its name about the same content.
+def report_once(
+    event: str, content: str, payload: dict[str, Any], layout: Layout, *, retrains: bool
+) -> bool:
+    """Report a finding unless it is the one that was reported last.
+
+    The finding is recorded as reported when the server has accepted the run that it starts, so
+    that a finding is never lost with a server or a process that is killed.
+
+    Args:
+        event: Name of the event.
+        content: Hash of the files that the finding is about.
+        payload: Payload of the event, which is sent for notifications.
+        layout: The project's files.
+        retrains: Whether the finding starts a retraining.
 
     Returns:
-        Whether it was emitted.
+        Whether the finding was reported.
+
+    Raises:
+        UserError: If the server did not answer.
     """
     reported = read_json(layout.reported) if layout.reported.exists() else {}
     if reported.get(event) == content:
         return False
+    if retrains:
+        start_training(event, Project.of(layout.root))
     emit(event, layout, {**payload, "content": content})
     write_json(layout.reported, {**reported, event: content})
     return True
 
 
+def start_training(reason: str, project: Project) -> None:
+    """Start the deployment ``train`` of the project, if it is registered.
+
+    Raises:
+        UserError: If the server did not answer.
+    """
+    log, name = get_run_logger().info, project.deployment("train")
+    options: dict[str, Any] = {
+        "parameters": {"reason": reason},
+        "timeout": 0,
+        "as_subflow": False,  # it goes on after this run
+        # The server may receive the request twice. Projects on one server share the flow.
+        "idempotency_key": f"{project.name} {flow_run.id} {reason}",
+    }
+    try:
+        retry_request(lambda: run_deployment(name, **options), log)
+    except ObjectNotFound:
+        log("no deployment %r on the server, so no retraining was started: semigen up", name)
+        return
+    log("started %s (%s)", name, reason)
+
+
 def content_hash(root: Path, names: Iterable[str]) -> str:
-    """Return a hash of files' names and contents, absent ones included."""
+    """Return a hash of the names and contents of files, which need not exist."""
     total = hashlib.sha256()
     for name in names:
         total.update(f"\0{name}\0".encode())
@@ -209,11 +266,11 @@ def content_hash(root: Path, names: Iterable[str]) -> str:
 
 
 def print_found(found: dict[str, Any], console: Console | None = None) -> None:
-    """Print what was found, with a table of the columns that are farthest off."""
+    """Print the findings, with a table of the columns that differ most."""
     from semigen.report.drift import HEADER, column_rows
 
     console = console or Console(highlight=False, soft_wrap=True)
-    console.print(f"\n{in_words(found)}", markup=False)
+    console.print(f"\n{describe(found)}", markup=False)
     if found["drift"] is not None:
         rows = column_rows(found["drift"])
         table = Table(*HEADER, box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -229,7 +286,7 @@ def print_found(found: dict[str, Any], console: Console | None = None) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_parser("monitor").parse_args(argv)
 
-    def check() -> None:  # before a server is started, what would be refused anyway
+    def check() -> None:
         load_params(Layout())
         if arguments.input and not Path(arguments.input).exists():
             raise UserError(f"{arguments.input}: no such file; check --input")

@@ -1,7 +1,7 @@
-"""One stage as a flow of its own: what ``train`` sends to a worker of another pool.
+"""The flow ``stage``, which runs one stage on a worker of another pool for the flow ``train``.
 
-It ends with the run that asked for it, and looks after that itself: a flow that is killed cannot
-end what runs on another host.
+The run exits when its parent run has ended. It checks that itself, since a flow that is killed
+cannot terminate a process on another host.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from semigen.errors import UserError
 
 CACHED = "Cached"
 """Name of the state of a stage that is up to date."""
-LOOK_SECONDS = 5.0
-"""Between looks at whether the run is still wanted."""
+POLL_SECONDS = 5.0
 
 
 @flow(name="stage", flow_run_name="{name}")
@@ -44,19 +43,19 @@ def stage_run(
     ref: str = "",
     checkpoint_seconds: float = SECONDS_BETWEEN,
 ) -> State[Any]:
-    """Run one stage here, or in a clone of its own.
+    """Run one stage in the project's folder, or in a clone.
 
     Args:
-        name: The stage; those that it depends on must be up to date.
-        force: Run it even if nothing changed.
+        name: The stage. The stages that it depends on must be up to date.
+        force: Run the stage even if nothing has changed.
         debug: Log DVC's messages too.
-        url: Repository to clone; empty if this host sees the folder of the flow that asks.
-        ref: Of the request in that repository (``flows.remote.exchange``).
-        checkpoint_seconds: Least time between uploads of a clone's checkpoints.
+        url: Repository to clone; empty if this worker sees the folder of the parent run.
+        ref: Ref of the request in that repository (``flows.remote.exchange``).
+        checkpoint_seconds: Minimum time between uploads of a clone's checkpoints.
     """
     log = get_run_logger().info
     try:
-        with while_wanted(log):
+        with exit_with_parent_run(log):
             if url:
                 run_in_clone(
                     *(url, ref, name, default_workspace()),
@@ -74,15 +73,15 @@ def stage_run(
 
 
 @contextlib.contextmanager
-def while_wanted(log: Callable[[str], None]) -> Iterator[None]:
-    """End this process when its flow run, or the one that asked for it, has ended elsewhere."""
-    own, asking = flow_run.id, flow_run.parent_flow_run_id
+def exit_with_parent_run(log: Callable[[str], None]) -> Iterator[None]:
+    """Terminate this process when its flow run or the parent run has ended."""
+    own, parent = flow_run.id, flow_run.parent_flow_run_id
     if own is None:
         yield
         return
     stop = threading.Event()
-    arguments = (UUID(own), UUID(asking) if asking else None, log, stop)
-    watcher = threading.Thread(target=_watch, args=arguments, daemon=True, name="while-wanted")
+    arguments = (UUID(own), UUID(parent) if parent else None, log, stop)
+    watcher = threading.Thread(target=_watch, args=arguments, daemon=True, name="parent-run")
     watcher.start()
     try:
         yield
@@ -92,25 +91,25 @@ def while_wanted(log: Callable[[str], None]) -> Iterator[None]:
 
 
 def _watch(
-    own: UUID, asking: UUID | None, log: Callable[[str], None], stop: threading.Event
+    own: UUID, parent: UUID | None, log: Callable[[str], None], stop: threading.Event
 ) -> None:
     with get_client(sync_client=True) as client:
-        while not stop.wait(LOOK_SECONDS):
+        while not stop.wait(POLL_SECONDS):
             with contextlib.suppress(httpx.HTTPError):  # the server may be down for a while
                 if has_ended(client, own):
                     break
-                if asking is not None and has_ended(client, asking):
-                    log("the run that asked for this stage has ended")
-                    message = "The run that asked for it has ended."
+                if parent is not None and has_ended(client, parent):
+                    log("the parent run has ended")
+                    message = "The parent run has ended."
                     client.set_flow_run_state(own, Cancelled(message=message), force=True)
                     break
         else:
             return
-    os.kill(os.getpid(), signal.SIGTERM)  # ends the stage on the way
+    os.kill(os.getpid(), signal.SIGTERM)  # Prefect's handler terminates the stage too
 
 
 def has_ended(client: SyncPrefectClient, run: UUID) -> bool:
-    """Return whether a flow run is over or about to be, or was deleted."""
+    """Return whether a flow run has ended, is being canceled, or was deleted."""
     try:
         state = client.read_flow_run(run).state
     except ObjectNotFound:

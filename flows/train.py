@@ -1,6 +1,6 @@
-"""Retrain: every stage of the pipeline that is not up to date, each as a Prefect task run.
+"""Run every stage of the pipeline that is not up to date, each as a Prefect task run.
 
-``python -m flows.train`` does what ``dvc repro`` does, and each sees the other's work.
+``semigen run`` and ``dvc repro`` do the same work, and each uses the results of the other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TagsContext
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
@@ -38,7 +39,7 @@ from semigen.params.config import Params, is_sample
 
 
 def run_name() -> str:
-    """Return the flow run's name: the data, and why it was started."""
+    """Return the flow run's name: the data and the reason of the run."""
     overrides, reason = flow_run.parameters["overrides"], flow_run.parameters["reason"]
     layout = Layout()
     try:
@@ -46,19 +47,19 @@ def run_name() -> str:
             params = Params.model_validate(yaml.safe_load(overridden(overrides, layout.params)))
         else:
             params = Params.load(layout.params)
-    except UserError:  # the flow says what is wrong
+    except UserError:  # reported by the flow
         return str(reason)
     return f"{data_name(params)} ({reason})"
 
 
 def data_name(params: Params) -> str:
-    """Return what the rows are called: the embedded set, or the labeled table."""
+    """Return the name of the embedded data set, or of the labeled table."""
     if is_sample(params.data.labeled):
         return params.sample.dataset
     table = Path(params.data.labeled)
-    # "labeled" says nothing; its folder may.
-    is_plain = table.stem in ("labeled", "labeled_data", "train") and table.parent.name
-    return f"{table.parent.name}/{table.stem}" if is_plain else table.stem
+    # A name such as "labeled" does not identify a table; the folder may.
+    is_generic = table.stem in ("labeled", "labeled_data", "train") and table.parent.name
+    return f"{table.parent.name}/{table.stem}" if is_generic else table.stem
 
 
 @flow(name="train", flow_run_name=run_name)
@@ -68,11 +69,12 @@ def train(
     debug: bool = False,
     reason: str = "by hand",
 ) -> dict[str, bool] | State[Any]:
-    """Bring ``report`` and all that it depends on up to date; a model not worse becomes champion.
+    """Bring ``report`` and every stage that it depends on up to date, then promote the model.
 
     Args:
-        overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``; they stay.
-        force: Run every stage, also those that are up to date.
+        overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``; the file
+            keeps them.
+        force: Run all stages, even those that are up to date.
         debug: Log DVC's messages too.
         reason: Why the run was started.
 
@@ -88,6 +90,15 @@ def train(
         stages = plan(layout.root, log=get_run_logger().info)
     except UserError as error:
         return Failed(message=str(error))
+    # For each tag of a task run Prefect requests a slot, and SQLite may take two seconds to answer.
+    with TagsContext(current_tags=set()):
+        return _run_tasks(stages, layout, params, force=force, debug=debug, reason=reason)
+
+
+def _run_tasks(
+    stages: list[Stage], layout: Layout, params: Params, *, force: bool, debug: bool, reason: str
+) -> State[Any]:
+    """Run stages, promotion and commit as tasks; return the state of the flow run."""
     ran = {}
     due = [stage for stage in stages if force or stage.pending]
     plotter = ThreadPoolExecutor(1, "plots") if due else None
@@ -98,26 +109,26 @@ def train(
             if not state.is_completed():
                 return Failed(message=state.message)
             ran[stage.name] = state.name != CACHED
-        told = headline(layout, ran)
+        summary = headline(layout, ran)
         if is_promotion_due(layout):
             state = promote_model(reason, return_state=True)
             if not state.is_completed():
                 return Failed(message=state.message)
     if params.retrain.commit:
-        state = commit_run(stages, told, return_state=True)
+        state = commit_run(stages, summary, return_state=True)
         if not state.is_completed():
             return Failed(message=state.message)
     if PREFECT_API_URL.value():
         show_run(layout, stages, ran)
-    get_run_logger().info(told)
-    return Completed(message=told, data=ran)
+    get_run_logger().info(summary)
+    return Completed(message=summary, data=ran)
 
 
 @task(name="commit", task_run_name="commit", cache_policy=NO_CACHE)
-def commit_run(stages: list[Stage], told: str) -> State[Any]:
-    """Push DVC's cache and commit what the run changed, as ``retrain.commit`` wants it."""
+def commit_run(stages: list[Stage], summary: str) -> State[Any]:
+    """Push DVC's cache and commit the changes of the run, as set in ``retrain.commit``."""
     layout, log = Layout(), get_run_logger().info
-    message = f"{told}\n\nRun: {flow_run.name} {flow_run.id}\nChampion: {champion_line(layout)}"
+    message = f"{summary}\n\nRun: {flow_run.name} {flow_run.id}\nChampion: {champion_line(layout)}"
     try:
         commit = record(layout, stages, message, log)
         tag(layout, log)
@@ -131,10 +142,10 @@ def run_stage(stage: Stage, *, force: bool, debug: bool, plotter: Executor | Non
     """Run a stage unless it is up to date; its state is then named ``CACHED``.
 
     Args:
-        stage: Those that it depends on have had their turn.
-        force: Run it in any case.
+        stage: The stage. The stages that it depends on have been run.
+        force: Run the stage even if nothing has changed.
         debug: Log DVC's messages too.
-        plotter: Draws plots of what it left, None: they are not wanted.
+        plotter: Executor that draws plots of the results; None for no plots.
     """
     layout, logger = Layout(), get_run_logger()
     force = force or (stage.name == "report" and is_report_stale(layout))
@@ -151,7 +162,7 @@ def run_stage(stage: Stage, *, force: bool, debug: bool, plotter: Executor | Non
     except UserError as error:
         publish(stage.name, layout, plotter)
         return Failed(message=str(error))
-    if ran or PREFECT_API_URL.value():  # few look into a temporary server
+    if ran or PREFECT_API_URL.value():  # a temporary server needs no artifacts of cached stages
         publish(stage.name, layout, plotter)
     return Completed() if ran else Completed(name=CACHED)
 
@@ -159,21 +170,19 @@ def run_stage(stage: Stage, *, force: bool, debug: bool, plotter: Executor | Non
 def is_due(stage: Stage, layout: Layout, *, force: bool) -> bool:
     """Return whether a stage must run.
 
-    The plan says which stages may have to; by the time it is a stage's turn, those before it may
-    have run and left the same files as before.
+    A pending stage need not run if the stages before it ran and wrote the same files as before.
     """
     return force or (stage.pending and is_changed(layout.root, stage.name))
 
 
 def is_report_stale(layout: Layout) -> bool:
-    """Return whether the HTML page, which DVC does not track, is absent or of an earlier result."""
+    """Return whether the HTML page, which DVC does not track, is older than the metrics."""
     if not (layout.report.exists() and layout.metrics.exists()):
         return True
     return layout.report.stat().st_mtime < layout.metrics.stat().st_mtime
 
 
 def _as_task(stage: Stage) -> Any:
-    # No tags: for each Prefect asks for a slot, and SQLite often answers after two seconds only.
     return run_stage.with_options(name=stage.name, task_run_name=stage.name)
 
 
@@ -181,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_parser("run").parse_args(argv)
     layout = Layout()
 
-    def check() -> None:  # before a server is started, what would be refused anyway
+    def check() -> None:
         if arguments.overrides:
             overridden(arguments.overrides, layout.params)
         else:

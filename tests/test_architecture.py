@@ -36,7 +36,8 @@ FLOORS = {
         {"cli"},
     ],
     "flows": [
-        {"environment", "events", "command"},
+        {"environment", "project"},
+        {"events", "command"},
         {"pipeline"},
         {"remote"},
         {"display", "service", "stage_run"},

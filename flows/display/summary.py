@@ -1,4 +1,4 @@
-"""The closing words of a retraining run."""
+"""The summary that is printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from semigen.evaluation.estimates import Estimate, Gain
 
 
 def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | None = None) -> None:
-    """Print the score, the time of each stage, where things lie, and what to do next.
+    """Print the score, the time of each stage, the paths of the results, and the next commands.
 
     Args:
         layout: The project's files.
         ran: For each stage whether it ran; the others were up to date.
-        console: Where to print; the terminal by default.
+        console: Console to print to; the terminal by default.
     """
     console = console or Console(highlight=False, soft_wrap=True)
     console.print()
@@ -30,8 +30,8 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
     console.print()
     console.print(stage_table(read_json(layout.timings) if layout.timings.exists() else {}, ran))
     console.print()
-    console.print(f"Report  {_here(layout.report, layout)}")
-    console.print(f"Model   {_here(layout.classifier, layout)}")
+    console.print(f"Report  {_relative(layout.report, layout)}")
+    console.print(f"Model   {_relative(layout.classifier, layout)}")
     console.print("\nNext")
     for command, purpose in next_commands(layout):
         console.print(f"  {command}", markup=False)
@@ -39,7 +39,7 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
 
 
 def score_table(metrics: dict[str, Any]) -> Table:
-    """Return accuracy, that of the labels alone, and the gain, with their intervals."""
+    """Return accuracy, accuracy of the labels-only baseline, and gain, with their intervals."""
     table = Table.grid(padding=(0, 2))
     accuracy = Estimate.from_json(metrics["test"]["accuracy"])
     baseline = Estimate.from_json(metrics["labels_only"]["accuracy"])
@@ -51,7 +51,7 @@ def score_table(metrics: dict[str, Any]) -> Table:
 
 
 def stage_table(timings: Mapping[str, float], ran: Mapping[str, bool]) -> Table:
-    """Return the seconds of each stage that ran, ``Cached`` for the others."""
+    """Return the duration of each stage that ran, and ``Cached`` for the others."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
@@ -61,25 +61,26 @@ def stage_table(timings: Mapping[str, float], ran: Mapping[str, bool]) -> Table:
 
 
 def next_commands(layout: Layout) -> list[tuple[str, str]]:
-    """Return three commands that a user would want now, and what each is for."""
-    python = _here(Path(sys.executable), layout) if _is_inside(sys.executable, layout) else "python"
+    """Return three commands that a user may need next, with the purpose of each."""
+    script = Path(sys.executable).with_name("semigen")
+    semigen = _relative(script, layout) if _is_inside(script, layout) else "semigen"
     return [
         (
-            f"{python} -m flows.predict --input data/samples/test.csv --output predictions.csv",
-            "label new rows",
+            f"{semigen} predict --input data/samples/test.csv --output predictions.csv",
+            "predict the classes of new rows",
         ),
         (
-            f"{python} -m flows.train -S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv "
+            f"{semigen} run -S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv "
             "-S data.target=COLUMN",
             "train on your own tables",
         ),
-        ("make ui", "see runs, logs and plots in the browser"),
+        (f"{semigen} up", "see runs, logs and plots in the browser"),
     ]
 
 
-def _is_inside(path: str, layout: Layout) -> bool:
-    return Path(path).absolute().is_relative_to(layout.root)
+def _is_inside(path: Path, layout: Layout) -> bool:
+    return path.absolute().is_relative_to(layout.root)
 
 
-def _here(path: Path, layout: Layout) -> str:
+def _relative(path: Path, layout: Layout) -> str:
     return str(path.absolute().relative_to(layout.root))

@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.pipeline import dvc_remote
 from flows.pipeline.dvc_graph import Stage, has_remote
 from flows.pipeline.git import EMAIL, NAME, git
-from flows.pipeline.retry import PATIENCE_SECONDS, Log, Unreachable, patiently
+from flows.pipeline.retry import TIMEOUT_SECONDS, Log, Unreachable, retry
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 
@@ -45,7 +45,7 @@ def record(
     message: str,
     log: Log,
     *,
-    patience: float = PATIENCE_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> str | None:
     """Push DVC's cache, then commit what the run changed, on the current branch.
 
@@ -57,7 +57,7 @@ def record(
         stages: Of the run.
         message: Of the commit.
         log: Is told what happens.
-        patience: Seconds for which a remote that does not answer is waited for.
+        timeout: Seconds for which a remote that does not answer is waited for.
 
     Returns:
         The commit; None if ``HEAD`` holds everything already.
@@ -69,16 +69,14 @@ def record(
     if is_recorded(root, stages):
         return None
     branch = _branch(root)
-    push(root, stages, log, patience=patience)
-    patiently(
-        lambda: _commit(root, recorded_files(root, stages), message), log, patience=BUSY_SECONDS
-    )
+    push(root, stages, log, timeout=timeout)
+    retry(lambda: _commit(root, recorded_files(root, stages), message), log, timeout=BUSY_SECONDS)
     commit = git(root, "rev-parse", "HEAD")
     log(f"committed {commit[:10]} on {branch}")
     return commit
 
 
-def push(root: Path, stages: Sequence[Stage], log: Log, *, patience: float) -> None:
+def push(root: Path, stages: Sequence[Stage], log: Log, *, timeout: float) -> None:
     """Copy what the stages made to DVC's remote; without a remote, say so."""
     if not has_remote(root):
         log(
@@ -87,7 +85,7 @@ def push(root: Path, stages: Sequence[Stage], log: Log, *, patience: float) -> N
         )
         return
     paths = [path for stage in stages for path in stage.cached if (root / path).exists()]
-    patiently(lambda: dvc_remote.push(root, paths), log, patience=patience)
+    retry(lambda: dvc_remote.push(root, paths), log, timeout=timeout)
 
 
 def tag(layout: Layout, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Trying again what fails when a network does, for a bounded time."""
+"""Retries of requests that fail when a network or a server does, for a limited time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 from semigen.errors import UserError
 
 Log = Callable[[str], None]
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 300.0
-"""How long an unreachable host is waited for."""
+TIMEOUT_SECONDS = 300.0
+"""Time after which an unreachable host is given up."""
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 
 REFUSED = re.compile(
     r"denied|forbidden|not authorized|authentication failed|could not read (Username|Password)"
@@ -24,37 +26,62 @@ REFUSED = re.compile(
     r"|couldn't find remote ref|missing dependencies|is your cache up to date",
     re.IGNORECASE,
 )
-"""What git and DVC say when trying again is of no use."""
+"""Messages of git and DVC about errors that a retry does not solve."""
 
 
 class Unreachable(UserError):
-    """A host that did not answer, and may in a moment."""
+    """A host did not answer; a retry may succeed."""
 
 
 def failed(message: str) -> UserError:
-    """Return the error for a transfer that failed: ``Unreachable`` unless it was refused."""
+    """Return the error for a failed transfer: ``Unreachable`` unless the host refused."""
     return UserError(message) if REFUSED.search(message) else Unreachable(message)
 
 
-def patiently(action: Callable[[], T], log: Log, *, patience: float = PATIENCE_SECONDS) -> T:
-    """Return what an action returns; while it raises ``Unreachable``, try again after a pause.
+def retry(action: Callable[[], T], log: Log, *, timeout: float = TIMEOUT_SECONDS) -> T:
+    """Return the result of an action; while it raises ``Unreachable``, call it again.
+
+    The pauses between the calls grow from one second to 30 seconds.
 
     Args:
         action: May be called several times.
-        log: Is told of every failure.
-        patience: Seconds after which no further attempt is started.
+        log: Called with a message after each failure.
+        timeout: Seconds after which the action is not called again.
 
     Raises:
-        UserError: What the action raised, at once or at last.
+        UserError: If the action raises another error than ``Unreachable``, or the time is over.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return action()
         except Unreachable as error:
             if time.monotonic() + pause > deadline:
-                raise UserError(f"{error}; gave up after {patience:.0f} s") from error
-            log(f"{error}; next try in {pause:.0f} s")
+                raise UserError(f"{error}; gave up after {timeout:.0f} s") from error
+            log(f"{error}; retrying in {pause:.0f} s")
         time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        pause = min(2 * pause, MAX_PAUSE_SECONDS)
+
+
+def retry_request(request: Callable[[], T], log: Log) -> T:
+    """Return the result of a request to the Prefect server; retry while the server restarts.
+
+    Args:
+        request: May be called several times.
+        log: Called with a message after each failure.
+
+    Raises:
+        httpx.HTTPStatusError: If the server refused the request.
+        UserError: If the server did not answer in time.
+    """
+
+    def attempt() -> T:
+        try:
+            return request()
+        except httpx.HTTPError as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
+                raise
+            raise Unreachable(f"Prefect server: {error}") from error
+
+    return retry(attempt, log)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.pipeline.dvc_remote import Store
-from flows.pipeline.retry import PATIENCE_SECONDS, Log, Unreachable, patiently
+from flows.pipeline.retry import TIMEOUT_SECONDS, Log, Unreachable, retry
 from semigen.artifacts import atomic_path
 
 FOLDER = "semigen-checkpoints"
@@ -34,7 +34,7 @@ def carried(
     *,
     log: Log,
     seconds: float = SECONDS_BETWEEN,
-    patience: float = PATIENCE_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator[None]:
     """Bring the newest checkpoint of a key, and upload newer ones while the block runs.
 
@@ -47,10 +47,10 @@ def carried(
         folder: Where the stage keeps its checkpoint.
         log: Is told what was brought and what could not be uploaded.
         seconds: Least time between uploads.
-        patience: How long an unreachable remote is waited for at the start.
+        timeout: How long an unreachable remote is waited for at the start.
     """
-    if patiently(lambda: download(store, key, folder), log, patience=patience):
-        log("brought the checkpoint of an earlier attempt")
+    if retry(lambda: download(store, key, folder), log, timeout=timeout):
+        log("downloaded the checkpoint of an earlier attempt")
     stop = threading.Event()
     arguments = (store, key, folder, log, seconds, stop)
     uploader = threading.Thread(target=_keep_uploading, args=arguments, daemon=True)
@@ -123,7 +123,7 @@ def _keep_uploading(
             done = found
         except (Unreachable, OSError) as error:
             if folder.exists():
-                log(f"checkpoint not uploaded, next try in {seconds:.0f} s: {error}")
+                log(f"checkpoint not uploaded, retrying in {seconds:.0f} s: {error}")
 
 
 def _signature(folder: Path) -> Signature:

@@ -13,7 +13,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from flows.pipeline import git
-from flows.pipeline.retry import PATIENCE_SECONDS, Log, patiently
+from flows.pipeline.retry import TIMEOUT_SECONDS, Log, retry
 from tasks.guard import OWNER
 
 WORKSPACE = "SEMIGEN_WORKSPACE"
@@ -54,7 +54,7 @@ def only_user(clone: Path, log: Log) -> Iterator[None]:
 
 
 def check_out(
-    clone: Path, url: str, ref: str, log: Log, *, patience: float = PATIENCE_SECONDS
+    clone: Path, url: str, ref: str, log: Log, *, timeout: float = TIMEOUT_SECONDS
 ) -> None:
     """Make a clone's files those of a ref, whatever a killed run left there.
 
@@ -71,7 +71,7 @@ def check_out(
     (clone / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
     git.git(clone, "init", "--quiet")
     git.git(clone, "config", "remote.origin.url", url)
-    patiently(lambda: git.fetch(clone, f"{ref}:{CHECKED_OUT}"), log, patience=patience)
+    retry(lambda: git.fetch(clone, f"{ref}:{CHECKED_OUT}"), log, timeout=timeout)
     git.git(clone, "checkout", "--quiet", "--force", "--detach", CHECKED_OUT)
     excluded = [f"--exclude={pattern}" for pattern in KEPT]
     git.git(clone, "clean", "-ffdxq", *excluded)

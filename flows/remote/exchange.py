@@ -22,7 +22,7 @@ from pathlib import Path
 
 from flows.pipeline import dvc_remote, git
 from flows.pipeline.dvc_graph import plan
-from flows.pipeline.retry import PATIENCE_SECONDS, Log, Unreachable, patiently
+from flows.pipeline.retry import TIMEOUT_SECONDS, Log, Unreachable, retry
 from flows.pipeline.stage import reproduce
 from flows.remote.checkpoints import SECONDS_BETWEEN, carried, forget
 from flows.remote.clone import check_out, clone_path, only_user
@@ -33,7 +33,7 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def snapshot(
-    root: Path, stage: str, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS
+    root: Path, stage: str, key: str, *, log: Log = print, timeout: float = TIMEOUT_SECONDS
 ) -> str:
     """Hand a stage and all that it needs over to git and DVC's remote.
 
@@ -45,7 +45,7 @@ def snapshot(
         stage: Which one; those that it depends on must be up to date.
         key: See the module.
         log: Is told when a host does not answer.
-        patience: Seconds for which such a host is waited for.
+        timeout: Seconds for which such a host is waited for.
 
     Returns:
         The commit, on ``request_ref(key)`` of the remote repository.
@@ -61,8 +61,8 @@ def snapshot(
     needed = dvc_remote.dependencies(root, stage)
     commit = git.commit_working_tree(root, f"{stage} is to run", also=needed.in_git)
     _check_sources(root, commit, needed.sources)
-    patiently(lambda: dvc_remote.push(root, needed.cached), log, patience=patience)
-    patiently(lambda: git.push(root, f"{commit}:{ref}"), log, patience=patience)
+    retry(lambda: dvc_remote.push(root, needed.cached), log, timeout=timeout)
+    retry(lambda: git.push(root, f"{commit}:{ref}"), log, timeout=timeout)
     return commit
 
 
@@ -75,7 +75,7 @@ def run_in_clone(
     log: Log,
     force: bool = False,
     debug: bool = False,
-    patience: float = PATIENCE_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
     checkpoint_seconds: float = SECONDS_BETWEEN,
 ) -> None:
     """Run a stage that another host asked for, and hand its outputs over.
@@ -91,7 +91,7 @@ def run_in_clone(
         log: Takes each line of the stage's output, and is told when a host does not answer.
         force: As in ``reproduce``.
         debug: As in ``reproduce``.
-        patience: Seconds for which a host that does not answer is waited for.
+        timeout: Seconds for which a host that does not answer is waited for.
         checkpoint_seconds: Least time between uploads of checkpoints.
 
     Raises:
@@ -100,21 +100,21 @@ def run_in_clone(
     key = _key_of(commit_ref)
     clone = clone_path(url, workspace)
     with only_user(clone, log):
-        check_out(clone, url, commit_ref, log, patience=patience)
+        check_out(clone, url, commit_ref, log, timeout=timeout)
         needed = dvc_remote.dependencies(clone, stage).cached
-        patiently(lambda: dvc_remote.pull(clone, needed), log, patience=patience)
+        retry(lambda: dvc_remote.pull(clone, needed), log, timeout=timeout)
         store = dvc_remote.store(clone)
         folder = Layout(clone).checkpoint(stage)
-        options = {"seconds": checkpoint_seconds, "patience": patience}
+        options = {"seconds": checkpoint_seconds, "timeout": timeout}
         with carried(store, key, folder, log=log, **options):
             reproduce(plan(clone, stage)[-1], clone, force=force, debug=debug, log=log)
-        _hand_over(clone, stage, key, log, patience)
+        _hand_over(clone, stage, key, log, timeout)
         with contextlib.suppress(Unreachable):  # ``collect`` removes them too
             forget(store, key)
 
 
 def collect(
-    root: Path, stage: str, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS
+    root: Path, stage: str, key: str, *, log: Log = print, timeout: float = TIMEOUT_SECONDS
 ) -> bool:
     """Take over a stage's outputs from the host that ran it, and remove what was exchanged.
 
@@ -125,7 +125,7 @@ def collect(
         stage: Which one.
         key: See the module.
         log: Is told when a host does not answer.
-        patience: Seconds for which such a host is waited for.
+        timeout: Seconds for which such a host is waited for.
 
     Returns:
         False if there is no result of the latest request, so that nothing was done.
@@ -133,27 +133,27 @@ def collect(
     Raises:
         UserError: If a host cannot be reached.
     """
-    result = _result(root, key, log, patience)
+    result = _result(root, key, log, timeout)
     if result is None:
         return False
     lock = git.git(root, "show", f"{result}:{dvc_remote.lock_file(root, stage)}")
     made = dvc_remote.outputs(root, stage)
     dvc_remote.merge_lock_entry(root, stage, lock)
-    patiently(lambda: dvc_remote.pull(root, made.cached), log, patience=patience)
+    retry(lambda: dvc_remote.pull(root, made.cached), log, timeout=timeout)
     _restore(root, result, made.in_git)
-    discard(root, key, log=log, patience=patience)
+    discard(root, key, log=log, timeout=timeout)
     return True
 
 
-def discard(root: Path, key: str, *, log: Log = print, patience: float = PATIENCE_SECONDS) -> None:
+def discard(root: Path, key: str, *, log: Log = print, timeout: float = TIMEOUT_SECONDS) -> None:
     """Remove the refs and checkpoints of a key, also of a stage that nobody will finish.
 
     Raises:
         UserError: If a host cannot be reached.
     """
     store = dvc_remote.store(root)
-    patiently(lambda: forget(store, key), log, patience=patience)
-    patiently(lambda: _delete_refs(root, key), log, patience=patience)
+    retry(lambda: forget(store, key), log, timeout=timeout)
+    retry(lambda: _delete_refs(root, key), log, timeout=timeout)
 
 
 def request_ref(key: str) -> str:
@@ -188,15 +188,15 @@ def _check_sources(root: Path, commit: str, paths: tuple[str, ...]) -> None:
             )
 
 
-def _hand_over(clone: Path, stage: str, key: str, log: Log, patience: float) -> None:
+def _hand_over(clone: Path, stage: str, key: str, log: Log, timeout: float) -> None:
     made = dvc_remote.outputs(clone, stage)
-    patiently(lambda: dvc_remote.push(clone, made.cached), log, patience=patience)
+    retry(lambda: dvc_remote.push(clone, made.cached), log, timeout=timeout)
     paths = [dvc_remote.lock_file(clone, stage), *made.in_git]
     commit = git.commit_files(clone, f"{stage} ran", paths)
-    patiently(lambda: git.push(clone, f"{commit}:{result_ref(key)}"), log, patience=patience)
+    retry(lambda: git.push(clone, f"{commit}:{result_ref(key)}"), log, timeout=timeout)
 
 
-def _result(root: Path, key: str, log: Log, patience: float) -> str | None:
+def _result(root: Path, key: str, log: Log, timeout: float) -> str | None:
     """Fetch and return the commit that answers the latest request, if it is there."""
 
     def find() -> str | None:
@@ -208,7 +208,7 @@ def _result(root: Path, key: str, log: Log, patience: float) -> str | None:
         is_answer = git.git(root, "rev-parse", f"{commit}^") == refs.get(request_ref(key))
         return commit if is_answer else None
 
-    return patiently(find, log, patience=patience)
+    return retry(find, log, timeout=timeout)
 
 
 def _restore(root: Path, commit: str, paths: tuple[str, ...]) -> None:

@@ -1,151 +1,160 @@
-"""What the server does by itself: end runs that died, retrain on events, tell people."""
+"""Automations of the server for one project: crash lost flow runs, notify a webhook."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
+from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows.environment import HEARTBEAT_SECONDS
-from flows.events import DATA_CHANGED, DRIFT_DETECTED, MODEL_PROMOTED, project_id
-from semigen.artifacts import Layout
-from semigen.params.config import Params
+from flows.events import DRIFT_DETECTED, MODEL_PROMOTED, project_id
+from flows.project import Project
 
 WEBHOOK_URL = "SEMIGEN_WEBHOOK_URL"
-"""Names, in the environment of ``make ui``, the address that is told of failures, promotions and
-drift; it is kept in a Prefect block, where it is encrypted."""
-WEBHOOK_BLOCK = "semigen-notifications"
+"""Environment variable of ``semigen up``: URL that is notified of failures, promotions and drift.
+It is stored encrypted in a Prefect block."""
 SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
 PENDING_SECONDS = 180
-ENDED = {
-    "prefect.flow-run.Completed",
-    "prefect.flow-run.Failed",
-    "prefect.flow-run.Cancelled",
-    "prefect.flow-run.Crashed",
-    "prefect.flow-run.Cached",
+HEARTBEAT = "prefect.flow-run.heartbeat"
+FINAL = {
+    f"prefect.flow-run.{state}"
+    for state in ("Completed", "Failed", "Cancelled", "Crashed", "Cached")
 }
-NEWS = {
-    DRIFT_DETECTED,
-    MODEL_PROMOTED,
-    "prefect.flow-run.Failed",
-    "prefect.flow-run.Crashed",
-}
+FAILURES = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
+FINDINGS = {DRIFT_DETECTED, MODEL_PROMOTED}
+PAYLOAD = (
+    '{"event": "{{ event.event }}", "payload": {{ event.payload | tojson }}, '
+    '"message": {{ (event.resource["prefect.state-message"] or "") | tojson }}, '
+    '"run": "{{ event.resource.name or event.resource.id }}", '
+    '"occurred": "{{ event.occurred }}"}'
+)
 
 
 @dataclass(frozen=True)
-class Registered:
-    """An automation and whether the project wants it."""
+class Names:
+    """Names of a project's automations."""
 
-    automation: AutomationCore
-    is_wanted: bool = True
-
-    def register(self, client: SyncPrefectClient) -> None:
-        """Create or update the automation of its name; delete it if it is not wanted."""
-        known = client.read_automations_by_name(self.automation.name)
-        for old in known[1:] if self.is_wanted else known:
-            client.delete_automation(old.id)
-        if self.is_wanted and known:
-            client.update_automation(known[0].id, self.automation)
-        elif self.is_wanted:
-            client.create_automation(self.automation)
+    silent: str
+    pending: str
+    failures: str
+    findings: str
 
 
-def watchdogs() -> list[Registered]:
-    """Return what ends runs whose process died without a word.
-
-    A flow run that was killed together with its worker would stay Running, one whose worker died
-    while starting it Pending, both for ever.
-    """
-    return [
-        Registered(
-            _watchdog(
-                "semigen: crash silent runs",
-                f"No sign of life for {SILENT_SECONDS} s.",
-                after={"prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.heartbeat", *ENDED},
-                seconds=SILENT_SECONDS,
-            )
-        ),
-        Registered(
-            _watchdog(
-                "semigen: crash runs stuck pending",
-                f"Not started after {PENDING_SECONDS} s.",
-                after={"prefect.flow-run.Pending"},
-                expect={"prefect.flow-run.Running", "prefect.flow-run.Scheduled", *ENDED},
-                seconds=PENDING_SECONDS,
-            )
-        ),
-    ]
+def names_of(project: Project) -> tuple[str, ...]:
+    """Return the names of a project's automations."""
+    return astuple(_names(project))
 
 
-def responses(client: SyncPrefectClient, params: Params, root: Path) -> list[Registered]:
-    """Return what starts ``train`` on events of ``monitor``, as ``retrain`` wants it."""
-    train = client.read_deployment_by_name("train/train")
-    wanted = {DRIFT_DETECTED: params.retrain.on_drift, DATA_CHANGED: params.retrain.on_new_data}
-    reason = {"__prefect_kind": "jinja", "template": "{{ event.event }}"}
-    return [
-        Registered(
-            AutomationCore(
-                name=f"semigen: train on {event.removeprefix('semigen.')}",
-                description="What monitor finds starts a retraining.",
-                trigger=_reaction({event}, root),
-                actions=[
-                    RunDeployment(
-                        source="selected", deployment_id=train.id, parameters={"reason": reason}
-                    )
-                ],
-            ),
-            is_wanted,
-        )
-        for event, is_wanted in wanted.items()
-    ]
+def webhook_of(project: Project) -> str:
+    """Return the name of the block that holds the URL of a project's webhook."""
+    return f"semigen-notifications-{project.name}"
 
 
-def notifications(root: Path) -> list[Registered]:
-    """Return what tells a webhook of failures, promotions and drift, if one is named."""
-    url = os.environ.get(WEBHOOK_URL)
-    actions: list[Any] = []
-    if url:
-        block = Webhook(url=url, method="POST")
-        actions = [
-            CallWebhook(
-                block_document_id=block.save(WEBHOOK_BLOCK, overwrite=True),
-                payload=(
-                    '{"event": "{{ event.event }}", "payload": {{ event.payload | tojson }}, '
-                    '"message": {{ (event.resource["prefect.state-message"] or "") | tojson }}, '
-                    '"run": "{{ event.resource.name or event.resource.id }}", '
-                    '"occurred": "{{ event.occurred }}"}'
-                ),
-            )
-        ]
-    automation = AutomationCore(
-        name="semigen: notify webhook",
-        description="Failures, promotions and drift.",
-        trigger=EventTrigger(
-            expect=NEWS,
-            match=ResourceSpecification(
-                {"prefect.resource.id": ["prefect.flow-run.*", project_id(Layout(root))]}
-            ),
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=actions,
+def _names(project: Project) -> Names:
+    return Names(
+        silent=f"{project.name}: crash silent runs",
+        pending=f"{project.name}: crash runs stuck pending",
+        failures=f"{project.name}: notify of failures",
+        findings=f"{project.name}: notify of drift and promotions",
     )
-    return [Registered(automation, is_wanted=True)] if url else []
+
+
+def register(client: SyncPrefectClient, project: Project) -> None:
+    """Create or update the automations of a project.
+
+    Notifications are removed if no webhook is set.
+    """
+    names = _names(project)
+    for automation in (*watchdogs(project), *notifications(project)):
+        _save(client, automation)
+    if not os.environ.get(WEBHOOK_URL):
+        remove(client, (names.failures, names.findings))
+
+
+def remove(client: SyncPrefectClient, names: Iterable[str]) -> None:
+    """Delete the automations of some names."""
+    for name in names:
+        for automation in client.read_automations_by_name(name):
+            client.delete_automation(automation.id)
+
+
+def watchdogs(project: Project) -> list[AutomationCore]:
+    """Return the automations that crash flow runs whose process was killed.
+
+    A flow run that is killed together with its worker would stay Running, and a flow run whose
+    worker is killed while it starts the run would stay Pending.
+    """
+    names = _names(project)
+    return [
+        _watchdog(
+            names.silent,
+            project,
+            f"No heartbeat for {SILENT_SECONDS} s.",
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *FINAL},
+            seconds=SILENT_SECONDS,
+        ),
+        _watchdog(
+            names.pending,
+            project,
+            f"Not started after {PENDING_SECONDS} s.",
+            after={"prefect.flow-run.Pending"},
+            expect={"prefect.flow-run.Running", "prefect.flow-run.Scheduled", *FINAL},
+            seconds=PENDING_SECONDS,
+        ),
+    ]
+
+
+def notifications(project: Project) -> list[AutomationCore]:
+    """Return the automations that call the webhook, if one is set."""
+    url = os.environ.get(WEBHOOK_URL)
+    if not url:
+        return []
+    names = _names(project)
+    block = Webhook(url=url, method="POST").save(webhook_of(project), overwrite=True)
+    action = CallWebhook(block_document_id=block, payload=PAYLOAD)
+    runs = EventTrigger(
+        expect=FAILURES,
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+        match_related=_of_project(project),
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )
+    findings = EventTrigger(
+        expect=FINDINGS,
+        match=ResourceSpecification({"prefect.resource.id": [project_id(project)]}),
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )
+    return [
+        AutomationCore(name=names.failures, trigger=runs, actions=[action]),
+        AutomationCore(name=names.findings, trigger=findings, actions=[action]),
+    ]
+
+
+def _save(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Create an automation, or update the existing one of its name."""
+    existing = client.read_automations_by_name(automation.name)
+    for duplicate in existing[1:]:
+        client.delete_automation(duplicate.id)
+    if existing:
+        client.update_automation(existing[0].id, automation)
+    else:
+        client.create_automation(automation)
 
 
 def _watchdog(
-    name: str, message: str, *, after: set[str], expect: set[str], seconds: int
+    name: str, project: Project, message: str, *, after: set[str], expect: set[str], seconds: int
 ) -> AutomationCore:
     return AutomationCore(
         name=name,
@@ -154,6 +163,7 @@ def _watchdog(
             after=after,
             expect=expect,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=_of_project(project),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -163,11 +173,11 @@ def _watchdog(
     )
 
 
-def _reaction(events: set[str], root: Path) -> EventTrigger:
-    return EventTrigger(
-        expect=events,
-        match=ResourceSpecification({"prefect.resource.id": [project_id(Layout(root))]}),
-        posture=Posture.Reactive,
-        threshold=1,
-        within=timedelta(0),
+def _of_project(project: Project) -> ResourceSpecification:
+    """Return what selects events of a project's flow runs: its tag among the related resources."""
+    return ResourceSpecification(
+        {
+            "prefect.resource.role": ["tag"],
+            "prefect.resource.id": [f"prefect.tag.{project.tag}"],
+        }
     )

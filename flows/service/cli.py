@@ -1,8 +1,9 @@
-"""Server with UI, and workers, as background processes of this project.
+"""Start, stop and inspect the Prefect server and the workers of this project.
 
-``up`` starts what is not running and registers deployments; call it again after changing
-``prefect.yaml`` or ``params.yaml``. ``down`` ends all. State, logs and the database lie in the
-project's folder ``.prefect``.
+``up`` starts everything that is not running and registers the deployments; run it again after a
+change of ``prefect.yaml`` or ``params.yaml``. ``down`` stops everything. State, logs and the
+database are in the project's folder ``.prefect``. If ``PREFECT_API_URL`` is set, the project uses
+that server and starts only its own workers.
 """
 
 from __future__ import annotations
@@ -11,25 +12,28 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import psutil
 
-from flows.environment import LOGIN, service_settings
+from flows.environment import LOGIN, is_listening, service_settings
+from flows.project import Project, template_variables
 from flows.service.processes import (
-    GPU_POOL,
+    GPU,
     POOLS,
     Service,
+    free_port,
     is_running,
     stop_strays,
     supervise,
     supervisorctl,
+    update_programs,
 )
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
@@ -39,81 +43,130 @@ START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 
 
-def up(service: Service) -> None:
-    """Start what is not running, and register pools, automations and deployments.
+def up(service: Service) -> Service:
+    """Start everything that is not running, and register pools, automations and deployments.
+
+    Returns:
+        The service, perhaps with another port than the given one.
 
     Raises:
-        UserError: If the port is another program's, or the server does not come up.
+        UserError: If a required port is taken, or the server does not start or answer.
     """
-    Params.load(service.root / "params.yaml")  # a mistake in it is told before anything starts
+    Params.load(service.root / "params.yaml")  # report a mistake before anything starts
+    Project.of(service.root)
     was_running = is_running(service)
-    if not was_running:
+    if was_running:
+        update_programs(service)
+    else:
         stop_strays(service)
-        _check_port(service)
-        supervise(service)
+        service = _with_free_port(service)
+        if not service.shared_url:
+            supervise(service)
+            service.write_address()
     _await_server(service)
     _check_login(service)
-    _set_up(service, *([] if was_running else ["--without-workers"]))
-    supervisorctl(service, "start", *(f"{pool}-worker" for pool in POOLS))
+    options = [] if service.shared_url else ["--owns-server"]
+    _set_up(service, *options, *([] if was_running else ["--without-workers"]))
+    if not is_running(service):
+        supervise(service)
+    supervisorctl(service, "start", "watchdog", *(f"{kind}-worker" for kind in POOLS))
     service.write_address()
+    return service
 
 
 def down(service: Service) -> bool:
-    """End server, workers and the runs in them; return whether there was anything to end.
+    """Stop server, workers and their flow runs; return whether anything was running.
 
-    Running flows are told to end, and end as crashed; DVC keeps what their stages had finished.
+    Running flow runs are terminated and end as crashed; DVC keeps the results of finished stages.
+    On a shared server the schedules of the project are deactivated.
     """
     was_running = is_running(service)
     if was_running:
         pid = service.supervisor_pid()
         supervisorctl(service, "shutdown")
         if pid is not None:
-            _await_end(pid)
-    service.address_file.unlink(missing_ok=True)
-    return bool(stop_strays(service)) or was_running
+            _await_exit(pid)
+    if stop_strays(service):
+        was_running = True
+    if was_running and service.shared_url:
+        _tear_down(service)
+    service.forget_address()
+    return was_running
 
 
 def prefect(service: Service, arguments: Sequence[str]) -> int:
     """Run Prefect's command line with this project's server and login; return its exit code.
 
     Raises:
-        UserError: If the server is not running; Prefect would start one that knows nothing.
+        UserError: If the server is not running; Prefect would start an empty temporary server.
     """
     if not is_running(service):
-        raise UserError("not running; start with: make ui")
-    environment = {**os.environ, **service_settings(service.root, service.port)}
+        raise UserError("not running; start with: semigen up")
+    params = Params.load(service.root / "params.yaml")
+    variables = template_variables(Project.of(service.root), params)
     command = [sys.executable, "-m", "prefect", *arguments]
+    environment = _environment(service) | variables  # for `semigen prefect deploy`
     return subprocess.run(command, cwd=service.root, env=environment).returncode
 
 
-def _check_port(service: Service) -> None:
-    """Refuse a port on which something else listens."""
+def _environment(service: Service) -> dict[str, str]:
+    return {**os.environ, **service_settings(service.root, service.api_url)}
+
+
+def _with_free_port(service: Service) -> Service:
+    """Return the service with a port that no other program uses.
+
+    Raises:
+        UserError: If the port is required and taken, or a shared server does not answer.
+    """
+    if service.shared_url:
+        if not is_listening(service.shared_url):
+            raise UserError(
+                f"PREFECT_API_URL: no server answers at {service.shared_url}; start it, or unset "
+                "the variable to use a server of this project"
+            )
+        return service
+    if not is_listening(service.api_url):
+        return service
+    if service.is_port_required:
+        raise UserError(
+            f"port {service.port} is taken by another program; choose another one, or omit --port"
+        )
+    found = replace(service, port=free_port())
+    print(f"Port {service.port} is taken by {_describe(service)}; using port {found.port}")
+    return found
+
+
+def _describe(service: Service) -> str:
+    """Return which program uses the port, and how to share it if it is a Prefect server."""
+    if _answers(service):
+        return f"another Prefect server (to share it: PREFECT_API_URL={service.api_url} semigen up)"
+    return "another program"
+
+
+def _answers(service: Service) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", service.port), timeout=2).close()
-    except OSError:
-        return
-    raise UserError(
-        f"port {service.port} is taken by another program; choose another: "
-        f"make ui PORT={service.port + 10}"
-    )
+        return httpx.get(f"{service.api_url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _await_server(service: Service) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            if httpx.get(f"{service.api_url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
+    while not _answers(service):
         if time.monotonic() > deadline:
             raise UserError(f"the Prefect server did not start; see {service.log('server')}")
         time.sleep(0.2)
 
 
 def _check_login(service: Service) -> None:
-    """Refuse to go on if the server asks for another login than this environment has."""
-    name, colon, password = os.environ.get(LOGIN, "").partition(":")
+    """Check that the server accepts the login of this environment.
+
+    Raises:
+        UserError: If it does not.
+    """
+    text = os.environ.get(LOGIN) or os.environ.get("PREFECT_API_AUTH_STRING", "")
+    name, colon, password = text.partition(":")
     login = (name, password) if colon else None
     try:
         answer = httpx.get(f"{service.api_url}/admin/version", auth=login, timeout=30)
@@ -121,14 +174,14 @@ def _check_login(service: Service) -> None:
         raise UserError(
             f"the Prefect server does not answer ({error}); see {service.log('server')}"
         ) from error
-    if answer.status_code == 401:
+    if answer.status_code == 401 and "PREFECT_API_KEY" not in os.environ:
         raise UserError(
-            f"the server asks for a login: set {LOGIN} as it was when the server was started, or "
-            "first end it: make ui-stop"
+            f"the server requires a login: set {LOGIN} as it was when the server was started, or "
+            "stop the server first: semigen down"
         )
 
 
-def _await_end(pid: int) -> None:
+def _await_exit(pid: int) -> None:
     try:
         psutil.Process(pid).wait(STOP_SECONDS)
     except psutil.NoSuchProcess:
@@ -138,16 +191,30 @@ def _await_end(pid: int) -> None:
 
 
 def _set_up(service: Service, *arguments: str) -> None:
-    """Register pools, automations and deployments, in a process that knows the server."""
-    command = [sys.executable, "-m", "flows.service.setup", *arguments]
-    environment = {**os.environ, **service_settings(service.root, service.port)}
+    """Register pools, automations and deployments, in a process that uses the server.
+
+    Raises:
+        UserError: If the process failed.
+    """
     done = subprocess.run(
-        command, cwd=service.root, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "flows.service.setup", *arguments],
+        cwd=service.root,
+        env=_environment(service),
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise UserError(f"set-up: {lines[-1].removeprefix('error: ') if lines else 'failed'}")
     print(done.stdout, end="")
+
+
+def _tear_down(service: Service) -> None:
+    """Deactivate the schedules of the project on a shared server, if the server answers."""
+    try:
+        _set_up(service, "--down")
+    except UserError as error:
+        print(f"warning: schedules are still active on {service.url}: {error}", file=sys.stderr)
 
 
 def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
@@ -160,12 +227,11 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # children of `&` would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs of `&`
     try:
         service = Service.of(Path.cwd(), getattr(arguments, "port", None))
         if command == "up":
-            up(service)
-            _print_welcome(service)
+            _print_welcome(up(service))
         elif command == "down":
             print("stopped" if down(service) else "nothing was running")
         elif command == "prefect":
@@ -179,18 +245,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_welcome(service: Service) -> None:
-    print(f"UI       {service.url}")
-    print(f"Workers  {', '.join(POOLS)} (pool {GPU_POOL}: one run at a time)")
+    project = Project.of(service.root)
+    whose = "shared server" if service.shared_url else "this project's server"
+    print(f"UI       {service.url}  ({whose})")
+    print(f"Workers  {', '.join(map(project.pool, POOLS))} ({GPU}: one run at a time)")
     print(f"Logs     {service.folder.relative_to(service.root)}")
-    print("Run now  semigen prefect deployment run train/train   (or in the UI)")
-    print("Stop     make ui-stop")
+    print(f"Run now  semigen prefect deployment run {project.deployment('train')}   (or in the UI)")
+    print("Stop     semigen down")
     if not shutil.which("setpriv"):
         print("note: without setpriv (util-linux), a killed supervisor leaves its processes behind")
 
 
 def _print_status(service: Service) -> int:
     if not is_running(service):
-        print("not running; start with: make ui")
+        print("not running; start with: semigen up")
         return 1
     print(service.url)
     print(supervisorctl(service, "status"), end="")

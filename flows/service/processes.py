@@ -1,4 +1,4 @@
-"""The background processes of a project, kept alive by supervisord."""
+"""The background processes of a project, which supervisord keeps running."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ from pathlib import Path
 
 import psutil
 
-from flows.environment import SERVICE_FOLDER, address_file, service_settings
+from flows.environment import (
+    API_URL,
+    SERVICE_FOLDER,
+    address_file,
+    is_listening,
+    service_settings,
+)
+from flows.project import Project
 from semigen.artifacts import read_json, write_json, write_text
 from semigen.errors import UserError
 
 DEFAULT_PORT = 4200
-CPU_POOL, GPU_POOL = "cpu", "gpu"
-POOLS = {CPU_POOL: 4, GPU_POOL: 1}
-"""Work pools, and how many flow runs a worker takes at once: a training, and beside it predictions
-and looks at the data; a GPU does one thing at a time."""
+N_PORTS = 100
+"""Number of ports that are tried from ``DEFAULT_PORT`` on."""
+CPU, GPU = "cpu", "gpu"
+POOLS = {CPU: 4, GPU: 1}
+"""Kinds of workers, and the maximum number of flow runs that a worker executes at once: a CPU
+worker runs predictions beside a retraining, a GPU is used by one run at a time."""
 MARK = "SEMIGEN_SERVICE_ROOT"
-"""Names the project in the environment of all that it started."""
+"""Environment variable of all background processes of a project: the project's folder."""
 PROGRAM = """
 [program:{name}]
 command={command}
@@ -62,50 +71,74 @@ serverurl=unix://{socket}
 
 @dataclass(frozen=True)
 class Service:
-    """Where a project's server listens and its processes keep their files.
+    """The background processes of one project.
 
     Attributes:
-        root: The project's root.
-        port: Of the server, on the loopback interface unless ``PREFECT_SERVER_API_HOST`` says
-            otherwise.
+        root: The project's folder.
+        port: Port of the project's own server, on the loopback interface unless
+            ``PREFECT_SERVER_API_HOST`` is set.
+        shared_url: API of a server that was started elsewhere, for several projects; empty if the
+            project has its own server.
+        is_port_required: Whether no other port may be used if this one is taken.
     """
 
     root: Path
     port: int
+    shared_url: str = ""
+    is_port_required: bool = False
 
     @classmethod
     def of(cls, root: Path, port: int | None = None) -> Service:
-        """Return the project's service; the port defaults to that with which it was started.
+        """Return the service of the project in a folder.
+
+        While it runs, its address is known. Otherwise the project uses the server that
+        ``PREFECT_API_URL`` refers to or, if that is not set, its own server.
+
+        Args:
+            root: The project's folder.
+            port: Port of the project's own server; by default the port that was used last.
 
         Raises:
-            UserError: If there is no project, or it runs with another port.
+            UserError: If there is no project in the folder, or it runs at another address.
         """
         if not (root / "dvc.yaml").exists():
-            raise UserError(f"{root}: no dvc.yaml here; call this in the project's folder")
-        service = cls(root, port or DEFAULT_PORT)
-        if service.address_file.exists():
-            known = read_json(service.address_file)["port"]
-            if port not in (None, known) and is_running(service):
-                raise UserError(f"it runs already, on port {known}; first: make ui-stop")
-            service = cls(root, port or known)
-        return service
+            raise UserError(f"{root}: no dvc.yaml; run this command in the folder of a project")
+        used = _last_used(root)
+        url = os.environ.get(API_URL, "").rstrip("/")
+        if used is not None and url == used.api_url:
+            url = ""  # set by ``flows.environment.prepare``
+        if used is not None and is_running(used):
+            if url or port not in (None, used.port):
+                raise UserError(f"already running with {used.url}; first run: semigen down")
+            return used
+        own = cls(root, _last_port(root))
+        if url == own.api_url and not is_listening(url):
+            url = ""  # exported by the user for this project's own server
+        if url and port is not None:
+            raise UserError(f"--port: {API_URL} is set to {url}, a server that has its own port")
+        if url:
+            return cls(root, DEFAULT_PORT, shared_url=url)
+        if used is not None and port is None:
+            return used
+        return own if port is None else cls(root, port, is_port_required=True)
 
     @property
     def folder(self) -> Path:
         return self.root / SERVICE_FOLDER
 
     @property
-    def address_file(self) -> Path:
-        """Says to flows that are started by hand where the server is."""
-        return address_file(self.root)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def port_file(self) -> Path:
+        """File with the port that the project's own server used last."""
+        return self.folder / "port.json"
 
     @property
     def api_url(self) -> str:
-        return f"{self.url}/api"
+        return self.shared_url or f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def url(self) -> str:
+        """Address of the UI."""
+        return self.api_url.removesuffix("/api")
 
     @property
     def config(self) -> Path:
@@ -116,15 +149,22 @@ class Service:
 
     @property
     def socket(self) -> Path:
-        """A short path: that of a socket has 100 characters or so, a project's may have more."""
+        """Socket of supervisord, with a short path: the maximum is about 100 characters."""
         digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"semigen-{os.getuid()}-{digest}.sock"
 
     def write_address(self) -> None:
-        write_json(self.address_file, {"port": self.port, "api_url": self.api_url})
+        """Record the address for flows that are started by hand and for the next start."""
+        address = {"port": self.port, "api_url": self.api_url, "is_shared": bool(self.shared_url)}
+        write_json(address_file(self.root), address)
+        if not self.shared_url:
+            write_json(self.port_file, {"port": self.port})
+
+    def forget_address(self) -> None:
+        address_file(self.root).unlink(missing_ok=True)
 
     def supervisor_pid(self) -> int | None:
-        """Return the number of the supervisor's process if it is alive."""
+        """Return the process id of supervisord if it is running."""
         with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
             pid = int((self.folder / "supervisord.pid").read_text())
             if any("supervisord" in part for part in psutil.Process(pid).cmdline()):
@@ -132,20 +172,52 @@ class Service:
         return None
 
 
+def _last_used(root: Path) -> Service | None:
+    """Return the service whose address was recorded and not forgotten: it runs, or was killed."""
+    if not address_file(root).exists():
+        return None
+    address = read_json(address_file(root))
+    shared_url = address["api_url"] if address.get("is_shared") else ""
+    return Service(root, address["port"], shared_url)
+
+
+def _last_port(root: Path) -> int:
+    file = Service(root, DEFAULT_PORT).port_file
+    return int(read_json(file)["port"]) if file.exists() else DEFAULT_PORT
+
+
+def free_port() -> int:
+    """Return the first free port from the default port on.
+
+    Raises:
+        UserError: If there is none.
+    """
+    for port in range(DEFAULT_PORT, DEFAULT_PORT + N_PORTS):
+        if not is_listening(f"http://127.0.0.1:{port}"):
+            return port
+    raise UserError(
+        f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + N_PORTS - 1}; choose one: "
+        "semigen up --port PORT"
+    )
+
+
 def is_running(service: Service) -> bool:
     return service.supervisor_pid() is not None
 
 
 def supervise(service: Service) -> None:
-    """Start the supervisor, which starts the server; workers follow when it answers."""
+    """Start supervisord, which starts the server if the project has its own.
+
+    Watchdog and workers are started when the project is registered.
+    """
     service.folder.mkdir(parents=True, exist_ok=True)
     write_text(service.config, _configuration(service))
     environment = {
         **os.environ,
-        **service_settings(service.root, service.port),
+        **service_settings(service.root, service.api_url),
         MARK: str(service.root),
     }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # imports would stay slow for good
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would slow down every import
     command = [*_python("supervisor.supervisord"), "-c", str(service.config)]
     done = subprocess.run(
         command, cwd=service.root, env=environment, capture_output=True, text=True
@@ -154,14 +226,22 @@ def supervise(service: Service) -> None:
         raise UserError(f"supervisord: {(done.stderr or done.stdout).strip()}")
 
 
+def update_programs(service: Service) -> None:
+    """Restart the programs whose configuration has changed, such as the name of a work pool."""
+    configuration = _configuration(service)
+    if service.config.read_text(encoding="utf-8") != configuration:
+        write_text(service.config, configuration)
+        supervisorctl(service, "update")
+
+
 def supervisorctl(service: Service, *arguments: str) -> str:
-    """Return what ``supervisorctl`` says; its exit code only says whether all programs run."""
+    """Return the output of ``supervisorctl``; its exit code says only whether all programs run."""
     command = [*_python("supervisor.supervisorctl"), "-c", str(service.config), *arguments]
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
 def stop_strays(service: Service) -> list[int]:
-    """End what a killed supervisor left behind; return the numbers of the processes."""
+    """Terminate what a killed supervisord left running; return the process ids."""
     strays = [p for p in psutil.process_iter() if _is_of(p, service) and p.pid != os.getpid()]
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in strays:
@@ -176,21 +256,22 @@ def stop_strays(service: Service) -> list[int]:
 def _is_of(process: psutil.Process, service: Service) -> bool:
     try:
         return process.environ().get(MARK) == str(service.root)
-    except (psutil.Error, OSError):  # another user's, or gone
+    except (psutil.Error, OSError):  # of another user, or gone
         return False
 
 
 def _configuration(service: Service) -> str:
-    host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
-    server = ["server", "start", "--host", host, "--port", str(service.port)]
-    programs = [
-        _program(service, "server", ["prefect", *server], autostart=True, priority=1),
-        _program(service, "watchdog", ["flows.service.watchdog"], autostart=True, priority=3),
-    ]
-    for pool, limit in POOLS.items():
-        worker = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    project = Project.of(service.root)
+    watchdog = ["flows.service.watchdog", project.name]  # restarted if the name changes
+    programs = [_program(service, "watchdog", watchdog, autostart=False, priority=3)]
+    if not service.shared_url:
+        host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
+        server = ["prefect", "server", "start", "--host", host, "--port", str(service.port)]
+        programs.append(_program(service, "server", server, autostart=True, priority=1))
+    for kind, limit in POOLS.items():
+        worker = ["prefect", "worker", "start", "--pool", project.pool(kind), "--type", "process"]
         worker += ["--limit", str(limit)]
-        programs.append(_program(service, f"{pool}-worker", worker, autostart=False, priority=2))
+        programs.append(_program(service, f"{kind}-worker", worker, autostart=False, priority=2))
     head = SUPERVISOR.format(folder=service.folder, socket=service.socket)
     return (head + "".join(programs)).replace("%", "%%")
 
@@ -198,7 +279,7 @@ def _configuration(service: Service) -> str:
 def _program(
     service: Service, name: str, module: list[str], *, autostart: bool, priority: int
 ) -> str:
-    """Return the section of a program: a module and its arguments."""
+    """Return the section of a program, which runs a module with arguments."""
     return PROGRAM.format(
         name=name,
         command=" ".join(_quoted([*_dying_with_parent(), *_python(*module)])),
@@ -210,7 +291,7 @@ def _program(
 
 
 def _dying_with_parent() -> list[str]:
-    """Return what makes Linux end a program whose supervisor is killed."""
+    """Return a prefix that makes Linux terminate a program when supervisord is killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 

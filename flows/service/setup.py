@@ -1,7 +1,7 @@
-"""Register with a Prefect server what this project needs: pools, deployments, automations.
+"""Register a project with a Prefect server: work pools, deployments and automations.
 
-``python -m flows.service.setup`` with ``PREFECT_API_URL`` set, as ``make ui`` does. Everything is
-found by name and brought up to date, so that a second call changes nothing.
+``semigen up`` calls ``python -m flows.service.setup`` with ``PREFECT_API_URL`` set. Everything is
+found by name and updated, so that a second call changes nothing.
 """
 
 from __future__ import annotations
@@ -14,49 +14,75 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
-from flows.service.automations import notifications, responses, watchdogs
+from flows.project import Project, template_variables
+from flows.service import automations
+from flows.service.claims import claim
+from flows.service.former import remove_former
 from flows.service.processes import POOLS
 from flows.service.watchdog import Watchdog
 from semigen.errors import UserError
 from semigen.params.config import Params
 
-NEVER = "0 0 1 1 *"
-"""Stands in a schedule that is switched off: Prefect wants some cron."""
 
-
-def set_up(root: Path) -> list[str]:
+def set_up(root: Path, *, owns_server: bool = False) -> list[str]:
     """Register everything; return the names of the deployments.
 
+    Args:
+        root: The project's folder.
+        owns_server: Whether no other project uses the server. What earlier versions registered
+            there under names without the project's is then removed.
+
     Raises:
-        UserError: If there is no server, or Prefect refuses a deployment.
+        UserError: If there is no server, the name of the project belongs to another folder, or
+            Prefect refuses a deployment.
     """
     if not PREFECT_API_URL.value():
-        raise UserError("no Prefect server is configured; set PREFECT_API_URL, or call make ui")
-    params = Params.load(root / "params.yaml")
+        raise UserError("no Prefect server is configured: set PREFECT_API_URL, or run semigen up")
+    params, project = Params.load(root / "params.yaml"), Project.of(root)
     with get_client(sync_client=True) as client:
-        for pool in POOLS:
-            _create_pool(client, pool)
-        _deploy(root, params)
-        for automation in (*watchdogs(), *responses(client, params, root), *notifications(root)):
-            automation.register(client)
-    content = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))
-    return [deployment["name"] for deployment in content["deployments"]]
+        claim(client, project, owns_server=owns_server)
+        for kind in POOLS:
+            _create_pool(client, project.pool(kind))
+        _deploy(project, params)
+        automations.register(client, project)
+        remove_former(client, project, owns_server=owns_server)
+        return sorted(_full_name(client, found) for found in deployments(client, project))
 
 
-def schedules(params: Params) -> dict[str, str]:
-    """Return the variables that ``prefect.yaml`` takes its schedules from."""
-    crons = {"TRAIN": params.retrain.cron, "MONITOR": params.monitor.cron}
-    variables = {"SEMIGEN_TIMEZONE": params.retrain.timezone}
-    for name, cron in crons.items():
-        variables[f"SEMIGEN_{name}_CRON"] = cron or NEVER
-        variables[f"SEMIGEN_{name}_ACTIVE"] = str(cron is not None).lower()
-    return variables
+def deployments(client: SyncPrefectClient, project: Project) -> list[DeploymentResponse]:
+    """Return the deployments of a project."""
+    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[project.tag]))
+    return client.read_deployments(deployment_filter=wanted)
+
+
+def tear_down(root: Path) -> None:
+    """Deactivate the schedules of a project on a server that goes on without its workers.
+
+    Otherwise its runs would pile up there. ``set_up`` activates the schedules again. Runs that the
+    workers have left unfinished are crashed.
+    """
+    project = Project.of(root)
+    with get_client(sync_client=True) as client:
+        for deployment in deployments(client, project):
+            for schedule in deployment.schedules:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    crash_lost_runs(root)
+
+
+def crash_lost_runs(root: Path) -> None:
+    """Crash the runs that were running when the workers of this machine exited.
+
+    Until then each of them holds its deployment's limit, so that the next run would be canceled.
+    """
+    with get_client(sync_client=True) as client:
+        Watchdog(Project.of(root)).look(client, without_workers=True)
 
 
 def _create_pool(client: SyncPrefectClient, name: str) -> None:
@@ -64,12 +90,12 @@ def _create_pool(client: SyncPrefectClient, name: str) -> None:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
-def _deploy(root: Path, params: Params) -> None:
+def _deploy(project: Project, params: Params) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(
         command,
-        cwd=root,
-        env={**os.environ, **schedules(params), "COLUMNS": "200"},
+        cwd=project.root,
+        env={**os.environ, **template_variables(project, params), "COLUMNS": "200"},
         capture_output=True,
         text=True,
     )
@@ -77,27 +103,31 @@ def _deploy(root: Path, params: Params) -> None:
         raise UserError(f"prefect.yaml: {(done.stderr or done.stdout).strip()}")
 
 
-def end_lost_runs(root: Path) -> None:
-    """End the runs that workers were at when they ended, before new ones start.
-
-    Until then each holds its deployment's limit, and what is due next would be cancelled for it.
-    """
-    with get_client(sync_client=True) as client:
-        Watchdog(root).look(client, without_workers=True)
+def _full_name(client: SyncPrefectClient, deployment: DeploymentResponse) -> str:
+    return f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.service.setup", description=__doc__)
     parser.add_argument(
+        "--owns-server", action="store_true", help="no other project uses the server"
+    )
+    parser.add_argument(
         "--without-workers",
         action="store_true",
-        help="none runs on this machine: end the runs that earlier ones were at",
+        help="no worker runs on this machine: crash the runs that earlier workers left unfinished",
+    )
+    parser.add_argument(
+        "--down", action="store_true", help="deactivate the schedules instead, and crash lost runs"
     )
     arguments = parser.parse_args(argv)
     try:
-        names = set_up(Path.cwd())
+        if arguments.down:
+            tear_down(Path.cwd())
+            return 0
+        names = set_up(Path.cwd(), owns_server=arguments.owns_server)
         if arguments.without_workers:
-            end_lost_runs(Path.cwd())
+            crash_lost_runs(Path.cwd())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,10 +1,11 @@
-"""End runs of this machine whose process is gone; ``make ui`` keeps this at work.
+"""Crash the project's flow runs whose process is gone; ``semigen up`` keeps this process running.
 
-Workers report a run whose process died, and automations of the server end what falls silent. Both
-fail when they die as well: a worker that is killed reports nothing, and a server forgets the events
-that it had not dealt with. Then a run would stay Pending or Running for ever and, because of the
-limit of one, keep every later retraining out. This process may be killed with them, before it ever
-saw the run: heartbeats that the server has kept tell of such ones.
+A worker reports a flow run whose process died, and automations of the server crash runs without
+heartbeats. Both fail if they are killed too: a killed worker reports nothing, and a server that
+restarts forgets the events that it had not processed. The run would then stay Pending or Running
+and, because of the concurrency limit of one, keep out every later retraining. This process may be
+killed as well before it has seen a run: such runs are recognized by the heartbeats that the server
+has stored.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.filters import (
@@ -34,46 +36,45 @@ from prefect.events.filters import (
 from prefect.states import Cancelled, Crashed
 
 from flows.environment import SERVICE_FOLDER
+from flows.project import Project
 from flows.service.automations import PENDING_SECONDS, SILENT_SECONDS
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
 
-LOOK_SECONDS = 5.0
+INTERVAL_SECONDS = 5.0
 RUN_ID = "PREFECT__FLOW_RUN_ID"
-"""Names the flow run in the environment of its process and of all that it started."""
-LONGEST_SILENCE = timedelta(seconds=2 * SILENT_SECONDS)
-"""After which the automation, which ends silent runs, must have missed one."""
+"""Environment variable of a flow run's processes: the id of the run."""
+MAX_SILENCE = timedelta(seconds=2 * SILENT_SECONDS)
+"""Age of the last heartbeat above which the automation must have missed the run."""
 UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 @dataclass
 class Watchdog:
-    """What was seen of runs so far.
+    """State of the watchdog of one project.
 
     Attributes:
-        root: The project's folder.
-        missed: Runs whose process was gone when last looked for; it may have been about to report.
+        project: The project whose flow runs are checked.
+        missed: Ids of the runs that had no process at the last check; their worker may still have
+            been about to report them.
     """
 
-    root: Path
+    project: Project
     missed: set[str] = field(default_factory=set)
 
     def look(self, client: SyncPrefectClient, *, without_workers: bool = False) -> list[str]:
-        """End the runs that nobody works at; return their names.
+        """Crash the runs that no process works on; return their names.
 
         Args:
-            client: Of the server that knows the runs.
-            without_workers: No worker runs here that could be about to report a run's end.
+            client: Client of the server.
+            without_workers: No worker runs on this machine that could still report a run.
 
         Raises:
             httpx.HTTPError: If the server does not answer.
         """
-        wanted = FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))
-        )
-        # First the runs, then the processes: one that starts in between is seen at work.
-        runs = {str(run.id): run for run in client.read_flow_runs(flow_run_filter=wanted)}
-        alive = runs_at_work()
+        # Read the runs before the processes: a run that starts in between then has a process.
+        runs = {str(run.id): run for run in unfinished_runs(client, self.project)}
+        alive = runs_with_process()
         seen = (self._seen() | alive) & set(runs)
         lost = seen - alive
         ended = [runs[run] for run in (lost if without_workers else lost & self.missed)]
@@ -87,18 +88,27 @@ class Watchdog:
 
     @property
     def _memory(self) -> Path:
-        """The file with the runs that had a process here; it outlives this process."""
-        return self.root / SERVICE_FOLDER / "runs_seen.json"
+        """File with the runs that had a process on this machine; it outlives this process."""
+        return self.project.root / SERVICE_FOLDER / "runs_seen.json"
 
     def _seen(self) -> set[str]:
         try:
             return set(read_json(self._memory))
-        except UserError:  # there is none yet
+        except UserError:  # no file yet
             return set()
 
 
-def runs_at_work() -> set[str]:
-    """Return the flow runs that have a process on this machine."""
+def unfinished_runs(client: SyncPrefectClient, project: Project) -> list[FlowRun]:
+    """Return the flow runs of a project that have started, or are starting, and have not ended."""
+    wanted = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED)),
+        tags=FlowRunFilterTags(all_=[project.tag]),
+    )
+    return client.read_flow_runs(flow_run_filter=wanted)
+
+
+def runs_with_process() -> set[str]:
+    """Return the ids of the flow runs that have a process on this machine."""
     found = set()
     for process in psutil.process_iter(["environ", "status"]):
         run = (process.info["environ"] or {}).get(RUN_ID)
@@ -108,7 +118,7 @@ def runs_at_work() -> set[str]:
 
 
 def is_stuck(run: FlowRun) -> bool:
-    """Return whether a run was about to start for longer than any start takes."""
+    """Return whether a run has been Pending for longer than a start can take."""
     state = run.state
     if state is None or state.type is not StateType.PENDING:
         return False
@@ -116,9 +126,9 @@ def is_stuck(run: FlowRun) -> bool:
 
 
 def is_silent(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Return whether the last heartbeat of a run is too old, by those that the server has kept.
+    """Return whether the last stored heartbeat of a run is too old.
 
-    A run that never gave one is not judged: Prefect can be told to do without.
+    A run without any heartbeat is not silent: heartbeats can be disabled in Prefect.
     """
     beats = EventFilter(
         event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
@@ -126,13 +136,13 @@ def is_silent(client: SyncPrefectClient, run: FlowRun) -> bool:
         order=EventOrder.DESC,
     )
     found = client.read_events(beats, limit=1).events
-    return bool(found) and datetime.now(UTC) - found[0].occurred > LONGEST_SILENCE
+    return bool(found) and datetime.now(UTC) - found[0].occurred > MAX_SILENCE
 
 
 def end(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Give a run the state that it is in."""
+    """Set the final state of a run that no process works on."""
     if run.state is not None and run.state.is_cancelling():
-        client.set_flow_run_state(run.id, Cancelled(message="Its process has ended."))
+        client.set_flow_run_state(run.id, Cancelled(message="Its process has exited."))
     elif run.state is not None and run.state.is_pending():
         client.set_flow_run_state(run.id, Crashed(message="It did not start."))
     else:
@@ -140,15 +150,15 @@ def end(client: SyncPrefectClient, run: FlowRun) -> None:
 
 
 def main() -> int:
-    watchdog = Watchdog(Path.cwd())
+    watchdog = Watchdog(Project.of(Path.cwd()))
     while True:
         try:
             with get_client(sync_client=True) as client:
                 for name in watchdog.look(client):
-                    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  ended {name}", flush=True)
+                    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  crashed {name}", flush=True)
         except httpx.HTTPError as error:
             print(f"the server does not answer: {error}", flush=True)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(INTERVAL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A Prefect server with this project's pools and deployments, and workers, without a supervisor."""
+"""A Prefect server and workers without supervisord, with the repository's deployments."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.server_api import ask, is_healthy
-from tests.flows.common import free_port, wait_for
+from flows.project import Project
+from tests.flows.common import REPOSITORY, free_port, wait_for
 from tests.flows.hosts import kill_all
+
+POOL = Project.of(REPOSITORY).pool("gpu")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Server:
     ) -> Iterator[subprocess.Popen[str]]:
         """Start a worker of the gpu pool for which ``folder`` is the project."""
         home.mkdir(exist_ok=True)
-        options = ["--pool", "gpu", "--type", "process", "--limit", "1", "--name", name]
+        options = ["--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
         with (home / "worker.log").open("w") as log:
             process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "prefect", "worker", "start", *options],
@@ -104,5 +107,5 @@ class Server:
 
     def workers(self) -> list[str]:
         """Return the names of the gpu workers that are alive."""
-        found = self.post("work_pools/gpu/workers/filter", {})
+        found = self.post(f"work_pools/{POOL}/workers/filter", {})
         return [str(worker["name"]) for worker in found if worker["status"] == "ONLINE"]

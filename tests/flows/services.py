@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.server_api import ask, is_healthy
+from flows.project import Project
 from flows.service.processes import Service
 from tests.flows.common import free_port, give_code
 
@@ -56,9 +57,9 @@ class Running:
     def get(self, path: str) -> Any:
         return ask("GET", f"{self.service.api_url}/{path}", login=self.login)
 
-    def start(self, deployment: str = "train/train", **parameters: object) -> str:
-        """Have a worker run a deployment; return the id of the flow run."""
-        found = self.get(f"deployments/name/{deployment}")
+    def start(self, flow: str = "train", **parameters: object) -> str:
+        """Have a worker run a flow; return the id of the flow run."""
+        found = self.get(f"deployments/name/{Project.of(self.root).deployment(flow)}")
         asked = {
             "state": {"type": "SCHEDULED"},
             "parameters": parameters,
@@ -85,11 +86,20 @@ class Running:
 
 @contextmanager
 def running(project: Project, **environment: str) -> Iterator[Running]:
-    """Start the processes of a toy project and end them afterwards."""
-    give_code(project.root)
-    found = Running(project, Service(project.root, free_port()), environment)
+    """Start the processes of a toy project and stop them afterwards.
+
+    Args:
+        project: The project.
+        environment: Variables of ``semigen up``. With ``PREFECT_API_URL`` the project uses that
+            server, otherwise its own on a free port.
+    """
+    if not (project.root / "prefect.yaml").exists():
+        give_code(project.root)
+    shared_url = environment.get("PREFECT_API_URL", "")
+    service = Service(project.root, free_port(), shared_url)
+    found = Running(project, service, environment)
     try:
-        found.semigen("up", "--port", str(found.service.port))
+        found.semigen("up", *([] if shared_url else ["--port", str(service.port)]))
         yield found
     finally:
         project.run("flows.service.cli", "down", **environment)

@@ -173,7 +173,7 @@ def test_stage_of_a_lost_host_goes_on_at_another_from_its_checkpoint(site: Site)
     with site.worker(HOSTS[1]):
         text = flow_log(flow)
     assert "the gpu worker that ran train was lost" in text
-    assert "brought the checkpoint of an earlier attempt" in site.lines(HOSTS[1])
+    assert "downloaded the checkpoint of an earlier attempt" in site.lines(HOSTS[1])
     assert "starts at step 0" not in site.lines(HOSTS[1])
     assert server.states("stage") == ["Crashed", "Completed"]
     assert (root / "model").read_text() == "10 steps\n"

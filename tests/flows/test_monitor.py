@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
-from prefect import State, flow, get_client
+from prefect import State, flow, get_client, tags
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    DeploymentFilter,
+    DeploymentFilterId,
 )
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
@@ -19,7 +22,8 @@ from rich.console import Console
 
 from benchmarks.server_api import ask
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, project_id
-from flows.monitor import content_hash, in_words, main, monitor, print_found
+from flows.monitor import content_hash, describe, main, monitor, print_found
+from flows.project import Project as Scope
 from semigen.artifacts import Layout, read_json
 from semigen.tables.schema import TableSchema
 from tests.semigen.example_tables import people
@@ -27,7 +31,7 @@ from tests.semigen.example_tables import people
 if TYPE_CHECKING:
     from conftest import Project
 
-ALIKE = "no drift in 4 columns of 300 rows; no table changed"
+NO_DRIFT = "no drift in 4 columns of 300 rows; no table changed"
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +42,13 @@ def server() -> Iterator[None]:
 
 @pytest.fixture
 def here(done: Project, server: None, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The toy project after a run that has learned from 400 rows, as the working directory."""
+    """The toy project after a run that was trained on 400 rows, as the working directory."""
     monkeypatch.chdir(done.root)
     monkeypatch.setenv("PATH", done.environment["PATH"])
-    layout, learned = Layout(done.root), people(400, seed=0)
+    layout, reference = Layout(done.root), people(400, seed=0)
     layout.prepared("unlabeled").parent.mkdir(parents=True)
-    TableSchema.infer(learned.assign(label="a"), learned, "label").save(layout.schema)
-    learned.to_parquet(layout.prepared("unlabeled"))
+    TableSchema.infer(reference.assign(label="a"), reference, "label").save(layout.schema)
+    reference.to_parquet(layout.prepared("unlabeled"))
     people(300, seed=1).to_csv("new.csv", index=False)
     people(300, seed=1).assign(city="Rome").to_csv("drifted.csv", index=False)
     return done
@@ -61,7 +65,7 @@ def sent(state: State[Any]) -> list[dict[str, Any]]:
     for name in names:
         wanted = {"event": {"name": [name]}, "occurred": occurred}
         deadline = time.monotonic() + 20
-        while not (found := mine(wanted, state)):  # events travel on their own
+        while not (found := mine(wanted, state)):  # events are sent in the background
             assert time.monotonic() < deadline, f"{name} did not arrive"
             time.sleep(0.2)
         arrived += found
@@ -89,10 +93,10 @@ def flow_run_name(state: State[Any]) -> str:
 
 
 @pytest.mark.slow
-def test_nothing_new_is_a_completed_run_that_says_so(here: Project) -> None:
+def test_completes_without_findings(here: Project) -> None:
     state = run("new.csv")
     assert state.is_completed()
-    assert state.message == ALIKE
+    assert state.message == NO_DRIFT
     assert state.result()["events"] == []
     assert flow_run_name(state) == "tables and new.csv"
     shown = artifacts(state)
@@ -103,13 +107,13 @@ def test_nothing_new_is_a_completed_run_that_says_so(here: Project) -> None:
 
 
 @pytest.mark.slow
-def test_drift_is_reported_once_for_the_same_rows(here: Project) -> None:
+def test_reports_drift_of_the_same_rows_once(here: Project) -> None:
     state = run("drifted.csv")
     assert state.is_completed()
     assert state.message.startswith("drift in city (distance 1.00) of")
     (event,) = sent(state)
     assert event["event"] == DRIFT_DETECTED == "semigen.drift.detected"
-    assert event["resource"]["prefect.resource.id"] == project_id(Layout())
+    assert event["resource"]["prefect.resource.id"] == project_id(Scope.of(here.root))
     assert event["resource"]["prefect.resource.id"] == "semigen.project.done"
     assert event["payload"]["drifted"] == ["city"]
     assert event["payload"]["input"] == "drifted.csv"
@@ -119,30 +123,82 @@ def test_drift_is_reported_once_for_the_same_rows(here: Project) -> None:
     people(300, seed=2).assign(city="Oslo").to_csv("drifted.csv", index=False)
     assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
     people(500, seed=3).to_parquet(Layout().prepared("unlabeled"))
-    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED], "of what was learned since"
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED], "other reference rows"
 
 
 @pytest.mark.slow
-def test_findings_wait_for_a_retraining_that_is_at_work(here: Project) -> None:
-    """The run that they start would be canceled, and nothing would tell of them again."""
+def test_measures_nothing_during_a_retraining(here: Project) -> None:
+    """The run that a finding starts would be canceled, and the finding would be lost."""
 
     @flow(name="train")
     def train() -> State[Any]:
         return run("drifted.csv")
 
-    state = train(return_state=True).result(raise_on_failure=False)
-    assert state.message.startswith("a retraining is at work")
+    with tags(Scope.of(here.root).tag):
+        state = train(return_state=True).result(raise_on_failure=False)
+    assert state.message.startswith("a retraining is running")
     assert state.result()["events"] == []
     print_found(state.result())
-    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
+    with tags("project:another"):
+        state = train(return_state=True).result(raise_on_failure=False)
+    assert state.result()["events"] == [DRIFT_DETECTED], "not during that of another project"
+
+
+@pytest.fixture
+def train_deployment(here: Project) -> Iterator[UUID]:
+    """The deployment ``train`` of the project; no worker runs it."""
+    name = Scope.of(here.root).name
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("train")
+        made = client.create_deployment(flow_id, name, enforce_parameter_schema=False)
+        yield made
+        client.delete_deployment(made)
+
+
+def started_runs(deployment: UUID) -> list[dict[str, Any]]:
+    """Return the parameters of the runs of a deployment."""
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    with get_client(sync_client=True) as client:
+        return [run.parameters for run in client.read_flow_runs(deployment_filter=wanted)]
 
 
 @pytest.mark.slow
-def test_changed_tables_are_reported_once_for_the_same_content(here: Project) -> None:
+def test_finding_starts_one_retraining(here: Project, train_deployment: UUID) -> None:
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
+    assert started_runs(train_deployment) == [{"reason": DRIFT_DETECTED}]
+    run("drifted.csv")
+    assert len(started_runs(train_deployment)) == 1
+    here.edit("params.yaml", "seed: 42", "retrain: {on_drift: false}\nseed: 42")
+    people(300, seed=2).assign(city="Oslo").to_csv("drifted.csv", index=False)
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
+    assert len(started_runs(train_deployment)) == 1
+
+
+@pytest.mark.slow
+def test_finding_is_reported_again_if_the_server_refused_the_run(
+    here: Project, train_deployment: UUID
+) -> None:
+    def enforce(schema: bool) -> None:
+        url = f"{PREFECT_API_URL.value()}/deployments/{train_deployment}"
+        required = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+        content = {"enforce_parameter_schema": schema, "parameter_openapi_schema": required}
+        ask("PATCH", url, content)
+
+    enforce(True)
+    assert run("drifted.csv").is_failed()
+    assert not Layout().reported.exists()
+    assert started_runs(train_deployment) == []
+    enforce(False)
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
+    assert started_runs(train_deployment) == [{"reason": DRIFT_DETECTED}]
+
+
+@pytest.mark.slow
+def test_reports_changed_tables_of_the_same_content_once(here: Project) -> None:
     Path("own.csv").write_text("1\n")
     here.edit("dvc.yaml", "deps: [schema.json]", "deps: [schema.json, own.csv]")
     assert here.run("dvc", "repro", "report").returncode == 0
-    assert run().message == ("no table changed; no table of new rows is watched (monitor.input)")
+    assert run().message == ("no table changed; no table of new rows is set (monitor.input)")
     Path("own.csv").write_text("2\n")
     state = run()
     assert state.message.startswith("changed tables: own.csv; ")
@@ -155,35 +211,35 @@ def test_changed_tables_are_reported_once_for_the_same_content(here: Project) ->
     Path("own.csv").write_text("3\n")
     assert run().result()["events"] == [DATA_CHANGED]
     Path("own.csv").write_text("4\n")
-    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED], "one retraining is enough"
-    assert run("drifted.csv").result()["events"] == [DATA_CHANGED], "unless it did not come"
+    assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED], "one retraining reads both"
+    assert run("drifted.csv").result()["events"] == [DATA_CHANGED], "they were not read since"
     assert here.run("dvc", "repro", "report").returncode == 0
     assert run().result() == {
         "changed_tables": [],
         "drift": None,
-        "not_measured": "no table of new rows is watched (monitor.input)",
+        "not_measured": "no table of new rows is set (monitor.input)",
         "events": [],
     }
 
 
 @pytest.mark.slow
-def test_the_watched_table_is_that_of_the_parameters(here: Project) -> None:
+def test_reads_the_table_of_new_rows_from_params(here: Project) -> None:
     with Path("params.yaml").open("a") as file:
         file.write("monitor:\n  input: later.csv\n")
     state = run()
     assert state.is_completed()
-    assert state.message == "no table changed; later.csv (monitor.input) is not there"
+    assert state.message == "no table changed; later.csv (monitor.input) does not exist"
     assert flow_run_name(state) == "tables and later.csv"
     people(300, seed=1).to_csv("later.csv", index=False)
-    assert run().message == ALIKE
+    assert run().message == NO_DRIFT
     Layout().prepared("unlabeled").unlink()
     assert run().message.endswith(
-        "later.csv has nothing to be compared with: no run prepared the tables so far"
+        "later.csv cannot be compared: no run has prepared the tables yet"
     )
 
 
 @pytest.mark.slow
-def test_mistakes_end_the_run_as_failed_with_one_line(here: Project) -> None:
+def test_mistake_fails_the_run_with_a_message_of_one_line(here: Project) -> None:
     state = run("nowhere.csv")
     assert state.is_failed()
     assert state.message == "nowhere.csv: no such file; check input"
@@ -196,9 +252,7 @@ def test_mistakes_end_the_run_as_failed_with_one_line(here: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_temporary_server_hears_of_nothing_so_the_finding_is_kept_for_later(
-    here: Project,
-) -> None:
+def test_reports_nothing_to_a_temporary_server(here: Project) -> None:
     result = here.run("flows.monitor", "--input", "drifted.csv")
     assert result.returncode == 0, result.stderr
     assert "drift in city" in result.stdout
@@ -208,17 +262,17 @@ def test_a_temporary_server_hears_of_nothing_so_the_finding_is_kept_for_later(
     assert set(read_json(Layout().reported)) == {DRIFT_DETECTED}
 
 
-def test_missing_file_is_refused_before_a_server_is_started(
+def test_rejects_missing_file_before_a_server_is_started(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project.root)
     assert main(["--input", "nowhere.csv"]) == 1
-    told = capsys.readouterr()
-    assert told.err == "error: nowhere.csv: no such file; check --input\n"
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert printed.err == "error: nowhere.csv: no such file; check --input\n"
+    assert printed.out == ""
 
 
-def test_terminal_shows_the_columns_that_are_farthest_off() -> None:
+def test_prints_the_columns_that_differ_most() -> None:
     columns = [
         {
             "column": f"c{i}",
@@ -240,12 +294,12 @@ def test_terminal_shows_the_columns_that_are_farthest_off() -> None:
     assert lines[-2:] == ["5 more in reports/drift.md", "Event sent: semigen.drift.detected"]
 
 
-def test_what_was_not_measured_has_its_reason() -> None:
+def test_describes_why_drift_was_not_measured() -> None:
     found = {"changed_tables": [], "drift": None, "not_measured": "no reason"}
-    assert in_words(found) == "no table changed; no reason"
+    assert describe(found) == "no table changed; no reason"
 
 
-def test_hash_is_of_names_and_contents(tmp_path: Path) -> None:
+def test_hash_depends_on_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     first = content_hash(tmp_path, ["a"])
     assert content_hash(tmp_path, ["a"]) == first

@@ -89,7 +89,7 @@ def test_an_unreachable_remote_leaves_the_commit_for_the_next_run(
     run_again(committed)
     before = git(root, "rev-parse", "HEAD")
     with pytest.raises(UserError, match="dvc push"):
-        record(Layout(root), plan(root), "Lost", print, patience=0)
+        record(Layout(root), plan(root), "Lost", print, timeout=0)
     assert git(root, "rev-parse", "HEAD") == before
     assert not is_recorded(root, plan(root))
 

@@ -199,7 +199,7 @@ def test_what_other_hosts_cannot_get_is_refused_with_the_remedy(
 ) -> None:
     spoil(hosts)
     with pytest.raises(UserError, match=message):
-        snapshot(hosts.root, "train", KEY, patience=0)
+        snapshot(hosts.root, "train", KEY, timeout=0)
     assert hosts.refs() == []
 
 
@@ -207,9 +207,9 @@ def test_hub_that_does_not_answer_is_asked_again(hosts: Hosts) -> None:
     told: list[str] = []
     git(hosts.root, "remote", "set-url", "origin", "git://127.0.0.1:9/hub.git")
     with pytest.raises(UserError, match=r"git push: .*unable to connect.*; gave up after 1 s$"):
-        snapshot(hosts.root, "train", KEY, log=told.append, patience=1.2)
+        snapshot(hosts.root, "train", KEY, log=told.append, timeout=1.2)
     assert len(told) == 1
-    assert told[0].endswith("; next try in 1 s")
+    assert told[0].endswith("; retrying in 1 s")
 
 
 def test_hub_that_is_not_there_is_told_at_once(hosts: Hosts) -> None:
@@ -332,7 +332,7 @@ def test_stage_of_a_killed_worker_goes_on_elsewhere_from_its_checkpoint(hosts: H
     assert not collect(hosts.root, "train", KEY)
     other = replace(hosts.worker, home=hosts.worker.home.with_name("other"))
     log = other.run(str(hosts.hub), KEY)
-    assert log[0] == "brought the checkpoint of an earlier attempt"
+    assert log[0] == "downloaded the checkpoint of an earlier attempt"
     start = int(log[1].removeprefix("starts at step "))
     assert start >= 3
     assert collect(hosts.root, "train", KEY)
@@ -364,7 +364,7 @@ def test_bucket_that_is_away_for_a_while(hosts: Hosts, s3: S3) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "127.0.0.1" in line
-        assert line.endswith("next try in 1 s\n")
+        assert line.endswith("retrying in 1 s\n")
         s3.start()
         wait_for(lambda: any("checkpoints" in name for name in s3.names()), "no checkpoint")
         s3.stop()

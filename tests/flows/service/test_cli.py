@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from flows.service.processes import is_running
-from tests.flows.common import REPOSITORY, wait_for
+from flows.service.processes import DEFAULT_PORT, Service, is_running
+from tests.flows.common import REPOSITORY, give_code, wait_for
 from tests.flows.services import Running, running
 
 if TYPE_CHECKING:
@@ -32,16 +33,16 @@ def service(settled: Project) -> Iterator[Running]:
 
 def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) -> None:
     before = {p.pid for p in service.processes()}
-    assert "Deployed train" in service.semigen("up")
+    assert "Deployed label-curve/semigen" in service.semigen("up")
     assert before <= {p.pid for p in service.processes()}
     listed = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     assert service.post("deployments/count", {}) == len(listed)
     assert service.post("work_pools/count", {}) == 2
-    assert service.post("automations/count", {}) == 4
+    assert service.post("automations/count", {}) == 2
     run = service.start()
     wait_for(lambda: service.state_of(run) == "COMPLETED")
     assert service.project.ran() == ["sample", "validate", "train", "evaluate", "report"]
-    arguments = ("train/train", "--param", "reason=once more")
+    arguments = ("train/semigen", "--param", "reason=once more")
     told = service.semigen("prefect", "deployment", "run", *arguments)
     (again,) = re.findall(r"UUID: ([0-9a-f-]{36})", told)
     wait_for(lambda: service.state_of(again) == "COMPLETED")
@@ -56,7 +57,7 @@ def test_killed_server_comes_back_and_keeps_what_it_knew(service: Running) -> No
     server.send_signal(signal.SIGKILL)
     server.wait(10)
     wait_for(service.is_healthy)
-    assert service.get("deployments/name/train/train")["name"] == "train"
+    assert service.get("deployments/name/train/semigen")["name"] == "semigen"
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
@@ -74,8 +75,33 @@ def test_taken_port_is_refused_by_name(settled: Project, tmp_path: Path) -> None
         taken.listen()
         port = taken.getsockname()[1]
         result = settled.run("flows.service.cli", "up", "--port", str(port))
-    assert result.returncode == 1
-    assert f"port {port} is taken" in result.stderr
+        assert result.returncode == 1
+        assert f"port {port} is taken" in result.stderr
+
+
+def test_default_port_that_is_taken_is_replaced_by_a_free_one(settled: Project) -> None:
+    give_code(settled.root)
+    with contextlib.closing(listening_socket(DEFAULT_PORT)):
+        try:
+            started = settled.run("flows.service.cli", "up")
+            assert started.returncode == 0, started.stderr
+            (port,) = re.findall(
+                r"Port 4200 is taken by another program; using port (\d+)", started.stdout
+            )
+            assert f"UI       http://127.0.0.1:{port}  (this project's server)" in started.stdout
+            assert f"http://127.0.0.1:{port}" in settled.run("flows.service.cli", "status").stdout
+        finally:
+            settled.run("flows.service.cli", "down")
+    assert Service.of(settled.root).port == int(port), "the next start uses the same port"
+
+
+def listening_socket(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.suppress(OSError):  # the port is taken already
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+    return listening
 
 
 def test_scheduled_runs_are_planned(settled: Project) -> None:
@@ -84,7 +110,7 @@ def test_scheduled_runs_are_planned(settled: Project) -> None:
     params.write_text(params.read_text() + 'retrain: {cron: "0 3 * * *"}\n')
     with running(settled) as service:
         wanted = {
-            "deployments": {"name": {"any_": ["train"]}},
+            "flows": {"name": {"any_": ["train"]}},
             "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         }
         wait_for(lambda: bool(service.post("flow_runs/filter", wanted)))

@@ -1,4 +1,4 @@
-"""The watchdog beside a real server: which runs it ends that have no process on this machine."""
+"""The watchdog with a real server: which runs without a process on this machine it crashes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.service.watchdog import LONGEST_SILENCE, Watchdog
+from flows.project import Project
+from flows.service.watchdog import MAX_SILENCE, Watchdog
 from tests.flows.common import wait_for
 from tests.flows.servers import Server
 
@@ -27,12 +28,13 @@ def server(
         yield found
 
 
-def running(server: Server, *ages: timedelta) -> str:
-    """Return the name of a run at work elsewhere that gave heartbeats so long ago."""
+def running(server: Server, *ages: timedelta, tag: str = "project:churn") -> str:
+    """Return the name of a new flow run of another host with heartbeats of some ages."""
     flow = server.post("flows/", {"name": "train"})["id"]
     name = f"run-{uuid.uuid4()}"
-    state = {"type": "RUNNING", "name": "Running"}
-    run = server.post("flow_runs/", {"flow_id": flow, "name": name, "state": state})["id"]
+    content = {"flow_id": flow, "name": name, "tags": [tag]}
+    content["state"] = {"type": "RUNNING", "name": "Running"}
+    run = server.post("flow_runs/", content)["id"]
     resource = {"prefect.resource.id": f"prefect.flow-run.{run}"}
     beats = [
         {
@@ -45,12 +47,12 @@ def running(server: Server, *ages: timedelta) -> str:
     ]
     if beats:
         server.post("events", beats)
-    kept = {"filter": {"resource": {"id": [resource["prefect.resource.id"]]}}}
+    stored = {"filter": {"resource": {"id": [resource["prefect.resource.id"]]}}}
     wait_for(
         lambda: (
             sum(
                 e["event"].endswith("heartbeat")
-                for e in server.post("events/filter", kept)["events"]
+                for e in server.post("events/filter", stored)["events"]
             )
             == len(ages)
         )
@@ -58,18 +60,18 @@ def running(server: Server, *ages: timedelta) -> str:
     return name
 
 
-def test_run_that_fell_silent_before_it_was_ever_seen_is_ended(
-    server: Server, tmp_path: Path
-) -> None:
-    """Its worker, its server and the watchdog were killed with it, and all of them forgot it."""
-    silent = running(server, LONGEST_SILENCE + 2 * A_MINUTE, LONGEST_SILENCE + A_MINUTE)
-    running(server, LONGEST_SILENCE + A_MINUTE, A_MINUTE)  # it still gives signs of life
-    running(server)  # it never gave one
-    watchdog = Watchdog(tmp_path)
+def test_crashes_only_own_runs_without_recent_heartbeats(server: Server, tmp_path: Path) -> None:
+    """Worker, server and watchdog were killed with the run before the watchdog saw it."""
+    old = (MAX_SILENCE + 2 * A_MINUTE, MAX_SILENCE + A_MINUTE)
+    silent = running(server, *old)
+    running(server, MAX_SILENCE + A_MINUTE, A_MINUTE)  # still alive
+    running(server)  # without heartbeats
+    running(server, *old, tag="project:another")
+    watchdog = Watchdog(Project(tmp_path, "churn"))
     with (
         temporary_settings({PREFECT_API_URL: server.url}),
         get_client(sync_client=True) as client,
     ):
         assert watchdog.look(client) == [silent]
         assert watchdog.look(client) == []
-    assert sorted(server.states("train")) == ["Crashed", "Running", "Running"]
+    assert sorted(server.states("train")) == ["Crashed", "Running", "Running", "Running"]

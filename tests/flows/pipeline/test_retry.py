@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from benchmarks.server_api import ask
-from flows.dispatch import answered
+from flows.pipeline.retry import retry_request
 from tests.flows.common import free_port
 
 
@@ -70,7 +70,7 @@ def test_server_that_is_away_and_then_busy_is_asked_again(late: LateServer) -> N
         if len(told) == 1:
             late.start()
 
-    answer = answered(lambda: httpx.get(late.url).raise_for_status(), log)
+    answer = retry_request(lambda: httpx.get(late.url).raise_for_status(), log)
     assert answer.json() == {}
     assert "refused" in told[0]
     assert "503" in told[1]
@@ -80,7 +80,7 @@ def test_server_that_is_away_and_then_busy_is_asked_again(late: LateServer) -> N
 def test_refusal_is_final(late: LateServer) -> None:
     late.start()
     with pytest.raises(httpx.HTTPStatusError, match="404"):
-        answered(lambda: httpx.get(f"{late.url}/refused").raise_for_status(), print)
+        retry_request(lambda: httpx.get(f"{late.url}/refused").raise_for_status(), print)
     with pytest.raises(httpx.HTTPStatusError, match="404"):
         ask("GET", f"{late.url}/refused")
     assert late.asked == ["/refused"] * 2
@@ -88,7 +88,7 @@ def test_refusal_is_final(late: LateServer) -> None:
 
 def test_tests_and_benchmarks_ask_again_too(late: LateServer) -> None:
     with pytest.raises(httpx.ConnectError):
-        ask("GET", late.url, patience=0)
+        ask("GET", late.url, timeout=0)
     late.start()
     assert ask("GET", late.url) == {}
     assert len(late.asked) == 2
