@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from semigen.artifacts import read_json
-from tasks.guard import OWNER
+from tasks.process_lifetime import OWNER, processes_with
 
 ORPHAN_SECONDS = 15.0
 """How long a process may outlive the one that it worked for: the guard looks every half second and
@@ -57,22 +58,27 @@ def orphans(root: Path, *, seconds: float = ORPHAN_SECONDS) -> list[str]:
     last: list[str] = []
 
     def is_free() -> bool:
-        last[:] = [" ".join(p.info["cmdline"] or []) for p in stage_processes(root)]
+        last[:] = [command_line(process) for process in stage_processes(root)]
         return not last
 
     wait_until(is_free, seconds)
     return last
 
 
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has exited since
+        return f"process {process.pid}"
+
+
 def stage_processes(root: Path) -> list[psutil.Process]:
     """Return the processes that flows started to run stages of a project."""
     found = []
-    for process in psutil.process_iter(["cmdline", "environ", "cwd", "status"]):
-        told = process.info
-        if told["status"] == psutil.STATUS_ZOMBIE or OWNER not in (told["environ"] or {}):
-            continue
-        if told["cwd"] and Path(told["cwd"]).is_relative_to(root):
-            found.append(process)
+    for process in processes_with(OWNER):
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(root):
+                found.append(process)
     return found
 
 

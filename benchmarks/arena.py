@@ -5,6 +5,7 @@ For ``benchmarks.chaos`` and for the tests of faults.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -12,7 +13,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from benchmarks.server_api import TIMEOUT_SECONDS, ask
 from flows.environment import NO_TELEMETRY
 from flows.pipeline.dvc_graph import settle_scm
 from flows.project import Project
-from flows.service.processes import MARK, Service
+from flows.service.processes import Service
+from tasks.process_lifetime import SERVICE, processes_with
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (1, 2)
@@ -145,11 +146,9 @@ class Arena:
     def processes(self) -> dict[str, list[psutil.Process]]:
         """Return the processes at work in the project by kind."""
         found: dict[str, list[psutil.Process]] = {}
-        for process in psutil.process_iter(["cmdline", "environ", "status"]):
-            told = process.info
-            is_ours = (told["environ"] or {}).get(MARK) == str(self.root)
-            if is_ours and told["status"] != psutil.STATUS_ZOMBIE:
-                kind = kind_of(told["cmdline"] or [], told["environ"], process)
+        for process in processes_with(SERVICE, str(self.root)):
+            with contextlib.suppress(psutil.Error):
+                kind = kind_of(process.cmdline(), process.environ(), process)
                 found.setdefault(kind, []).append(process)
         return found
 
@@ -205,7 +204,7 @@ def is_of_gpu_worker(process: psutil.Process) -> bool:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def arena_in(folder: Path, port: int) -> Iterator[Arena]:
     """Yield a project that is up, and end it."""
     arena = Arena(folder / "project", port)

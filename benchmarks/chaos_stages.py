@@ -14,8 +14,9 @@ from pathlib import Path
 
 from semigen.artifacts import Layout, atomic_path, read_json, remove, write_json, write_text
 from semigen.params.config import Params
-from tasks.forked import leave, run
-from tasks.guard import end_with_parents, only_one
+from tasks.forked import run
+from tasks.process_lifetime import exit_with_owner, leave
+from tasks.stage_lock import only_one
 
 DVC_YAML = """\
 stages:
@@ -90,7 +91,7 @@ STAGES = {"sample": sample, "pretrain": pretrain, "report": report}
 
 
 def main(argv: Sequence[str]) -> int:
-    end_with_parents()
+    exit_with_owner()
     with only_one(argv[0], LAYOUT.lock(argv[0])):
         STAGES[argv[0]]()
     return 0

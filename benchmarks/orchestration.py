@@ -40,8 +40,9 @@ from flows.environment import NO_TELEMETRY, service_settings
 from flows.pipeline.dvc_graph import settle_scm
 from flows.pipeline.overrides import apply_overrides
 from flows.project import Project
-from flows.service.processes import MARK, Service
+from flows.service.processes import Service
 from semigen.artifacts import read_json, write_json, write_text
+from tasks.process_lifetime import SERVICE, processes_with
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
 LONG = ("train.repeats=20",)
@@ -53,7 +54,7 @@ from semigen.artifacts import Layout
 from semigen.params.config import Params
 from tasks import STAGES
 from tasks.command_line import run_stage
-from tasks.forked import leave
+from tasks.process_lifetime import leave
 layout = Layout()
 for stage in STAGES:
     run_stage(stage, Params.load(layout.params), layout)
@@ -137,9 +138,9 @@ class Bench:
     def _service_seconds(self) -> float:
         """Return the CPU seconds of server, workers and what these started and saw end."""
         total = 0.0
-        for process in psutil.process_iter(["environ", "cpu_times"]):
-            if (process.info["environ"] or {}).get(MARK) == str(self.root):
-                times = process.info["cpu_times"]
+        for process in processes_with(SERVICE, str(self.root)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
         return total
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from tasks.forked import leave, run
+from tasks.forked import run
+from tasks.process_lifetime import leave
 
 if __name__ == "__main__":
     leave(run("tasks.command_line", sys.argv[1:]))

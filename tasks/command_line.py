@@ -21,7 +21,8 @@ from semigen.cli.arguments import add_promote
 from semigen.errors import UserError
 from semigen.params.config import Params
 from tasks import STAGES
-from tasks.guard import end_with_parents, only_one
+from tasks.process_lifetime import exit_with_owner
+from tasks.stage_lock import only_one
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "promote":
             run_promote(arguments)
         else:
-            end_with_parents()
+            exit_with_owner()
             run_stage(arguments.command, Params.load(arguments.params), Layout())
     except UserError as error:
         if arguments.debug or os.environ.get("SEMIGEN_DEBUG"):

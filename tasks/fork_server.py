@@ -1,8 +1,9 @@
-"""Import once what stages and DVC need, and fork a process for each that asks (``tasks.forked``).
+"""Import the modules that DVC and the stages need once, and fork for each request.
 
-Started by a flow with a listening socket, and ends with it. Linux only: elsewhere libraries do not
-survive a fork. Only imports are done here, no computation, so that there is no state and no thread
-that a fork could break; the thread pools that numpy and Arrow make at import handle forks.
+A flow starts this process with a listening socket; it exits with the flow. ``tasks.forked`` sends
+the requests. Linux only: on other systems libraries do not survive a fork. Only imports are done
+here and no computation, so that there is no state and no thread that a fork could break; the thread
+pools that numpy and Arrow create at import handle forks.
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ import signal
 import socket
 import struct
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from socketserver import ForkingMixIn, StreamRequestHandler, UnixStreamServer
 from typing import Any
 
-import tasks.guard
-from tasks.forked import ADDRESS, STARTED, leave
-from tasks.guard import GRACE_SECONDS
+from tasks.forked import ADDRESS, STARTED
+from tasks.process_lifetime import exit_with_owner, is_orphaned, leave
 
 CREDENTIALS = struct.Struct("3i")  # of Linux's SO_PEERCRED: process, user, group
 
 
 class ForkServer(ForkingMixIn, UnixStreamServer):
-    """Forks for each connection to a socket that listens already."""
+    """Fork for each connection to a socket that is listening already.
+
+    Args:
+        descriptor: File descriptor of the socket.
+        flow: Process id of the flow, the parent process.
+    """
 
     block_on_close = False
 
@@ -44,78 +47,73 @@ class ForkServer(ForkingMixIn, UnixStreamServer):
         self.flow = flow
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Serve nobody but the own user: the abstract namespace knows no permissions."""
+        """Refuse other users: sockets of the abstract namespace have no permissions."""
         return _peer(request)[1] == os.getuid()
 
     def service_actions(self) -> None:
         super().service_actions()
-        if os.getppid() != self.flow:
+        if is_orphaned(self.flow):
             leave(0)
 
     def serve_waiting(self) -> None:
-        """Fork for those that are waiting."""
+        """Fork for the requests that are waiting."""
         while select.select([self], [], [], 0)[0]:
             self.handle_request()
 
 
 class Request(StreamRequestHandler):
-    """What one fork does."""
+    """A request, handled in a fork."""
 
     def handle(self) -> None:
-        """Take the place of the process that asks; never returns."""
+        """Run the requested module in place of the caller; never returns."""
         first, descriptors, _, _ = socket.recv_fds(self.request, 1, 3)
-        asked = json.loads(first + self.rfile.readline())
+        request = json.loads(first + self.rfile.readline())
         self.server.server_close()
-        _join(_peer(self.request)[0])
-        _take_over(asked, descriptors)
-        has_ended = threading.Event()
-        threading.Thread(target=_end_with, args=(self.request, has_ended), daemon=True).start()
+        caller = _peer(self.request)[0]
+        with contextlib.suppress(OSError):  # signals to the caller's group reach this process too
+            os.setpgid(0, os.getpgid(caller))
+        _replace_caller(request, descriptors)
+        watching = exit_with_owner(caller)
         self.request.sendall(STARTED)
-        status = _status(asked["module"], asked["argv"])
-        has_ended.set()
+        status = _status(request["module"], request["argv"])
+        watching.set()  # the caller exits when it has received the status
         with contextlib.suppress(OSError):
             self.request.sendall(bytes([status & 0xFF]))
         leave(status)
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:
-    """Return process and user at the other end."""
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    pid, user, _ = CREDENTIALS.unpack(told)
+    """Return process id and user id of the other end of a connection."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, user, _ = CREDENTIALS.unpack(credentials)
     return pid, user
 
 
-def _join(caller: int) -> None:
-    """Enter a process's group, so that signals to that reach this process too."""
-    tasks.guard.parent = caller
-    with contextlib.suppress(OSError):
-        os.setpgid(0, os.getpgid(caller))
-
-
-def _take_over(asked: dict[str, Any], descriptors: Sequence[int]) -> None:
-    """Have the files, the environment, the folder, the import path and the name of the caller."""
+def _replace_caller(request: dict[str, Any], descriptors: Sequence[int]) -> None:
+    """Take over files, environment, folder, import path and process name of the caller."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
-    os.environ.update(asked["env"])
-    os.chdir(asked["cwd"])
-    sys.path[:] = asked["path"]
-    sys.argv = [asked["module"], *asked["argv"]]
-    with contextlib.suppress(OSError):  # what tools such as `top` call it
-        package = asked["module"].partition(".")[0]
-        Path("/proc/self/comm").write_text(" ".join([package, *asked["argv"][-1:]]))
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.path[:] = request["path"]
+    sys.argv = [request["module"], *request["argv"]]
+    with contextlib.suppress(OSError):  # the name that tools such as `top` display
+        package = request["module"].partition(".")[0]
+        Path("/proc/self/comm").write_text(" ".join([package, *request["argv"][-1:]]))
     gc.enable()
     signal.signal(signal.SIGINT, _interrupt_once)
 
 
 def _interrupt_once(_number: int, _frame: object) -> None:
-    """Interrupt, and be deaf from then on: several may ask, and none must cut the tidying short."""
+    """Raise ``KeyboardInterrupt`` for the first SIGINT only: a second must not abort clean-up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _status(module: str, argv: list[str]) -> int:
+    """Run ``module.main(argv)`` and return its exit code."""
     try:
         return int(importlib.import_module(module).main(argv) or 0)
     except SystemExit as error:
@@ -125,34 +123,11 @@ def _status(module: str, argv: list[str]) -> int:
         return 1
 
 
-def _end_with(connection: socket.socket, has_ended: threading.Event) -> None:
-    """End when the process that asked has ended; all of its group if it was the first in that.
-
-    Args:
-        connection: To the process that asked.
-        has_ended: Whether it is told how this one ended, and free to go.
-    """
-    leader = _peer(connection)[0]
-    with contextlib.suppress(ConnectionError):
-        connection.recv(1)  # nothing is sent: this returns when the connection is closed
-    if has_ended.is_set():
-        return
-    is_all_ours = os.getpgid(0) == leader
-    end = (lambda number: os.killpg(leader, number)) if is_all_ours else _end_self
-    end(signal.SIGINT)
-    time.sleep(GRACE_SECONDS)
-    end(signal.SIGKILL)
-
-
-def _end_self(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
 def preload(modules: Sequence[str], server: ForkServer) -> None:
-    """Import modules; those who ask in between are served with what is there."""
-    gc.disable()  # what imports make is no garbage
+    """Import modules; requests that arrive in between are served with those imported so far."""
+    gc.disable()  # imports create no garbage
     for module in modules:
-        with contextlib.suppress(Exception):  # who needs it will be told
+        with contextlib.suppress(Exception):  # the error is raised again where it is needed
             importlib.import_module(module)
         server.serve_waiting()
     gc.freeze()

@@ -1,9 +1,10 @@
 """Run a module's ``main`` in a fork of the flow's fork server, or here if there is none.
 
-Imports of torch and scikit-learn take each stage three seconds, those of DVC a fifth of one. A flow
-starts a process that imports them once (``tasks.fork_server``); what this module is called for then
-runs in a fork of it, with this process's arguments, environment, folder, files and process group.
-This process waits and ends as the fork does. It must stay light: nothing but the standard library.
+Each stage would spend three seconds on the imports of torch and scikit-learn, and DVC a fifth of a
+second on its own. A flow therefore starts a process that imports them once
+(``tasks.fork_server``). A module that is run by this one runs in a fork of that process, with the
+arguments, environment, folder, files and process group of this process. This process waits and
+exits as the fork does. It imports only the standard library, since it must start fast.
 """
 
 from __future__ import annotations
@@ -18,32 +19,31 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+
+from tasks.process_lifetime import POLL_SECONDS, is_orphaned, leave
 
 ADDRESS = "SEMIGEN_FORK_SERVER"
-"""Names, in the environment, the fork server's socket (in Linux's abstract namespace)."""
+"""Environment variable: the fork server's socket, in Linux's abstract namespace."""
 STARTED = b"S"
-"""What a fork says before it begins; a second byte is its exit code."""
-LOOK_SECONDS = 0.5
+"""Sent by a fork before it starts; a second byte is its exit code."""
 
 
 def run(module: str, argv: Sequence[str]) -> int:
-    """Return the exit code of ``module.main(argv)``.
+    """Run ``module.main(argv)`` and return its exit code.
 
-    A fork that was killed ends this process in the same way, so that whoever waits for it sees
-    that.
+    If the fork is killed, this process kills itself, so that its parent sees the same.
     """
-    status = run_there(module, argv)
+    status = run_in_fork(module, argv)
     if status is None:
         sys.argv = [module, *argv]
         status = importlib.import_module(module).main(list(argv))
     return int(status or 0)
 
 
-def run_there(module: str, argv: Sequence[str]) -> int | None:
+def run_in_fork(module: str, argv: Sequence[str]) -> int | None:
     """Run ``module.main(argv)`` in a fork; return its exit code, or None if none was started."""
     address = os.environ.get(ADDRESS)
-    if not address or "RANK" in os.environ:  # one of several processes is its launcher's
+    if not address or "RANK" in os.environ:  # a process of torch's launcher must stay its child
         return None
     request = {
         "module": module,
@@ -58,9 +58,9 @@ def run_there(module: str, argv: Sequence[str]) -> int | None:
             connection.connect("\0" + address)
             socket.send_fds(connection, [line[:1]], [0, 1, 2])
             connection.sendall(line[1:])
-        except OSError:  # it has ended
+        except OSError:  # the fork server has exited
             return None
-        with _deaf_to_interrupts():  # the fork hears them, for it is in the same process group
+        with _ignoring_sigint():  # the fork receives it, being in the same process group
             if _receive(connection) != STARTED:
                 return None
             status = _receive(connection)
@@ -70,30 +70,23 @@ def run_there(module: str, argv: Sequence[str]) -> int | None:
 
 
 def _receive(connection: socket.socket) -> bytes:
-    """Return a byte, or none if the other side has ended; end with this process's parent."""
+    """Return a byte, or none if the other end was closed; exit if the parent process has exited."""
     parent = os.getppid()
-    while not select.select([connection], [], [], LOOK_SECONDS)[0]:
-        if os.getppid() != parent:
-            leave(1)  # the fork sees the closed connection
+    while not select.select([connection], [], [], POLL_SECONDS)[0]:
+        if is_orphaned(parent):
+            leave(1)  # the fork exits with this process
     with contextlib.suppress(ConnectionResetError):
         return connection.recv(1)
     return b""
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _ignoring_sigint() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def leave(status: int) -> NoReturn:
-    """End the process without tearing down torch's modules, which takes a second a stage."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 if __name__ == "__main__":

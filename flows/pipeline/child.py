@@ -1,40 +1,42 @@
-"""Processes that a flow starts: deaf to the terminal's Ctrl-C, they end when it ends them."""
+"""Processes that a flow starts for stages and commands, and terminates."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks.guard import GRACE_SECONDS, OWNER, owner_of_children
+from tasks.process_lifetime import owner_variable, terminate_group
 
 
 @contextlib.contextmanager
 def child(
     module: str, argv: Sequence[str], root: Path, *, debug: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run ``module.main(argv)`` in a process group of its own, which ends when the block does.
+    """Run ``module.main(argv)`` in a process group of its own; terminate the group after the block.
+
+    The process does not receive the terminal's Ctrl-C, and exits if the flow is killed.
 
     Args:
-        module: Run in a fork of the flow's fork server if there is one.
-        argv: Its arguments.
-        root: The project's root.
-        debug: Have stages show tracebacks of mistakes.
+        module: Module with a function ``main``. It runs in a fork of the flow's fork server if
+            there is one.
+        argv: Arguments of ``main``.
+        root: The project's folder.
+        debug: Let stages print tracebacks.
     """
-    here = str(Path(sys.executable).parent)  # where the stages' `python` is
+    bin_folder = str(Path(sys.executable).parent)  # DVC runs the `python` on the path
     environment = {
         **os.environ,
-        "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
-        OWNER: owner_of_children(),  # a killed flow cannot end its stage
+        **owner_variable(),
     }
     if debug:
         environment["SEMIGEN_DEBUG"] = "1"
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # imports would stay slow for good
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would slow down every import
     process = subprocess.Popen(
         [sys.executable, "-m", "tasks.forked", module, *argv],
         cwd=root,
@@ -50,17 +52,6 @@ def child(
     try:
         yield process
     finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and all that it started: ask first, so that temporary files are removed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-    if process.stdout is not None:
-        process.stdout.close()
+        terminate_group(process)
+        if process.stdout is not None:
+            process.stdout.close()

@@ -1,7 +1,7 @@
-"""A process for the time of a flow that has imported what DVC and the stages need.
+"""Start a process that imports the modules of DVC and the stages once for a whole flow run.
 
-What ``tasks.forked`` is called for meanwhile, by the flow and by the stages' commands, runs in
-forks of it. Each of them would spend seconds on the same imports otherwise.
+Modules that the flow or a stage runs by ``tasks.forked`` then run in forks of that process. Each
+would otherwise spend seconds on the same imports.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -16,16 +17,17 @@ from collections.abc import Iterator, Sequence
 
 from flows.pipeline.dvc_graph import Stage
 from tasks.forked import ADDRESS
+from tasks.process_lifetime import terminate_group
 
 DVC = ("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce")
 
 
 @contextlib.contextmanager
 def fork_server(stages: Sequence[Stage]) -> Iterator[None]:
-    """Let what is run by ``tasks.forked`` start at once, on Linux; elsewhere nothing is changed.
+    """Run a fork server while the block runs, on Linux; do nothing on other systems.
 
     Args:
-        stages: Those that may run.
+        stages: Stages that may run.
     """
     if not sys.platform.startswith("linux"):
         yield
@@ -43,19 +45,18 @@ def fork_server(stages: Sequence[Stage]) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[descriptor],
-            process_group=0,  # deaf to the terminal, in the session of the flow
+            process_group=0,  # does not receive the terminal's Ctrl-C
         )
     os.environ[ADDRESS] = address
     try:
         yield
     finally:
         del os.environ[ADDRESS]
-        server.terminate()
-        server.wait()
+        terminate_group(server, (signal.SIGTERM, signal.SIGKILL))
 
 
 def needed(stages: Sequence[Stage]) -> list[str]:
-    """Return the modules that are worth importing, in the order in which they will be used."""
+    """Return the modules to import, in the order in which they will be used."""
     own = [stage for stage in stages if stage.command == f"python -m tasks {stage.name}"]
     tasks = [f"tasks.{stage.name}" for stage in own]
     return [*DVC, *tasks, "tasks.promote"] if tasks else list(DVC)

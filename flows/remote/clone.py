@@ -1,4 +1,4 @@
-"""A worker's clones: one for each repository, each for one run at a time."""
+"""Clones of a worker: one per repository, used by one run at a time."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import contextlib
 import hashlib
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
 from flows.pipeline import git
 from flows.pipeline.retry import TIMEOUT_SECONDS, Log, retry
-from tasks.guard import OWNER
+from tasks.process_lifetime import OWNER, processes_with, terminate
+from tasks.stage_lock import exclusive
 
 WORKSPACE = "SEMIGEN_WORKSPACE"
-"""Environment variable: the folder of a worker's clones."""
+"""Environment variable: folder of a worker's clones."""
 KEPT = ("/.dvc/cache", "/.dvc/tmp", "/.dvc/config.local", "/.semigen/locks", "__pycache__")
-"""What a clone keeps from one run to the next, in the terms of .gitignore."""
+"""Files that a clone keeps between runs, as patterns of .gitignore."""
 CHECKED_OUT = "refs/semigen/request"
-"""Where a clone keeps the ref that it was asked for last."""
-ORPHAN_SECONDS = 5.0
-"""How long a killed process may take to be gone; without its parent it may stay as a zombie."""
+"""Ref of a clone that holds the commit of the latest request."""
 
 
 def default_workspace() -> Path:
@@ -32,42 +31,34 @@ def default_workspace() -> Path:
 
 
 def clone_path(url: str, workspace: Path) -> Path:
-    """Return the folder of a repository's clone: its name, and a hash that tells it from others."""
+    """Return the folder of a repository's clone: the repository's name and a hash of its URL."""
     name = re.sub(r"[^\w.-]", "_", url.rstrip("/").rpartition("/")[2].removesuffix(".git"))
     return workspace.resolve() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 @contextlib.contextmanager
 def only_user(clone: Path, log: Log) -> Iterator[None]:
-    """Hold a clone for one run; the system releases it from a process that is killed."""
-    clone.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(clone.with_name(f"{clone.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log(f"waiting for another run in {clone}")
-        lock.acquire()
-    try:
+    """Hold the lock of a clone while the block runs."""
+    lock = clone.with_name(f"{clone.name}.lock")
+    with exclusive(lock, f"waiting for another run in {clone}", log):
         yield
-    finally:
-        lock.release()
 
 
 def check_out(
     clone: Path, url: str, ref: str, log: Log, *, timeout: float = TIMEOUT_SECONDS
 ) -> None:
-    """Make a clone's files those of a ref, whatever a killed run left there.
+    """Check out a ref in a clone, and remove everything that a killed run left there.
 
-    DVC's cache and settings stay. ``only_user`` must hold the clone.
+    DVC's cache and settings stay. The caller must hold the lock (``only_user``).
 
     Raises:
         UserError: If the repository cannot be reached, or has no such ref.
     """
     clone.mkdir(exist_ok=True)
-    _end_orphans(clone)
-    for left in (clone / ".git").rglob("*.lock"):  # by a git that was killed
-        left.unlink()
-    # Beside processes that are gone, DVC counts on those whose number was given to another one.
+    _kill_orphans(clone)
+    for lock in (clone / ".git").rglob("*.lock"):  # of a git that was killed
+        lock.unlink()
+    # DVC takes an entry as valid if any process has its id, and ids are reused.
     (clone / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
     git.git(clone, "init", "--quiet")
     git.git(clone, "config", "remote.origin.url", url)
@@ -77,12 +68,11 @@ def check_out(
     git.git(clone, "clean", "-ffdxq", *excluded)
 
 
-def _end_orphans(clone: Path) -> None:
-    """Kill what a killed run started and nobody ended: stages, and DVC around them."""
+def _kill_orphans(clone: Path) -> None:
+    """Kill the processes of a killed run: stages, and the DVC processes that started them."""
     orphans = []
-    for process in psutil.process_iter():
+    for process in processes_with(OWNER):
         with contextlib.suppress(psutil.Error):
-            if OWNER in process.environ() and Path(process.cwd()).is_relative_to(clone):
-                process.kill()
+            if Path(process.cwd()).is_relative_to(clone):
                 orphans.append(process)
-    psutil.wait_procs(orphans, timeout=ORPHAN_SECONDS)
+    terminate(orphans, (signal.SIGKILL,))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import psutil
 
 from flows.environment import LOGIN, is_listening, service_settings
 from flows.project import Project, template_variables
@@ -30,6 +28,7 @@ from flows.service.processes import (
     Service,
     free_port,
     is_running,
+    stop,
     stop_strays,
     supervise,
     supervisorctl,
@@ -40,7 +39,6 @@ from semigen.errors import UserError
 from semigen.params.config import Params
 
 START_SECONDS = 120.0
-STOP_SECONDS = 60.0
 
 
 def up(service: Service) -> Service:
@@ -82,10 +80,7 @@ def down(service: Service) -> bool:
     """
     was_running = is_running(service)
     if was_running:
-        pid = service.supervisor_pid()
-        supervisorctl(service, "shutdown")
-        if pid is not None:
-            _await_exit(pid)
+        stop(service)
     if stop_strays(service):
         was_running = True
     if was_running and service.shared_url:
@@ -181,15 +176,6 @@ def _check_login(service: Service) -> None:
         )
 
 
-def _await_exit(pid: int) -> None:
-    try:
-        psutil.Process(pid).wait(STOP_SECONDS)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.TimeoutExpired:
-        os.kill(pid, signal.SIGKILL)
-
-
 def _set_up(service: Service, *arguments: str) -> None:
     """Register pools, automations and deployments, in a process that uses the server.
 
@@ -252,8 +238,6 @@ def _print_welcome(service: Service) -> None:
     print(f"Logs     {service.folder.relative_to(service.root)}")
     print(f"Run now  semigen prefect deployment run {project.deployment('train')}   (or in the UI)")
     print("Stop     semigen down")
-    if not shutil.which("setpriv"):
-        print("note: without setpriv (util-linux), a killed supervisor leaves its processes behind")
 
 
 def _print_status(service: Service) -> int:

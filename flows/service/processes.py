@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from flows.environment import (
 from flows.project import Project
 from semigen.artifacts import read_json, write_json, write_text
 from semigen.errors import UserError
+from tasks.process_lifetime import SERVICE, processes_with, terminate
 
 DEFAULT_PORT = 4200
 N_PORTS = 100
@@ -34,8 +34,9 @@ CPU, GPU = "cpu", "gpu"
 POOLS = {CPU: 4, GPU: 1}
 """Kinds of workers, and the maximum number of flow runs that a worker executes at once: a CPU
 worker runs predictions beside a retraining, a GPU is used by one run at a time."""
-MARK = "SEMIGEN_SERVICE_ROOT"
-"""Environment variable of all background processes of a project: the project's folder."""
+SHUTDOWN_SECONDS = 60.0
+STOP_SECONDS = 10.0
+"""Time between SIGTERM and SIGKILL for processes that have lost supervisord."""
 PROGRAM = """
 [program:{name}]
 command={command}
@@ -215,7 +216,7 @@ def supervise(service: Service) -> None:
     environment = {
         **os.environ,
         **service_settings(service.root, service.api_url),
-        MARK: str(service.root),
+        SERVICE: str(service.root),
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would slow down every import
     command = [*_python("supervisor.supervisord"), "-c", str(service.config)]
@@ -240,24 +241,22 @@ def supervisorctl(service: Service, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
+def stop(service: Service) -> None:
+    """Stop supervisord and its programs; kill it if it does not exit in time."""
+    pid = service.supervisor_pid()
+    supervisorctl(service, "shutdown")
+    with contextlib.suppress(psutil.NoSuchProcess):
+        supervisor = psutil.Process(pid)
+        _, alive = psutil.wait_procs([supervisor], timeout=SHUTDOWN_SECONDS)
+        terminate(alive, (signal.SIGKILL,))
+
+
 def stop_strays(service: Service) -> list[int]:
-    """Terminate what a killed supervisord left running; return the process ids."""
-    strays = [p for p in psutil.process_iter() if _is_of(p, service) and p.pid != os.getpid()]
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in strays:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-        _, alive = psutil.wait_procs(strays, timeout=10)
-        if not alive:
-            break
+    """Terminate the processes that a killed supervisord left running; return their ids."""
+    found = processes_with(SERVICE, str(service.root))
+    strays = [process for process in found if process.pid != os.getpid()]
+    terminate(strays, grace=STOP_SECONDS)
     return [process.pid for process in strays]
-
-
-def _is_of(process: psutil.Process, service: Service) -> bool:
-    try:
-        return process.environ().get(MARK) == str(service.root)
-    except (psutil.Error, OSError):  # of another user, or gone
-        return False
 
 
 def _configuration(service: Service) -> str:
@@ -279,21 +278,15 @@ def _configuration(service: Service) -> str:
 def _program(
     service: Service, name: str, module: list[str], *, autostart: bool, priority: int
 ) -> str:
-    """Return the section of a program, which runs a module with arguments."""
+    """Return the section of a program: a module with arguments that exits with supervisord."""
     return PROGRAM.format(
         name=name,
-        command=" ".join(_quoted([*_dying_with_parent(), *_python(*module)])),
+        command=" ".join(_quoted(_python("tasks.process_lifetime", *module))),
         root=service.root,
         autostart=str(autostart).lower(),
         priority=priority,
         log=service.log(name),
     )
-
-
-def _dying_with_parent() -> list[str]:
-    """Return a prefix that makes Linux terminate a program when supervisord is killed."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def _python(*module: str) -> list[str]:

@@ -10,6 +10,7 @@ has stored.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from flows.project import Project
 from flows.service.automations import PENDING_SECONDS, SILENT_SECONDS
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
+from tasks.process_lifetime import processes_with
 
 INTERVAL_SECONDS = 5.0
 RUN_ID = "PREFECT__FLOW_RUN_ID"
@@ -110,10 +112,9 @@ def unfinished_runs(client: SyncPrefectClient, project: Project) -> list[FlowRun
 def runs_with_process() -> set[str]:
     """Return the ids of the flow runs that have a process on this machine."""
     found = set()
-    for process in psutil.process_iter(["environ", "status"]):
-        run = (process.info["environ"] or {}).get(RUN_ID)
-        if run and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.add(str(UUID(run)))
+    for process in processes_with(RUN_ID):
+        with contextlib.suppress(psutil.Error):
+            found.add(str(UUID(process.environ()[RUN_ID])))
     return found
 
 

@@ -15,6 +15,7 @@ import psutil
 from benchmarks.server_api import ask, is_healthy
 from flows.project import Project
 from flows.service.processes import Service
+from tasks.process_lifetime import SERVICE, processes_with
 from tests.flows.common import free_port, give_code
 
 if TYPE_CHECKING:
@@ -74,14 +75,7 @@ class Running:
         return is_healthy(self.service.api_url)
 
     def processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("SEMIGEN_SERVICE_ROOT") == str(self.root):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return list(processes_with(SERVICE, str(self.root)))
 
 
 @contextmanager

@@ -15,24 +15,24 @@ import pytest
 from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.fork_server import DVC, fork_server, needed
 from tasks.forked import ADDRESS
-from tasks.guard import GRACE_SECONDS
+from tasks.process_lifetime import GRACE_SECONDS
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
-PLAY = """
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
+PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from tasks.guard import end_with_parents
+from tasks.process_lifetime import exit_with_owner
 
 def main(argv):
     Path("pid").write_text(str(os.getpid()))
-    if argv[0] == "tell":
-        print(os.environ["COLOUR"], sys.argv[1:], flush=True)
+    if argv[0] == "print":
+        print(os.environ["COLOR"], sys.argv[1:], flush=True)
         print("to stderr", file=sys.stderr)
         return 3
     if argv[0] == "read":
         print(input().upper())
     if argv[0] == "raise":
-        raise RuntimeError("of the play")
+        raise RuntimeError("failed")
     if argv[0] == "exit":
         sys.exit(4)
     if argv[0] == "sleep":
@@ -41,11 +41,11 @@ def main(argv):
         except KeyboardInterrupt:
             Path("interrupted").touch()
             time.sleep(0.5)
-            Path("tidied").touch()
-    if argv[0] == "guarded":
-        end_with_parents()
+            Path("cleaned").touch()
+    if argv[0] == "watched":
+        exit_with_owner()
         time.sleep(3)
-    if argv[0] == "deaf":
+    if argv[0] == "ignore":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         time.sleep(60)
 """
@@ -53,12 +53,14 @@ def main(argv):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "play.py").write_text(PLAY)
+    (tmp_path / "program.py").write_text(PROGRAM)
     return tmp_path
 
 
 @pytest.fixture(params=["forked", "here"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def with_or_without_server(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """With a fork server and without one."""
     with ExitStack() as stack:
         if request.param == "forked":
@@ -77,12 +79,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
         yield found
 
 
-def play(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def program(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
     return subprocess.Popen(
-        [sys.executable, "-m", "tasks.forked", "play", *arguments],
+        [sys.executable, "-m", "tasks.forked", "program", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "COLOUR": "red"},
+        env={**os.environ, "PYTHONPATH": path, "COLOR": "red"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -92,16 +94,16 @@ def play(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def forked(folder: Path) -> psutil.Process:
-    """Return the process in which the play runs, once it does."""
+    """Wait for the program to start, and return its process."""
     deadline = time.monotonic() + 30
     while not ((file := folder / "pid").exists() and file.read_text()):
-        assert time.monotonic() < deadline, "the play does not begin"
+        assert time.monotonic() < deadline, "the program did not start"
         time.sleep(0.02)
     return psutil.Process(int(file.read_text()))
 
 
-def has_ended(process: psutil.Process) -> bool:
-    """Return whether a process ends soon; one that nobody has waited for counts as ended."""
+def has_exited(process: psutil.Process) -> bool:
+    """Return whether a process exits soon; a zombie has exited."""
     deadline = time.monotonic() + GRACE_SECONDS + 15
     while time.monotonic() < deadline:
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
@@ -110,101 +112,102 @@ def has_ended(process: psutil.Process) -> bool:
     return False
 
 
-def test_streams_environment_folder_and_exit_code_are_the_callers(
-    folder: Path, either: str
+def test_runs_with_streams_environment_folder_and_exit_code_of_the_caller(
+    folder: Path, with_or_without_server: str
 ) -> None:
-    command = play(folder, "tell", "two words")
+    command = program(folder, "print", "two words")
     output, errors = command.communicate(timeout=60)
-    assert (output, errors) == ("red ['tell', 'two words']\n", "to stderr\n")
+    assert (output, errors) == ("red ['print', 'two words']\n", "to stderr\n")
     assert command.returncode == 3
-    assert (int((folder / "pid").read_text()) == command.pid) is (either == "here")
+    assert (int((folder / "pid").read_text()) == command.pid) is (with_or_without_server == "here")
 
 
 @pytest.mark.usefixtures("server")
-def test_end_is_no_interrupt(folder: Path) -> None:
-    """The fork sees the caller end, which must not look like the caller's death to it."""
+def test_normal_exit_of_the_caller_does_not_interrupt_the_fork(folder: Path) -> None:
     for _ in range(60):
-        command = play(folder, "tell")
-        assert command.communicate(timeout=60) == ("red ['tell']\n", "to stderr\n")
+        command = program(folder, "print")
+        assert command.communicate(timeout=60) == ("red ['print']\n", "to stderr\n")
         assert command.returncode == 3
 
 
 @pytest.mark.usefixtures("server")
-def test_standard_input_is_the_callers(folder: Path) -> None:
-    assert play(folder, "read").communicate("loud\n", timeout=60) == ("LOUD\n", "")
+def test_reads_standard_input_of_the_caller(folder: Path) -> None:
+    assert program(folder, "read").communicate("loud\n", timeout=60) == ("LOUD\n", "")
 
 
-@pytest.mark.parametrize(("act", "status"), [("raise", 1), ("exit", 4)])
-@pytest.mark.usefixtures("either")
-def test_mistakes_end_as_in_a_process_of_its_own(folder: Path, act: str, status: int) -> None:
-    command = play(folder, act)
+@pytest.mark.parametrize(("action", "status"), [("raise", 1), ("exit", 4)])
+@pytest.mark.usefixtures("with_or_without_server")
+def test_errors_and_exit_codes_are_those_of_a_separate_process(
+    folder: Path, action: str, status: int
+) -> None:
+    command = program(folder, action)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == status
-    assert ("RuntimeError: of the play" in errors) is (act == "raise")
+    assert ("RuntimeError: failed" in errors) is (action == "raise")
 
 
 @pytest.mark.usefixtures("server")
 def test_killed_fork_kills_the_caller(folder: Path) -> None:
-    command = play(folder, "sleep")
+    command = program(folder, "sleep")
     forked(folder).kill()
     command.communicate(timeout=60)
     assert command.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("act", ["sleep", "deaf"])
+@pytest.mark.parametrize("action", ["sleep", "ignore"])
 @pytest.mark.usefixtures("server")
-def test_fork_ends_with_a_killed_caller(folder: Path, act: str) -> None:
-    command = play(folder, act)
+def test_fork_exits_with_a_killed_caller(folder: Path, action: str) -> None:
+    command = program(folder, action)
     fork = forked(folder)
     command.kill()
-    assert has_ended(fork)
-    assert (folder / "tidied").exists() is (act == "sleep")
+    assert has_exited(fork)
+    assert (folder / "cleaned").exists() is (action == "sleep")
     command.communicate()
 
 
 @pytest.mark.usefixtures("server")
-def test_interrupt_of_the_callers_group_reaches_the_fork(folder: Path) -> None:
-    command = play(folder, "sleep")
+def test_fork_receives_sigint_of_the_callers_group(folder: Path) -> None:
+    command = program(folder, "sleep")
     forked(folder)
     os.killpg(command.pid, signal.SIGINT)
     assert command.communicate(timeout=60) == ("", "")
-    assert command.returncode == 0  # as the play, which hears it, says
-    assert (folder / "tidied").exists()
+    assert command.returncode == 0  # the program handles the signal
+    assert (folder / "cleaned").exists()
 
 
 @pytest.mark.usefixtures("server")
-def test_second_interrupt_does_not_end_the_tidying(folder: Path) -> None:
-    """Guard, fork server and flow may all ask for the end of one stage."""
-    command = play(folder, "sleep")
+def test_second_sigint_does_not_abort_the_clean_up(folder: Path) -> None:
+    """The flow and ``exit_with_owner`` may both interrupt a stage."""
+    command = program(folder, "sleep")
     forked(folder)
     os.killpg(command.pid, signal.SIGINT)
     while not (folder / "interrupted").exists():
         time.sleep(0.02)
     os.killpg(command.pid, signal.SIGINT)
     command.communicate(timeout=60)
-    assert (folder / "tidied").exists()
+    assert (folder / "cleaned").exists()
 
 
-def test_killed_server_is_done_without(folder: Path, server: psutil.Process) -> None:
+def test_runs_without_fork_if_the_server_was_killed(folder: Path, server: psutil.Process) -> None:
     server.kill()
     server.wait()
-    command = play(folder, "tell")
+    command = program(folder, "print")
     command.communicate(timeout=60)
     assert command.returncode == 3
     assert int((folder / "pid").read_text()) == command.pid
 
 
-def test_what_runs_outlives_a_killed_server(folder: Path, server: psutil.Process) -> None:
-    command = play(folder, "guarded")
+def test_fork_outlives_a_killed_server(folder: Path, server: psutil.Process) -> None:
+    command = program(folder, "watched")
     fork = forked(folder)
     server.kill()
     server.wait()
     command.communicate(timeout=60)
     assert command.returncode == 0
-    assert has_ended(fork)
+    assert has_exited(fork)
 
 
-def test_server_ends_with_a_killed_flow(folder: Path) -> None:
+def test_server_exits_with_a_killed_flow(folder: Path) -> None:
     code = (
         "import time; from pathlib import Path\n"
         "from flows.pipeline.fork_server import fork_server\n"
@@ -219,10 +222,10 @@ def test_server_ends_with_a_killed_flow(folder: Path) -> None:
     (server,) = psutil.Process(flow.pid).children()
     flow.kill()
     flow.wait()
-    assert has_ended(server)
+    assert has_exited(server)
 
 
-def test_only_modules_of_own_stages_are_imported() -> None:
+def test_imports_modules_of_own_stages_only() -> None:
     own = Stage("train", "python -m tasks train", None, changed=True, pending=True)
     others = Stage("mine", "python mine.py", None, changed=True, pending=True)
     assert needed([own, others]) == [*DVC, "tasks.train", "tasks.promote"]

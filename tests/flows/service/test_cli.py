@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -60,7 +59,6 @@ def test_killed_server_comes_back_and_keeps_what_it_knew(service: Running) -> No
     assert service.get("deployments/name/train/semigen")["name"] == "semigen"
 
 
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
 def test_killed_supervisor_leaves_nothing_behind(service: Running) -> None:
     pid = service.service.supervisor_pid()
     assert pid is not None
