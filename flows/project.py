@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,7 @@ from semigen.errors import UserError
 from semigen.params.config import Params
 
 PREFECT_YAML = "prefect.yaml"
-NAME = re.compile(r"(?!prefect)[a-z0-9]+(-[a-z0-9]+)*")
+NAME = re.compile(r"(?!(?i:prefect))[A-Za-z0-9_-]+")
 """Prefect reserves names of work pools that start with ``prefect``."""
 TAG_PREFIX = "project:"
 NEVER = "0 0 1 1 *"
@@ -48,8 +49,8 @@ class Project:
         name = content.get("name") or slug(root.resolve().name)
         if not NAME.fullmatch(str(name)):
             raise UserError(
-                f"{path}: name: {name!r} must consist of lower-case letters and digits, with "
-                "single hyphens in between, and must not start with 'prefect'"
+                f"{path}: name: {name!r} must consist of letters, digits, '-' and '_', and must "
+                "not start with 'prefect'"
             )
         return cls(root, str(name))
 
@@ -57,6 +58,12 @@ class Project:
     def tag(self) -> str:
         """The tag of the project's deployments and flow runs."""
         return f"{TAG_PREFIX}{self.name}"
+
+    @property
+    def key(self) -> str:
+        """The name in the characters that Prefect allows for blocks and variables."""
+        key = slug(self.name)
+        return key if key == self.name else f"{key}-{sha256(self.name.encode()).hexdigest()[:6]}"
 
     def pool(self, kind: str) -> str:
         """Return the name of the work pool of a kind of worker, e.g. ``churn-gpu``."""

@@ -55,7 +55,7 @@ def names_of(project: Project) -> tuple[str, ...]:
 
 def webhook_of(project: Project) -> str:
     """Return the name of the block that holds the URL of a project's webhook."""
-    return f"semigen-notifications-{project.name}"
+    return f"semigen-notifications-{project.key}"
 
 
 def _names(project: Project) -> Names:

@@ -6,6 +6,7 @@ same name would overwrite each other's deployments and run each other's flows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.project import Project
 from semigen.errors import UserError
@@ -34,17 +35,18 @@ def claim(client: SyncPrefectClient, project: Project, *, owns_server: bool) -> 
         UserError: If another folder uses the name.
     """
     own = {
+        "name": project.name,
         "folder": str(project.root.resolve()),
         "host": socket.gethostname(),
         "owns_server": owns_server,
     }
-    variable = VariableCreate(name=_variable(project.name), value=json.dumps(own))
+    variable = VariableCreate(name=_variable(project), value=json.dumps(own))
     try:
         client.create_variable(variable)
         return
     except ObjectAlreadyExists:
         pass
-    other = _read(client, project.name)
+    other = _read(client, variable.name)
     if other is not None and not _may_replace(other, own, project.name):
         raise UserError(
             f"project {project.name!r} on this server belongs to {other['folder']} on "
@@ -52,22 +54,23 @@ def claim(client: SyncPrefectClient, project: Project, *, owns_server: bool) -> 
             f"used: semigen prefect variable delete {variable.name}"
         )
     if other != own:
-        release(client, project.name)
+        release(client, project)
         client.create_variable(variable)
 
 
-def release(client: SyncPrefectClient, name: str) -> None:
-    """Delete the claim on a name, if there is one."""
-    if _read(client, name) is not None:
-        client.delete_variable_by_name(_variable(name))
+def release(client: SyncPrefectClient, project: Project) -> None:
+    """Delete the claim on the name of a project, if there is one."""
+    with contextlib.suppress(ObjectNotFound):
+        client.delete_variable_by_name(_variable(project))
 
 
-def former_names(client: SyncPrefectClient, project: Project) -> list[str]:
-    """Return other names that the project's folder has claimed, before it was renamed."""
+def former_names(client: SyncPrefectClient, project: Project) -> list[Project]:
+    """Return the project under the names that its folder claimed before it was renamed."""
     own = {"folder": str(project.root.resolve()), "host": socket.gethostname()}
-    names = [v.name.removeprefix(PREFIX) for v in client.read_variables() if _is_claim(v.name)]
-    claims = {name: _read(client, name) for name in names if name != project.name}
-    return [name for name, found in claims.items() if found and own.items() <= found.items()]
+    names = [v.name for v in client.read_variables() if v.name.startswith(PREFIX)]
+    claims = [claim for name in names if (claim := _read(client, name)) is not None]
+    former = [claim["name"] for claim in claims if own.items() <= claim.items()]
+    return [Project(project.root, name) for name in former if name != project.name]
 
 
 def _may_replace(other: dict[str, Any], own: dict[str, Any], name: str) -> bool:
@@ -89,7 +92,7 @@ def _is_used(folder: Path, name: str) -> bool:
 
 
 def _read(client: SyncPrefectClient, name: str) -> dict[str, Any] | None:
-    variable = client.read_variable_by_name(_variable(name))
+    variable = client.read_variable_by_name(name)
     if variable is None:
         return None
     value = variable.value
@@ -98,9 +101,5 @@ def _read(client: SyncPrefectClient, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _variable(name: str) -> str:
-    return f"{PREFIX}{name}"
-
-
-def _is_claim(variable: str) -> bool:
-    return variable.startswith(PREFIX)
+def _variable(project: Project) -> str:
+    return f"{PREFIX}{project.key}"

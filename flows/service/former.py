@@ -86,9 +86,9 @@ def remove_former(client: SyncPrefectClient, project: Project, *, owns_server: b
     """
     if owns_server:
         _unscoped(client, project).remove(client)
-    for name in former_names(client, project):
-        _renamed(client, Project(project.root, name)).remove(client)
-        release(client, name)
+    for former in former_names(client, project):
+        _renamed(client, former).remove(client)
+        release(client, former)
 
 
 def _unscoped(client: SyncPrefectClient, project: Project) -> Former:

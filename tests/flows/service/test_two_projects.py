@@ -118,10 +118,10 @@ def test_refuses_the_name_of_another_folder(settled: Project, server: Server) ->
         assert f"project 'claims' on this server belongs to {first.root}" in refused.stderr
         rename(second.root, "other")
         with shared(second, server) as found:
-            rename(second.root, "renamed")
+            rename(second.root, "Re_named")
             found.semigen("up")
             names = {d["name"] for d in server.post("deployments/filter", {})}
-            assert {"claims", "renamed", "renamed-gpu"} <= names
+            assert {"claims", "Re_named", "Re_named-gpu"} <= names
             assert not {"other", "other-gpu"} & names
     shutil.rmtree(first.root)
     third = copy_of(settled, "third")
