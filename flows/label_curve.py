@@ -102,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_parser("label-curve").parse_args(argv)
 
     def check() -> None:  # before a server is started, what would be refused anyway
-        from tasks.label_curve import check_budgets, read_problem
+        from semigen.evaluation.label_curve import check_budgets
+        from tasks.label_curve import read_problem
 
         layout = Layout()
         load_params(layout)
