@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from semigen.evaluation.label_curve import Fit, Forecast, LabelCurve
 from semigen.evaluation.estimates import to_json
+from semigen.evaluation.label_curve import Fit, Forecast, LabelCurve
 
 
 def fit_text(fit: Fit) -> str:
