@@ -1,7 +1,4 @@
-"""A small project with its server and workers, in which processes are killed.
-
-For ``benchmarks.chaos`` and for the tests of faults.
-"""
+"""A small project with a server and workers, for ``benchmarks.chaos`` and the tests of faults."""
 
 from __future__ import annotations
 
@@ -30,11 +27,11 @@ from tasks.process_lifetime import SERVICE, processes_with
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (1, 2)
-"""Values of the parameter that takes turns, so that every run has something to do."""
+"""Alternating values of the parameter ``seed``, so that every run has stages to execute."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 END_SECONDS = 240.0
-"""In which a disturbed run must end: the server crashes runs that are silent for 90 s; one that was
-about to start waits for 180 s."""
+"""Timeout of a disturbed run. The server crashes runs without a heartbeat for 90 s, and runs that
+have not started after 180 s."""
 RERUN_SECONDS = 180.0
 
 
@@ -43,9 +40,9 @@ class Arena:
 
     Attributes:
         root: The project's folder.
-        service: Its background processes.
+        service: Background processes of the project.
         expected: For each seed, the hashes after an undisturbed run.
-        seconds: How long that took.
+        seconds: Duration of an undisturbed run.
     """
 
     def __init__(self, root: Path, port: int) -> None:
@@ -71,8 +68,8 @@ class Arena:
         settle_scm(self.root)
 
     def learn(self) -> None:
-        """Run once undisturbed for each seed."""
-        for seed in (*SEEDS, SEEDS[0]):  # the first one is slow: nothing is compiled yet
+        """Run once without a fault for each seed, and keep the hashes."""
+        for seed in (*SEEDS, SEEDS[0]):  # the first run also compiles bytecode
             started = time.monotonic()
             state = self.await_end(self.start(seed), RERUN_SECONDS)
             if state != "COMPLETED":
@@ -91,8 +88,8 @@ class Arena:
         self._command("down")
 
     def start(self, seed: int) -> str:
-        """Start a retraining that has everything to do; return the run's id."""
-        for name in ("runs", "files"):  # else DVC would take known results from its cache
+        """Start a retraining in which no stage is up to date; return the id of the run."""
+        for name in ("runs", "files"):  # otherwise DVC would restore results from its cache
             subprocess.run(["rm", "-rf", str(self.root / ".dvc" / "cache" / name)], check=True)
         return self.run(seed)
 
@@ -105,36 +102,36 @@ class Arena:
         return str(self._post(f"deployments/{self.deployment}/create_flow_run", content)["id"])
 
     def state(self, run: str) -> str:
-        """Return the state of a run; empty while the server is down."""
+        """Return the state of a run, or an empty text while the server is down."""
         try:
             return str(self._get(f"flow_runs/{run}", timeout=0)["state_type"])
         except httpx.HTTPError:
             return ""
 
     def message(self, run: str) -> str:
-        """Return what the state of a run says."""
+        """Return the message of a run's state."""
         return self._get(f"flow_runs/{run}")["state"]["message"] or ""
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return all runs of the retraining, as the server tells them."""
+        """Return all runs of the retraining from the server."""
         wanted = {"deployments": {"id": {"any_": [self.deployment]}}}
         return list(self._post("flow_runs/filter", wanted))
 
     def await_end(self, run: str, seconds: float) -> str:
-        """Return the state of a run when it is final, or after so many seconds."""
+        """Return the state of a run when it is final, or after a timeout."""
         aftermath.wait_until(lambda: self.state(run) in FINAL, seconds, pause=0.5)
         return self.state(run) or "no server"
 
     def lost(self, state: str, seed: int) -> list[str]:
-        """Run again and return what a fault lost, in words; nothing if all is well.
+        """Run again and return descriptions of everything that the fault lost.
 
         Args:
-            state: How the disturbed run ended.
-            seed: Its parameter.
+            state: Final state of the disturbed run.
+            seed: Seed of the disturbed run.
         """
         lost = [] if state in FINAL else [f"the run did not end: {state}"]
         if state == "COMPLETED":
-            lost += [f"completed, but {told}" for told in self.complaints(seed)]
+            lost += [f"completed, but {complaint}" for complaint in self.complaints(seed)]
         second = self.await_end(self.run(seed), RERUN_SECONDS)
         if second != "COMPLETED":
             lost.append(f"the rerun ended as {second}")
@@ -144,7 +141,7 @@ class Arena:
         return aftermath.complaints(self.root, self.expected[seed], OUTPUTS, self.environment)
 
     def processes(self) -> dict[str, list[psutil.Process]]:
-        """Return the processes at work in the project by kind."""
+        """Return the running processes of the project by kind."""
         found: dict[str, list[psutil.Process]] = {}
         for process in processes_with(SERVICE, str(self.root)):
             with contextlib.suppress(psutil.Error):
@@ -171,11 +168,11 @@ class Arena:
 
 
 def kind_of(command: list[str], environment: dict[str, str], process: psutil.Process) -> str:
-    """Return which of ``KINDS`` a process is, or another word."""
+    """Return the kind of a process."""
     line = " ".join(command)
     if "supervisor.supervisord" in line:
         return "supervisor"
-    if "tasks.fork_server" in line:  # its forks are called by what runs in them
+    if "tasks.fork_server" in line:  # forks have the name of what they run
         name = process.name().partition(" ")[0]
         return {"dvc": "dvc", "benchmarks": "stage"}.get(name, "fork server")
     if "dvc.cli" in line:
@@ -206,7 +203,7 @@ def is_of_gpu_worker(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def arena_in(folder: Path, port: int) -> Iterator[Arena]:
-    """Yield a project that is up, and end it."""
+    """Yield a project with a running service, which is stopped afterwards."""
     arena = Arena(folder / "project", port)
     arena.make()
     try:
