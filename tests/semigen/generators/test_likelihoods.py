@@ -25,7 +25,7 @@ def one_hot(*positions: int) -> torch.Tensor:
     return x
 
 
-def test_log_density_is_the_sum_of_the_columns_densities():
+def test_log_density_is_the_sum_over_columns():
     likelihood = RowLikelihood(SPANS, shared_scale=False)
     with torch.no_grad():
         likelihood.log_scale.copy_(torch.tensor([0.1, -0.7]))
@@ -42,7 +42,7 @@ def test_log_density_is_the_sum_of_the_columns_densities():
     np.testing.assert_allclose(actual.item(), expected, rtol=1e-5)
 
 
-def test_probabilities_of_all_categories_add_up_to_one():
+def test_probabilities_of_all_categories_sum_to_one():
     likelihood = RowLikelihood(SPANS, shared_scale=False)
     logs = [likelihood(OUTPUTS).log_prob(one_hot(c, d)) for c in (4, 5, 6) for d in (7, 8)]
     row = one_hot()
@@ -51,7 +51,7 @@ def test_probabilities_of_all_categories_add_up_to_one():
     np.testing.assert_allclose(torch.cat(logs).logsumexp(0).item(), without.item(), rtol=1e-5)
 
 
-def test_samples_have_the_distributions_moments():
+def test_samples_have_the_moments_of_the_distribution():
     n = 20_000
     likelihood = RowLikelihood(SPANS, shared_scale=True)
     with seeded(0):
@@ -67,7 +67,7 @@ def test_samples_have_the_distributions_moments():
     assert (x[:, 7] == 1).all() and (x[:, 8] == 0).all()
 
 
-def test_table_without_numbers_or_without_categories_has_a_density():
+def test_table_with_columns_of_one_kind_has_a_density():
     for spans in (SPANS[:2], (Span("c", 0, 3, "category"),), (Span("f", 0, 1, "boolean"),)):
         outputs = torch.zeros(4, spans[-1].stop, requires_grad=True)
         distribution = RowLikelihood(spans, shared_scale=True)(outputs)
@@ -81,14 +81,14 @@ def test_intensities_have_the_expected_density_of_black_and_white_pixels():
     spans = (Span("p", 0, 1, "numeric"), Span("q", 1, 2, "numeric"), Span("f", 2, 3, "boolean"))
     likelihood = RowLikelihood(spans, shared_scale=True, intensities=True)
     logits = torch.tensor([[0.4, -2.0, 1.5]])
-    chances = torch.sigmoid(logits[0]).numpy()
+    probabilities = torch.sigmoid(logits[0]).numpy()
     x = torch.tensor([[0.25, 0.9, 1.0]])
     expected = sum(
         share * np.log(p) + (1 - share) * np.log(1 - p)
-        for share, p in zip(x[0].numpy(), chances, strict=True)
+        for share, p in zip(x[0].numpy(), probabilities, strict=True)
     )
     np.testing.assert_allclose(likelihood(logits).log_prob(x).item(), expected, rtol=1e-5)
     with seeded(0):
         rows = likelihood(logits.expand(2000, 3)).sample()
-    np.testing.assert_allclose(rows[:, :2], np.tile(chances[:2], (2000, 1)), rtol=1e-5)
+    np.testing.assert_allclose(rows[:, :2], np.tile(probabilities[:2], (2000, 1)), rtol=1e-5)
     assert set(rows[:, 2].tolist()) == {0.0, 1.0}

@@ -10,10 +10,9 @@ from torch import nn
 from torch.distributions import Normal
 
 from semigen.errors import UserError
-from semigen.generators import load_generator, make_generator
-from semigen.generators.base import ClassifyingModel
+from semigen.generators import make_generator
 from semigen.generators.ssvae import SSVAE
-from semigen.generators.ssvae_loss import SSVAELoss, candidate_classes, marginal_bounds
+from semigen.generators.ssvae_loss import candidate_classes, marginal_bounds
 from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
 from semigen.generators.vae import MIN_SCALE
 from semigen.params.config import ComputeParams, PretrainParams
@@ -48,14 +47,6 @@ def fitted(params: SSVAEParams, rows: Encoded, encoder, seed: int = 1) -> SSVAE:
     model.fit(rows)
     assert isinstance(model, SSVAE)
     return model
-
-
-@pytest.fixture(scope="module", params=FORMS)
-def trained(request):
-    encoder, rows = encoded(mixed_table(400, missing=0.1), n_labeled=8)
-    # M2 of codes takes a while to leave to the class what its latent code could explain as well.
-    slow = {"epochs": 80, "patience": 80, "max_classes": 1} if request.param == "m1m2" else {}
-    return fitted(small(request.param, **slow), rows, encoder), rows, encoder
 
 
 # The bound
@@ -193,18 +184,6 @@ def test_candidate_classes_are_the_most_probable_ones():
     torch.testing.assert_close(cut.exp(), torch.tensor([[2 / 3, 1 / 3]]))
 
 
-@pytest.mark.parametrize("form", ["m2", "sdgm", "adgm"])
-@pytest.mark.parametrize("epoch", [0, 10])
-def test_every_parameter_gets_a_gradient(form, epoch):
-    encoder, rows = encoded(mixed_table(60, missing=0.2), n_labeled=12)
-    network = SSVAENetwork(encoder.spans_, 2, small(form, max_classes=2, noise_scale="column"))
-    loss = SSVAELoss(network, small(form), rows.x, rows.y)
-    guess = np.where(rows.y < 0, 0, -1)
-    loss([torch.from_numpy(a) for a in (rows.x, rows.y, guess)], epoch).backward()
-    without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == []
-
-
 # The model
 
 
@@ -215,110 +194,7 @@ def accuracy(model: SSVAE, encoder, n_rows: int = 600) -> float:
     return float((model.classes_[probabilities.argmax(axis=1)] == y).mean())
 
 
-def test_few_labels_classify_new_rows_well(trained):
-    model, _, encoder = trained
-    # The classes overlap: a logistic regression on 2,000 labels reaches 0.97.
-    assert accuracy(model, encoder) > 0.9
-
-
-def test_probabilities_features_scores_and_samples_have_their_shapes(trained):
-    model, rows, encoder = trained
-    assert isinstance(model, ClassifyingModel)
-    probabilities = model.predict_proba(rows.x)
-    assert probabilities.shape == (400, 2)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
-    assert model.features(rows.x).shape == (400, 3)
-    assert np.isfinite(model.score(rows.x)).all()
-    assert model.sample(np.array([0, 1, 1]), seed=0).shape == (3, encoder.n_features)
-    assert list(model.classes_) == [0, 1]
-
-
-def test_rows_of_a_class_resemble_the_class(trained):
-    model, _, encoder = trained
-    ill, well = (encoder.inverse_transform(model.sample(np.full(500, c), seed=2)) for c in (0, 1))
-    assert ill["weight"].mean() > well["weight"].mean() + 10
-    assert (ill["smoker"] == "yes").mean() > (well["smoker"] == "yes").mean() + 0.3
-
-
-def test_scores_rank_real_rows_above_scrambled_ones(trained):
-    model, rows, _ = trained
-    rng = np.random.default_rng(0)
-    scrambled = np.stack([rng.permutation(column) for column in rows.x.T], axis=1)
-    scrambled[:, 0] *= 4
-    assert np.median(model.score(rows.x)) > np.median(model.score(scrambled)) + 1.0
-
-
-def outputs(model: SSVAE, x: np.ndarray) -> list[np.ndarray]:
-    return [
-        model.predict_proba(x),
-        model.features(x),
-        model.score(x),
-        model.novelty(x),
-        model.sample(np.array([0, 1, 0]), seed=5),
-    ]
-
-
-def test_saving_changes_nothing_and_keeps_no_training_row(trained, tmp_path):
-    model, rows, _ = trained
-    model.save(tmp_path / "model")
-    for kept, again in zip(
-        outputs(model, rows.x), outputs(load_generator(tmp_path / "model"), rows.x), strict=True
-    ):
-        np.testing.assert_array_equal(kept, again)
-    content = b"".join(path.read_bytes() for path in (tmp_path / "model").iterdir())
-    assert all(row.tobytes() not in content for row in rows.x[:, :2].copy())
-    assert all(code.tobytes() not in content for code in model.features(rows.x))
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_same_seed_same_model(form):
-    encoder, rows = encoded(mixed_table(120, missing=0.1), n_labeled=8)
-    params = TINY.model_copy(update={"form": form})
-    first, second = (fitted(params, rows, encoder) for _ in range(2))
-    for kept, again in zip(outputs(first, rows.x), outputs(second, rows.x), strict=True):
-        np.testing.assert_array_equal(kept, again)
-    other = fitted(params, rows, encoder, seed=2)
-    assert not np.array_equal(other.predict_proba(rows.x), first.predict_proba(rows.x))
-
-
 # Labels
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_classes_learned_anew_know_no_other_label(form):
-    encoder, rows = encoded(mixed_table(150), n_labeled=20)
-    swapped = Encoded(rows.x, np.where(rows.y >= 0, 1 - rows.y, -1))
-    params = TINY.model_copy(update={"form": form})
-    models = [fitted(params, table, encoder) for table in (rows, swapped)]
-    fold = np.arange(10, 150)
-    folds = [model.with_classes(Encoded(rows.x[fold], rows.y[fold])) for model in models]
-    for kept, again in zip(*(outputs(model, rows.x) for model in folds), strict=True):
-        np.testing.assert_array_equal(kept, again)
-    before = models[0].predict_proba(rows.x)
-    assert not np.array_equal(before, folds[0].predict_proba(rows.x))
-    np.testing.assert_array_equal(models[0].predict_proba(rows.x), before)
-
-
-def test_unlabeled_rows_alone_give_features_and_scores_but_no_classes(tmp_path):
-    encoder, rows = encoded(mixed_table(80), n_labeled=0)
-    fitted(TINY, rows, encoder).save(tmp_path / "model")
-    model = load_generator(tmp_path / "model")
-    assert np.isfinite(model.score(rows.x)).all()
-    assert model.features(rows.x).shape == (80, 3)
-    for ask in (lambda: model.sample(np.array([0]), 0), lambda: model.predict_proba(rows.x)):
-        with pytest.raises(UserError, match="learned no classes"):
-            ask()
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_one_label_a_class_is_enough(form):
-    encoder, rows = encoded(mixed_table(120), n_labeled=120)
-    y = np.full(120, -1)
-    for one in (0, 1):
-        y[np.flatnonzero(rows.y == one)[0]] = one
-    model = fitted(TINY.model_copy(update={"form": form}), Encoded(rows.x, y), encoder)
-    assert list(model.classes_) == [0, 1]
-    assert model.predict_proba(rows.x).shape == (120, 2)
 
 
 @pytest.mark.parametrize("form", FORMS)
