@@ -69,6 +69,7 @@ python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+strip_signature_backslash = True  # otherwise fitted attributes lose their trailing underscore
 
 html_theme = "furo"
 html_title = "semigen"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -136,8 +137,15 @@ def listed(names: list[Any]) -> str:
     return ", ".join(f"`{name}`" for name in plain)
 
 
+def shorten_title(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Remove "module" and "package" from the titles of the API pages, for the navigation."""
+    if page.startswith("reference/api/"):
+        source[0] = re.sub(r" (module|package)$", "", source[0], count=1, flags=re.M)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("parameters", Parameters)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("stages", Stages)
+    app.connect("source-read", shorten_title)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
