@@ -1,7 +1,7 @@
-"""When and where: Prefect flows around the stages.
+"""Prefect flows that run the stages: when and where.
 
-Prefect and DVC read their settings when they are imported, so importing this package sets those
-that the environment leaves open.
+Prefect and DVC read their settings when they are imported, so importing this package sets the
+settings that the environment does not contain.
 """
 
 import gc
@@ -10,6 +10,5 @@ from pathlib import Path
 from flows.environment import prepare
 
 prepare(Path.cwd())
-# Imports make half a million objects, none of them garbage; looking for it takes a tenth of their
-# time.
+# Imports create half a million objects and no garbage; collecting takes a tenth of their time.
 gc.set_threshold(100_000, 50, 100)

@@ -1,4 +1,4 @@
-"""How accuracy grows with labels: trained on fewer of them, on demand, as a Prefect flow."""
+"""The flow ``label-curve``: accuracy as a function of the number of labels, on demand."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from semigen.evaluation.estimates import Estimate
 
 @flow(name="label-curve", log_prints=True)
 def label_curve(budgets: Sequence[int] | None = None, draws: int = DEFAULT_DRAWS) -> State[Any]:
-    """Train on fewer labels and ask the test rows; finished fits are not made again.
+    """Train on fewer labels and evaluate on the test rows; finished fits are reused.
 
     Args:
         budgets: Numbers of labels; a quarter, a half, three quarters and all of them if None.
-        draws: How often the labels that are kept are drawn.
+        draws: Number of random subsets of the labels for each budget.
 
     Returns:
         As ``tasks.label_curve.label_curve``.
@@ -52,7 +52,7 @@ def label_curve(budgets: Sequence[int] | None = None, draws: int = DEFAULT_DRAWS
 
 
 def progress(layout: Layout) -> Callable[[int, int], None]:
-    """Return what shows, after each fit, how many are finished and what the curve looks like."""
+    """Return a callback that shows, after each fit, the number of finished fits and the curve."""
     made = create_progress_artifact(0.0, key="label-curve-progress", description="label curve")
     shown = cast(UUID, made)  # a coroutine only where this is called from one
 
@@ -67,7 +67,7 @@ def progress(layout: Layout) -> Callable[[int, int], None]:
 
 
 def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the curve as table rows: a number of labels, accuracies and the gain."""
+    """Return the curve as table rows with number of labels, accuracies and gain."""
     accuracy = {
         (p["learner"], p["n_labeled"]): f"{Estimate.from_json(p['accuracy'])}"
         for p in found["points"]
@@ -84,7 +84,7 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def print_curve(found: dict[str, Any], console: Console | None = None) -> None:
-    """Print the curve, what more labels would be worth, and where the files lie."""
+    """Print the curve, the expected gain of more labels, and the paths of the files."""
     console = console or Console(highlight=False, soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     content = rows(found)
@@ -101,7 +101,7 @@ def print_curve(found: dict[str, Any], console: Console | None = None) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_parser("label-curve").parse_args(argv)
 
-    def check() -> None:  # before a server is started, what would be refused anyway
+    def check() -> None:
         from semigen.evaluation.label_curve import check_budgets
         from tasks.label_curve import read_problem
 

@@ -1,4 +1,4 @@
-"""Label new rows with the champion, or another classifier, as a Prefect flow.
+"""The flow ``predict``: predict the classes of new rows with the champion or another model.
 
 ``semigen predict`` does the same without Prefect.
 """
@@ -25,20 +25,20 @@ def predict(
     impute_missing_columns: bool = False,
     overwrite: bool = False,
 ) -> list[dict[str, Any]] | State[Any]:
-    """Label the rows of a table.
+    """Predict the classes of the rows of a table.
 
     Args:
         input: CSV or Parquet table of new rows.
-        output: CSV or Parquet table to write, inside the project: whoever may start a run in the
-            UI may not write elsewhere.
-        model: Folder of the classifier; None takes the champion or, before the first promotion,
-            ``models/classifier``.
-        keep_columns: Also write the input's own columns.
-        impute_missing_columns: Treat feature columns that the input lacks as missing values.
+        output: CSV or Parquet table to write. It must be inside the project, so that users of the
+            UI cannot write other files.
+        model: Folder of the classifier. If None, the champion is used or, before the first
+            promotion, ``models/classifier``.
+        keep_columns: Write the columns of the input too.
+        impute_missing_columns: Treat feature columns that are absent from the input as missing.
         overwrite: Replace an existing output file.
 
     Returns:
-        One row a predicted class: how many rows got it and how novel these are on average.
+        For each predicted class its number of rows and their mean novelty.
     """
     from semigen.prediction import count_predictions, predict_table, resolve_model
 

@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 
 from flows.command import run_flow
 from flows.dispatch import run_where_wanted
-from flows.display.live import shown
+from flows.display.live import show_progress
 from flows.display.publish import publish
 from flows.display.run_page import champion_line, headline, show_run
 from flows.display.summary import print_summary
@@ -150,7 +150,7 @@ def run_stage(stage: Stage, *, force: bool, debug: bool, plotter: Executor | Non
     layout, logger = Layout(), get_run_logger()
     force = force or (stage.name == "report" and is_report_stale(layout))
     try:
-        with shown(stage.name, layout):
+        with show_progress(stage.name, layout):
             ran = is_due(stage, layout, force=force) and run_where_wanted(
                 stage,
                 layout,

@@ -1,4 +1,4 @@
-"""How far a stage is, in the Prefect UI while it runs: a bar, and a curve that grows.
+"""Progress of a running stage in the Prefect UI: a progress bar and a learning curve.
 
 Stages do not depend on Prefect. They write a file (``semigen.training.progress``), which this
 module reads.
@@ -28,19 +28,19 @@ from prefect.settings import PREFECT_API_URL
 from flows.display.publish import DRAWING, data_uri
 from semigen.artifacts import Layout, read_json
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 DRAW_SECONDS = 5.0
-"""Between two drawings of a curve, which take a quarter of a second each."""
-LEAVE_SECONDS = 10.0
-"""How long the last update is waited for; a server that does not answer must not hold up a run."""
+"""Minimum time between two plots of a curve, which take a quarter of a second each."""
+JOIN_SECONDS = 10.0
+"""Timeout of the last update; a server that does not answer must not delay the run."""
 
 
 @contextlib.contextmanager
-def shown(stage: str, layout: Layout) -> Iterator[None]:
-    """Show in the current task run how far a stage is while the block runs.
+def show_progress(stage: str, layout: Layout) -> Iterator[None]:
+    """Show the progress of a stage in the current task run while the block runs.
 
-    Of a stage that tells nothing, or with a temporary server, nothing is shown. What goes wrong
-    with showing is logged and never ends the stage.
+    Nothing is shown if the stage writes no progress file, or with a temporary server. Errors are
+    logged and do not affect the stage.
     """
     if not PREFECT_API_URL.value():
         yield
@@ -55,16 +55,16 @@ def shown(stage: str, layout: Layout) -> Iterator[None]:
         display.has_succeeded = True
     finally:
         display.stop.set()
-        thread.join(LEAVE_SECONDS)
+        thread.join(JOIN_SECONDS)
 
 
 class Display:
-    """Artifacts of one stage, kept up to date from its file.
+    """Artifacts of one stage, which are updated from its progress file.
 
     Args:
-        stage: Its name, from which the artifacts get theirs.
-        file: See ``semigen.training.progress.write_progress``; a file that was there before
-            belongs to an earlier run.
+        stage: Name of the stage; the keys of the artifacts start with it.
+        file: The file of ``semigen.training.progress.write_progress``. If it exists already, its
+            present content is of an earlier run and is not shown.
     """
 
     def __init__(self, stage: str, file: Path) -> None:
@@ -76,17 +76,17 @@ class Display:
         self.curve: UUID | None = None
 
     def run(self) -> None:
-        """Look at the file until told to stop."""
+        """Read the file repeatedly until ``stop`` is set."""
         try:
-            while not self.stop.wait(LOOK_SECONDS):
-                with contextlib.suppress(httpx.HTTPError):  # the server may be down for a while
-                    self._look()
+            while not self.stop.wait(POLL_SECONDS):
+                with contextlib.suppress(httpx.HTTPError):  # the server may be restarting
+                    self._update()
             if self.has_succeeded:
                 self._close()
-        except Exception as error:  # whatever client, server and plots raise: it is only a display
-            get_run_logger().warning("progress of %s is shown no more: %s", self.stage, error)
+        except Exception as error:  # of client, server or plots; the stage must go on
+            get_run_logger().warning("progress of %s is not shown any more: %s", self.stage, error)
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         modified = _modified(self.file)
         if modified in (None, self.seen):
             return
@@ -95,7 +95,7 @@ class Display:
         except FileNotFoundError:  # the stage has just finished
             return
         self.seen = modified
-        percent, text = 100 * found["done"] / found["total"], in_words(found)
+        percent, text = 100 * found["done"] / found["total"], describe(found)
         if self.bar is None:
             made = create_progress_artifact(percent, key=f"{self.stage}-progress", description=text)
             self.bar = cast(UUID, made)  # a coroutine only where this is called from one
@@ -119,7 +119,7 @@ class Display:
             client.update_artifact(self.curve, update)
 
     def _close(self) -> None:
-        """Fill the bar; what the stage leaves takes the place of the unfinished curve."""
+        """Complete the bar, and delete the curve, which the plot of the final result replaces."""
         if self.bar is not None:
             update_progress_artifact(self.bar, 100.0, description="done")
         if self.curve is not None:
@@ -127,8 +127,8 @@ class Display:
                 client.delete_artifact(self.curve)
 
 
-def in_words(found: Mapping[str, Any]) -> str:
-    """Return what a progress file says, e.g. ``epoch 12 of 60: loss 23.1, held out 24.2``."""
+def describe(found: Mapping[str, Any]) -> str:
+    """Return the content of a progress file: ``epoch 12 of 60: loss 23.1, held out 24.2``."""
     text = f"{found['unit']} {found['done']} of {found['total']}"
     facts = [found["at"]] if "at" in found else []
     for name, meaning in (("train", "loss"), ("validation", "held out")):
@@ -139,7 +139,7 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 
 def draw(found: Mapping[str, Any]) -> bytes | None:
-    """Return what a progress file says as a plot, None if there is nothing to plot yet."""
+    """Return a plot of a progress file, None if there is nothing to plot yet."""
     if len(found.get("train", ())) > 1:
         import pandas as pd
 

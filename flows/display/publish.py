@@ -1,4 +1,4 @@
-"""What the Prefect UI shows beside a stage's task run: tables, plots and the report."""
+"""Artifacts of a stage's task run in the Prefect UI: tables, plots and the report."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from semigen.artifacts import Layout, read_json
 from semigen.evaluation.estimates import Estimate, Gain
 
 DRAWING = threading.Lock()
-"""Held while something is drawn: Matplotlib's text is not made for two threads at once."""
+"""Held while a plot is drawn: Matplotlib is not thread-safe."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot of a file that a stage left.
+    """A plot of a file that a stage wrote.
 
     Attributes:
-        key: Of the artifact.
-        description: What the UI says of it.
-        source: Returns the file.
-        draw: Returns the plot as PNG.
+        key: Key of the artifact.
+        description: Description of the artifact.
+        source: Returns the path of the file.
+        draw: Returns the plot of the file as PNG.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Plot:
     draw: Callable[[Path], bytes]
 
     def publish(self, layout: Layout) -> None:
-        """Create the artifact; what goes wrong is logged, for it is only a display."""
+        """Create the artifact; errors are logged."""
         source = self.source(layout)
         if not source.exists():
             return
@@ -50,18 +50,17 @@ class Plot:
             with DRAWING:
                 png = self.draw(source)
             create_image_artifact(data_uri(png), key=self.key, description=self.description)
-        except Exception as error:  # whatever client, server and plots raise
+        except Exception as error:  # of client, server or plots
             get_run_logger().warning("plot %s is not shown: %s", self.key, error)
 
 
 def publish(stage: str, layout: Layout, plotter: Executor | None = None) -> None:
-    """Create artifacts of the current task run from the files that a stage left, if it has any.
+    """Create the artifacts of the current task run from the files that a stage wrote.
 
     Args:
-        stage: Its name.
-        layout: The project.
-        plotter: Draws plots while the next stages run, which would wait two seconds for the first
-            one; None: there are no plots.
+        stage: Name of the stage.
+        layout: The project's files.
+        plotter: Executor that draws plots while the next stages run; None for no plots.
     """
     if stage in TEXTS:
         TEXTS[stage](layout)
@@ -72,12 +71,12 @@ def publish(stage: str, layout: Layout, plotter: Executor | None = None) -> None
 
 
 def data_uri(png: bytes) -> str:
-    """Return an image as an address that holds all of it."""
+    """Return an image as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def validation_rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return validation results as table rows, failed errors first, then failed warnings."""
+    """Return validation results as table rows: failed errors, failed warnings, then the others."""
     order = {(False, "error"): 0, (False, "warning"): 1}
     ranked = sorted(results, key=lambda r: order.get((r["success"], r["severity"]), 2))
     return [
@@ -95,10 +94,10 @@ def validation_rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def validation_verdict(results: list[dict[str, Any]]) -> str:
-    """Return in a few words how many rules were broken."""
+    """Return the numbers of rules that were checked and that failed."""
     failed = [result["severity"] for result in results if not result["success"]]
     counts = [f"{failed.count(kind)} {kind}s" for kind in ("error", "warning") if kind in failed]
-    return f"{len(results)} rules checked: {', '.join(counts) or 'all kept'}"
+    return f"{len(results)} rules checked: {', '.join(counts) or 'all passed'}"
 
 
 def metric_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
@@ -140,7 +139,7 @@ def _publish_report(layout: Layout) -> None:
     page = [
         f"[report.html]({layout.report.as_uri()})",
         "",
-        "Browsers follow links to files only from pages that are files too: copy the address.",
+        "Browsers do not open links to local files from this page: copy the address.",
         "",
         f"    {layout.report.as_uri()}",
         "",
@@ -148,7 +147,7 @@ def _publish_report(layout: Layout) -> None:
     if layout.model_card.exists():
         page += ["---", "", layout.model_card.read_text(encoding="utf-8")]
     create_markdown_artifact(
-        "\n".join(page), key="report", description="The page with everything, and the model card"
+        "\n".join(page), key="report", description="HTML report and model card"
     )
 
 
@@ -193,13 +192,13 @@ PLOTS = {
     "train": (
         Plot(
             "train-candidates",
-            "Learners, by cross-validation",
+            "Cross-validated accuracy and log loss of the learners",
             lambda layout: layout.selection,
             _candidates,
         ),
         Plot(
             "train-curve",
-            "Loss of the network among the learners",
+            "Loss of the neural network among the learners",
             lambda layout: layout.plot("train"),
             _learning_curve,
         ),
@@ -213,7 +212,7 @@ PLOTS = {
         ),
         Plot(
             "calibration",
-            "How far the probabilities can be trusted",
+            "Calibration of the predicted probabilities",
             lambda layout: layout.plot("calibration"),
             _calibration,
         ),

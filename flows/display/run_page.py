@@ -1,4 +1,4 @@
-"""The page of one run in the Prefect UI: what was done, with which parameters and hashes."""
+"""Page of a run in the Prefect UI: stages, files with hashes, parameters and changes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from semigen.report.markdown import table
 
 MAX_DIFFERENCE_LINES = 200
 SHORT = 8
-"""Digits of a commit that are shown."""
+"""Number of digits of a commit that are shown."""
 
 
 def headline(layout: Layout, ran: Mapping[str, bool]) -> str:
-    """Return in one line what a run did, the score first."""
+    """Return the accuracy and the stages of a run in one line."""
     done = [stage for stage, has_run in ran.items() if has_run]
     if not done:
         return f"Nothing changed: all {len(ran)} stages are up to date"
@@ -36,14 +36,14 @@ def headline(layout: Layout, ran: Mapping[str, bool]) -> str:
 
 def show_run(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool]) -> None:
     """Create the page as an artifact of the current run."""
-    told = headline(layout, ran)
-    create_markdown_artifact(page(layout, stages, ran, told), key="run", description=told)
+    summary = headline(layout, ran)
+    create_markdown_artifact(page(layout, stages, ran, summary), key="run", description=summary)
 
 
-def page(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool], told: str) -> str:
+def page(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool], summary: str) -> str:
     """Return the page as Markdown."""
     parts = [
-        f"# {told}",
+        f"# {summary}",
         _facts(layout),
         "## Stages",
         _stages(layout, ran),
@@ -62,7 +62,7 @@ def page(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool], told:
 
 
 def champion_line(layout: Layout) -> str:
-    """Return who is champion, since when and why."""
+    """Return the champion, with the time and the reason of its promotion."""
     registry = Registry(layout.registry)
     champion = registry.champion()
     if champion is None:
@@ -108,7 +108,7 @@ def _stages(layout: Layout, ran: Mapping[str, bool]) -> str:
 
 
 def _files(layout: Layout, ran: Mapping[str, bool]) -> str:
-    """Return what the stages read that none of them makes, and what they wrote."""
+    """Return the inputs of the pipeline, and the files that the stages wrote."""
     locked = _locked(layout)
     written = [(name, out) for name in ran for out in locked.get(name, {}).get("outs", [])]
     made = {out["path"] for _, out in written}

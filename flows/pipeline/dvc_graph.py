@@ -1,6 +1,6 @@
-"""The pipeline as DVC sees it: with ``dvc_remote`` all that touches DVC's Python API.
+"""The pipeline as read by DVC. Only this module, ``dvc_remote`` and ``repair`` use DVC's API.
 
-``Repo.index`` and ``Repo.status`` are no documented API, hence ``dvc<4`` in pyproject.toml.
+``Repo.index`` and ``Repo.status`` are not documented, hence ``dvc<4`` in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dvc.repo import Repo
 from dvc.scm import SCM, SCMError
 
 from flows.pipeline.locks import holders, wait_for
-from flows.pipeline.repair import mend
+from flows.pipeline.repair import repair
 from flows.pipeline.retry import Log
 from semigen.errors import UserError
 
@@ -28,16 +28,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of ``dvc.yaml``, or a file under ``dvc add`` (named by its ``.dvc`` file).
+    """A stage of ``dvc.yaml``, or a file tracked by ``dvc add`` (named by its ``.dvc`` file).
 
     Attributes:
-        name: What ``dvc repro`` calls it.
-        command: What it runs; None for a file.
-        worker: Kind of worker it wants (``meta.worker`` in ``dvc.yaml``), None for any.
-        changed: Whether DVC would run it as things are now.
-        pending: Whether it changed itself or depends on a stage that did.
-        cached: Paths that it writes and that DVC keeps, relative to the root.
-        in_git: Paths that it writes and that git keeps.
+        name: Name of the stage, as for ``dvc repro``.
+        command: Command of the stage; None for a file.
+        worker: Kind of worker that runs the stage (``meta.worker`` in ``dvc.yaml``); None for any.
+        changed: Whether DVC would run the stage now.
+        pending: Whether the stage, or a stage that it depends on, has changed.
+        cached: Outputs that DVC caches, relative to the root.
+        in_git: Outputs that git tracks.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Stage:
 
 
 def plan(root: Path, target: str = "report", *, log: Log = print) -> list[Stage]:
-    """Return the target stage and all that it depends on, each after what it depends on.
+    """Return a stage and all stages that it depends on, in topological order.
 
     Args:
-        root: The project.
-        target: The last stage that matters.
-        log: Is told of another DVC that is waited for, one started by hand, say.
+        root: The project's root.
+        target: Name of the last stage.
+        log: Called with a message if another DVC process must finish first.
 
     Raises:
         UserError: If DVC cannot read the project, or there is no such stage.
     """
     with open_repo(root) as repo:
-        graph = repo.index.graph  # successors(stage) are the stages that it depends on
+        graph = repo.index.graph  # its edges lead to dependencies
         wanted = _upstream(graph, target)
         changed = set(_unblocked(repo.status, target, log))
         positions = {stage: i for i, stage in enumerate(repo.index.stages)}
@@ -76,14 +76,14 @@ def plan(root: Path, target: str = "report", *, log: Log = print) -> list[Stage]
 
 
 def changed_tables(root: Path, target: str = "report") -> list[str]:
-    """Return the files that differ from those of the last run and that no stage makes, sorted.
+    """Return the user's tables that have changed since the last run, sorted.
 
-    These are the user's own tables: what the target depends on, but for parameters and for what
-    stages before it write. Before the first run they count as changed.
+    These are the files that the target depends on and that no stage writes. Before the first run
+    all of them count as changed.
 
     Args:
-        root: The project.
-        target: The last stage that matters.
+        root: The project's root.
+        target: Name of the last stage.
 
     Returns:
         Paths relative to the root.
@@ -96,15 +96,15 @@ def changed_tables(root: Path, target: str = "report") -> list[str]:
         made = {str(out) for stage in wanted if stage.cmd for out in stage.outs}
         status = _unblocked(repo.status, target, print)
         entries = [entry for stage in wanted for entry in status.get(stage.addressing, [])]
-        # Beside dictionaries there are words such as "changed command"; changed parameters are
-        # "changed deps" too, with a dictionary of them in the place of a word.
+        # Entries are dictionaries or strings such as "changed command". The values of "changed
+        # deps" are strings for files and dictionaries for parameters.
         deps = [entry["changed deps"] for entry in entries if "changed deps" in entry]
         found = {path for dep in deps for path, how in dep.items() if isinstance(how, str)}
     return sorted(found - made)
 
 
 def is_changed(root: Path, name: str) -> bool:
-    """Return whether DVC would run a stage now, whatever its upstream stages are about to do."""
+    """Return whether DVC would run a stage now, regardless of its upstream stages."""
     with open_repo(root) as repo:
         return bool(_unblocked(lambda: repo.status([name]), name, print))
 
@@ -115,9 +115,9 @@ def has_remote(root: Path) -> bool:
 
 
 def settle_scm(root: Path | None = None) -> None:
-    """Tell DVC, in its untracked local settings, whether the project lies in a git repository.
+    """Set in DVC's local configuration whether the project is in a git repository.
 
-    Without git (an unpacked archive) DVC works only when it is told so.
+    Without git (an unpacked archive) DVC requires the setting ``core.no_scm``.
     """
     root = root or Path.cwd()
     try:
@@ -136,7 +136,7 @@ def settle_scm(root: Path | None = None) -> None:
 
 
 def _upstream(graph: Any, target: str) -> set[Any]:
-    """Return DVC's stage of a name and all that it depends on."""
+    """Return the stage of a name, as an object of DVC, and all stages that it depends on."""
     by_name = {stage.addressing: stage for stage in graph}
     if target not in by_name:
         raise UserError(f"dvc.yaml: no stage {target!r}; stages: {', '.join(sorted(by_name))}")
@@ -145,12 +145,12 @@ def _upstream(graph: Any, target: str) -> set[Any]:
 
 
 def _unblocked(call: Callable[[], T], what: str, log: Log) -> T:
-    """Return what a call of DVC's API returns, once nobody uses the files that it reads.
+    """Return the result of a call of DVC's API; wait while other processes use its files.
 
     Args:
         call: May be called several times.
-        what: For the log.
-        log: Is told of every wait.
+        what: Name of the stage, for the log.
+        log: Called with a message before each wait.
     """
     while True:
         try:
@@ -164,12 +164,12 @@ def _unblocked(call: Callable[[], T], what: str, log: Log) -> T:
 
 @contextlib.contextmanager
 def open_repo(root: Path) -> Iterator[Any]:
-    """Open the project in DVC; its errors become ``UserError``."""
+    """Open the project in DVC; convert its errors to ``UserError``."""
     try:
-        # DVC names stages relative to the working directory. Another process may hold its lock
-        # for moments: wait, as --wait-for-lock does.
+        # DVC names stages relative to the working directory. Another process may hold the lock
+        # for a short time: wait, as --wait-for-lock does.
         with contextlib.chdir(root), Repo(_wait_for_lock=True) as repo:
-            mend(repo)
+            repair(repo)
             yield repo
     except DvcException as error:
         raise UserError(f"DVC: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""What a stage reads and writes as DVC sees it, and DVC's remote, by which other hosts get it."""
+"""Inputs and outputs of a stage, and DVC's remote, through which hosts exchange them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from semigen.errors import UserError
 
 @dataclass(frozen=True)
 class Files:
-    """Files and folders of a stage, relative to the project's root, by how they travel.
+    """Files and folders of a stage, relative to the project's root.
 
     Attributes:
-        cached: By DVC's remote.
-        in_git: By git, because DVC does not cache them.
-        sources: By git, if it tracks them; DVC only knows their hashes.
+        cached: Files in DVC's cache, transferred by DVC's remote.
+        in_git: Files that DVC does not cache, transferred by git.
+        sources: Files of which DVC knows only the hashes, transferred by git if it tracks them.
     """
 
     cached: tuple[str, ...] = ()
@@ -36,11 +36,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Store:
-    """Where DVC's default remote lies.
+    """DVC's default remote.
 
     Attributes:
-        fs: DVC's file system, in whose terms ``path`` is.
-        path: The remote's folder.
+        fs: DVC's file system of the remote.
+        path: Folder of the remote in that file system.
     """
 
     fs: Any
@@ -48,10 +48,10 @@ class Store:
 
 
 def dependencies(root: Path, name: str) -> Files:
-    """Return what a stage reads, but for URLs, which mean the same everywhere.
+    """Return the inputs of a stage, except for URLs, which are the same on all hosts.
 
     Raises:
-        UserError: If a file lies outside the project.
+        UserError: If a file is outside the project.
     """
     with open_repo(root) as repo:
         origins = _origins(repo, name)
@@ -66,22 +66,22 @@ def dependencies(root: Path, name: str) -> Files:
 
 
 def check_dependencies(root: Path, name: str) -> None:
-    """Check that what a stage reads is what DVC recorded, which is what other hosts would get.
+    """Check that the inputs of a stage are those that DVC recorded, which other hosts would get.
 
     Raises:
-        UserError: If something changed since, or is not in DVC's cache.
+        UserError: If an input has changed since, or is not in DVC's cache.
     """
     with open_repo(root) as repo:
         for out in {out for found in _origins(repo, name).values() for out in found}:
             producer = out.stage.addressing
             if out.workspace_status():
-                raise UserError(f"{out}: not as DVC recorded it; run `dvc repro {producer}`")
+                raise UserError(f"{out}: changed since DVC recorded it; run `dvc repro {producer}`")
             if out.use_cache and out.changed_cache():
                 raise UserError(f"{out}: not in DVC's cache; run `dvc commit {producer}`")
 
 
 def outputs(root: Path, name: str) -> Files:
-    """Return what a stage writes."""
+    """Return the outputs of a stage."""
     with open_repo(root) as repo:
         outs = _stage(repo, name).outs
         return Files(
@@ -91,19 +91,19 @@ def outputs(root: Path, name: str) -> Files:
 
 
 def lock_file(root: Path, name: str) -> str:
-    """Return the path of the ``dvc.lock`` that holds a stage's entry, relative to the root."""
+    """Return the path of the ``dvc.lock`` with a stage's entry, relative to the root."""
     with open_repo(root) as repo:
         path = Path(_stage(repo, name).path).with_suffix(".lock")
         return str(path.relative_to(repo.root_dir))
 
 
 def merge_lock_entry(root: Path, name: str, text: str) -> None:
-    """Take over one stage's entry from another ``dvc.lock``; all others stay as they are.
+    """Copy the entry of one stage from another ``dvc.lock``.
 
     Args:
         root: The project's root.
-        name: The stage.
-        text: The other ``dvc.lock``.
+        name: Name of the stage.
+        text: Content of the other ``dvc.lock``.
     """
     path = root / lock_file(root, name)
     with open_repo(root) as repo, repo.lock:
@@ -115,17 +115,17 @@ def merge_lock_entry(root: Path, name: str, text: str) -> None:
 
 
 def check_store(root: Path) -> None:
-    """Check that the project has a default remote that other hosts find as well.
+    """Check that the project has a default remote that other hosts can use too.
 
     Raises:
-        UserError: If it has none, or one that only this host knows.
+        UserError: If there is none, or only this host has its configuration.
     """
     with open_repo(root) as repo:
         config = repo.config.load_config_to_level("local")  # without .dvc/config.local
         name = repo.config["core"].get("remote")
         if not name:
             raise UserError(
-                "no default DVC remote; other hosts exchange data through one: "
+                "no default DVC remote, through which hosts exchange data: "
                 "dvc remote add --default NAME URL"
             )
         url = config.get("remote", {}).get(name, {}).get("url")
@@ -136,7 +136,7 @@ def check_store(root: Path) -> None:
             )
         if isinstance(url, RelPath):
             raise UserError(
-                f"DVC remote {name!r}: a relative path, here {url}; name one that all hosts have: "
+                f"DVC remote {name!r}: a relative path, here {url}; all hosts need the same path: "
                 f"dvc remote modify {name} url /PATH"
             )
         repo.cloud.get_remote_odb(command="run on another host")  # refuses versioned buckets
@@ -150,7 +150,7 @@ def store(root: Path) -> Store:
 
 
 def push(root: Path, paths: Sequence[str]) -> None:
-    """Copy outputs from DVC's cache to its remote, those that it lacks.
+    """Upload outputs from DVC's cache to its remote.
 
     Raises:
         Unreachable: If the remote did not answer.
@@ -159,7 +159,7 @@ def push(root: Path, paths: Sequence[str]) -> None:
 
 
 def pull(root: Path, paths: Sequence[str]) -> None:
-    """Bring outputs from DVC's remote, in the place of whatever is there.
+    """Download outputs from DVC's remote; existing files are overwritten.
 
     Raises:
         Unreachable: If the remote did not answer.
@@ -168,7 +168,7 @@ def pull(root: Path, paths: Sequence[str]) -> None:
 
 
 def _transfer(root: Path, command: str, paths: Sequence[str], *options: str) -> None:
-    if not paths:  # DVC would take that for all
+    if not paths:  # DVC would transfer everything
         return
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", command, *options, "--", *paths],
@@ -179,11 +179,11 @@ def _transfer(root: Path, command: str, paths: Sequence[str], *options: str) -> 
         errors="replace",
     )
     if done.returncode:
-        raise failed(f"dvc {command}: {_told(done.stderr)}")
+        raise failed(f"dvc {command}: {_error_in(done.stderr)}")
 
 
-def _told(text: str) -> str:
-    """Return in one line what DVC said was wrong."""
+def _error_in(text: str) -> str:
+    """Return DVC's error message in one line."""
     _, mark, rest = text.partition("ERROR: ")
     return " ".join((rest if mark else text).split("Having any troubles?")[0].split())
 
@@ -196,13 +196,13 @@ def _stage(repo: Any, name: str) -> Any:
 
 
 def _origins(repo: Any, name: str) -> dict[Any, list[Any]]:
-    """Return, for every file that a stage reads, the outputs that it is in or that are in it."""
+    """Return, for every input of a stage, the outputs that contain it or that it contains."""
     origins = {}
     for dep in _stage(repo, name).deps:
         if dep.protocol != "local":
             continue
         if not dep.is_in_repo:
-            raise UserError(f"{dep}: outside the project, so other hosts lack it; move it in")
+            raise UserError(f"{dep}: outside the project, so other hosts do not have it; move it")
         try:
             origins[dep] = repo.find_outs_by_path(dep.fs_path, recursive=True, strict=False)
         except OutputNotFoundError:

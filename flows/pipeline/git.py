@@ -1,4 +1,7 @@
-"""Git commits and refs by plumbing: no branch, index, stash or working tree of the user's moves."""
+"""Git commits and refs by plumbing commands.
+
+The user's branches, index, stash and working tree are not changed.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,21 @@ from semigen.errors import UserError
 
 NAME, EMAIL = "semigen", "semigen@localhost"
 IDENTITY = f"{NAME} <{EMAIL}>"
-OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
-"""Variables by which a hook tells git in which repository it runs."""
+HOOK_VARIABLES = {
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_OBJECT_DIRECTORY",
+}
+"""Environment variables of git hooks that would select another repository."""
 NETWORK = {"fetch", "ls-remote", "push"}
 CODE = ("*.py", "*.dvc", "dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config", "*ignore")
-"""New files that belong to a commit although nobody has added them yet, unless they are ignored."""
+"""New files that a commit includes although they were not added, unless they are ignored."""
 
 
 def git(root: Path, *arguments: str, index: Path | None = None) -> str:
-    """Run git and return what it printed.
+    """Run git and return its output.
 
     Args:
         root: Working directory.
@@ -45,14 +54,14 @@ def git(root: Path, *arguments: str, index: Path | None = None) -> str:
         start_new_session=True,  # without a terminal ssh cannot ask for a password
     )
     if done.returncode:
-        told = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        message = f"git {arguments[0]}: {told}"
+        error = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        message = f"git {arguments[0]}: {error}"
         raise failed(message) if arguments[0] in NETWORK else UserError(message)
     return done.stdout.strip()
 
 
 def check_repository(root: Path) -> None:
-    """Check that the project's root is that of a git repository.
+    """Check that the project's root is the root of a git repository.
 
     Raises:
         UserError: If it is not.
@@ -61,15 +70,15 @@ def check_repository(root: Path) -> None:
         prefix = git(root, "rev-parse", "--show-prefix")
     except UserError as error:
         raise UserError(
-            f"{root}: no git repository; other hosts get the code by git: run `git init`, commit, "
-            "and `git remote add origin URL`"
+            f"{root}: not a git repository, by which other hosts fetch the code: run `git init`, "
+            "commit, and `git remote add origin URL`"
         ) from error
     if prefix:
         raise UserError(f"{root}: must be the root of the git repository to run on other hosts")
 
 
 def remote_name(root: Path) -> str:
-    """Return the remote repository that other hosts share: ``origin``, or the only one.
+    """Return the git remote that hosts exchange commits through: ``origin``, or the only one.
 
     Raises:
         UserError: If there is none, or several without an ``origin``.
@@ -78,11 +87,11 @@ def remote_name(root: Path) -> str:
     if "origin" in names or len(names) == 1:
         return "origin" if "origin" in names else names[0]
     found = f"several git remotes ({', '.join(names)})" if names else "no git remote"
-    raise UserError(f"{found}; other hosts get the code from `origin`: git remote add origin URL")
+    raise UserError(f"{found}; other hosts fetch the code from `origin`: git remote add origin URL")
 
 
 def remote_url(root: Path) -> str:
-    """Return where other hosts fetch the project from; a local path is made absolute.
+    """Return the URL from which other hosts fetch the project; a local path is made absolute.
 
     Raises:
         UserError: If there is no remote.
@@ -93,14 +102,14 @@ def remote_url(root: Path) -> str:
 
 
 def commit_working_tree(root: Path, message: str, *, also: Sequence[str] = ()) -> str:
-    """Commit tracked files as they are now, and new code, on no branch.
+    """Commit tracked files as they are now, and new code, without changing a branch.
 
-    Equal files on the same commit give the same commit again.
+    Equal files on the same ``HEAD`` give the same commit again.
 
     Args:
         root: Root of the repository.
-        message: Of the commit.
-        also: Files to take in although they are ignored or new; those that exist.
+        message: Message of the commit.
+        also: Files to include even if they are ignored or new; missing files are skipped.
 
     Returns:
         The commit, whose parent is ``HEAD``.
@@ -113,19 +122,19 @@ def commit_working_tree(root: Path, message: str, *, also: Sequence[str] = ()) -
 
 
 def commit_files(root: Path, message: str, paths: Sequence[str]) -> str:
-    """Commit some files as they are now, ignored ones too, on no branch."""
+    """Commit some files as they are now, even ignored ones, without changing a branch."""
     with _scratch_index(root) as index:
         _add(root, paths, index)
         return _commit(root, message, index)
 
 
 def is_committed(root: Path, commit: str, path: str) -> bool:
-    """Return whether a commit holds a file, or something of a directory."""
+    """Return whether a commit contains a file, or a file of a directory."""
     return bool(git(root, "ls-tree", "--name-only", commit, "--", path))
 
 
 def restore(root: Path, commit: str, paths: Sequence[str], into: Path) -> None:
-    """Write files of a commit below another folder."""
+    """Write files of a commit into another folder."""
     with _scratch_index(root) as index:
         git(root, f"--work-tree={into}", "checkout", commit, "--", *paths, index=index)
 
@@ -141,7 +150,7 @@ def remote_refs(root: Path, pattern: str) -> dict[str, str]:
 
 
 def push(root: Path, *refspecs: str) -> None:
-    """Push refs, whatever was there; the user's hooks are for the user's own pushes.
+    """Push refs and overwrite existing ones, without the user's hooks.
 
     Raises:
         Unreachable: If the remote did not answer.
@@ -150,7 +159,7 @@ def push(root: Path, *refspecs: str) -> None:
 
 
 def fetch(root: Path, refspec: str) -> None:
-    """Fetch one ref; ``FETCH_HEAD`` stays as it is.
+    """Fetch one ref without changing ``FETCH_HEAD``.
 
     Raises:
         Unreachable: If the remote did not answer.
@@ -160,14 +169,14 @@ def fetch(root: Path, refspec: str) -> None:
 
 
 def _environment(index: Path | None) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
+    inherited = {name: value for name, value in os.environ.items() if name not in HOOK_VARIABLES}
     own = {"GIT_INDEX_FILE": str(index)} if index else {}
     return {**inherited, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **own}
 
 
 @contextlib.contextmanager
 def _scratch_index(root: Path) -> Iterator[Path]:
-    """Yield a copy of the index: it knows which files are tracked, and spares hashing them."""
+    """Yield a copy of the index, which lists the tracked files with their hashes."""
     with tempfile.TemporaryDirectory(prefix="semigen-index-") as folder:
         own = root / git(root, "rev-parse", "--git-path", "index")
         if own.exists():
@@ -188,7 +197,7 @@ def _add(root: Path, paths: Sequence[str], index: Path) -> None:
 
 
 def _commit(root: Path, message: str, index: Path) -> str:
-    """Return a commit of an index on ``HEAD``, with its date, so that equal files give it again."""
+    """Return a commit of an index on ``HEAD`` with its date: equal files give equal commits."""
     lines = [f"tree {git(root, 'write-tree', index=index)}"]
     date = "0"
     with contextlib.suppress(UserError):  # there may be no commit yet

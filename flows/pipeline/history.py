@@ -1,6 +1,6 @@
-"""What a run leaves in git: dvc.lock, parameters and figures, and the champion as a tag.
+"""Record a run in git: commit dvc.lock, parameters and metrics, and tag the champion.
 
-Without that the history of scheduled runs is lost: each one overwrites what the last one wrote.
+Otherwise each scheduled run would overwrite the files of the run before.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from semigen.artifacts import Layout
 from semigen.errors import UserError
 
 BUSY_SECONDS = 60.0
-"""How long another git command, of the user's say, is waited for."""
+"""Timeout while another git command, such as one of the user's, holds a lock."""
 
 
 def recorded_files(root: Path, stages: Sequence[Stage]) -> list[str]:
-    """Return the files in git that say what a run did: those that are there."""
+    """Return the existing files in git that describe a run."""
     of_stages = [path for stage in stages for path in (*stage.in_git, stage.name)]
     names = dict.fromkeys(("dvc.lock", "params.yaml", *of_stages))
     return [name for name in names if (root / name).is_file()]
 
 
 def is_recorded(root: Path, stages: Sequence[Stage]) -> bool:
-    """Return whether git's ``HEAD`` holds these files as they are."""
+    """Return whether git's ``HEAD`` contains these files unchanged."""
     return not git(root, "status", "--porcelain", "--", *recorded_files(root, stages))
 
 
 def difference(root: Path, stages: Sequence[Stage]) -> str:
-    """Return how these files differ from ``HEAD``, as ``git diff`` tells it; empty without git."""
+    """Return the output of ``git diff HEAD`` for these files; empty without git."""
     try:
         return git(root, "diff", "--no-color", "HEAD", "--", *recorded_files(root, stages))
     except UserError:  # no repository, or no commit yet
@@ -47,20 +47,20 @@ def record(
     *,
     timeout: float = TIMEOUT_SECONDS,
 ) -> str | None:
-    """Push DVC's cache, then commit what the run changed, on the current branch.
+    """Push DVC's cache, then commit the changes of the run on the current branch.
 
-    In this order, so that no commit names data that is nowhere else. Other changes of the user's,
-    staged or not, stay as they are.
+    The cache is pushed first, so that no commit refers to data that exists only here. The user's
+    other changes, staged or not, are not committed.
 
     Args:
-        layout: The project.
-        stages: Of the run.
-        message: Of the commit.
-        log: Is told what happens.
-        timeout: Seconds for which a remote that does not answer is waited for.
+        layout: The project's files.
+        stages: Stages of the run.
+        message: Message of the commit.
+        log: Called with a message for each step.
+        timeout: Seconds after which an unreachable remote is given up.
 
     Returns:
-        The commit; None if ``HEAD`` holds everything already.
+        The commit; None if ``HEAD`` contains everything already.
 
     Raises:
         UserError: If there is no repository or branch, or the remote or git refuses.
@@ -77,7 +77,7 @@ def record(
 
 
 def push(root: Path, stages: Sequence[Stage], log: Log, *, timeout: float) -> None:
-    """Copy what the stages made to DVC's remote; without a remote, say so."""
+    """Push the outputs of the stages to DVC's remote; log a message if there is none."""
     if not has_remote(root):
         log(
             "no default DVC remote, so data and models are not pushed: "
@@ -89,7 +89,7 @@ def push(root: Path, stages: Sequence[Stage], log: Log, *, timeout: float) -> No
 
 
 def tag(layout: Layout, log: Log) -> None:
-    """Bring the git tags of the champion up to date, if it is known which commit made it."""
+    """Update the git tags of the champion, if the commit that trained it is known."""
     from semigen.registry.registry import Registry
     from semigen.registry.versions import digest_of
 
@@ -109,7 +109,7 @@ def _branch(root: Path) -> str:
         return git(root, "symbolic-ref", "--short", "HEAD")
     except UserError as error:
         raise UserError(
-            f"retrain.commit: {root} is on no branch, so that a commit would be lost; "
+            f"retrain.commit: {root} is on no branch (detached HEAD), so a commit would be lost; "
             "`git switch BRANCH`, or set retrain.commit to false"
         ) from error
 
@@ -118,7 +118,7 @@ def _commit(root: Path, paths: Sequence[str], message: str) -> None:
     identity = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}")
     try:
         git(root, "add", "--", *paths)
-        # The user's hooks are for the user's own commits, and so is a key to sign with.
+        # Hooks and signing keys are for the user's own commits.
         options = ("--only", "--no-verify", "--no-gpg-sign", "--quiet")
         git(root, *identity, "commit", *options, "--message", message, "--", *paths)
     except UserError as error:

@@ -1,7 +1,7 @@
-"""Processes of DVC that keep another DVC from their files, and waiting for these to end.
+"""Wait for other DVC processes that use the same files.
 
-``--wait-for-lock`` is about DVC's lock on the project, which it gives up while a stage runs; on the
-files of that stage it then refuses to wait.
+``--wait-for-lock`` applies to DVC's lock of the project, which DVC releases while a stage runs. For
+the locks of that stage's files DVC fails instead of waiting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCKED_BY = re.compile(r"^  \(PID (\d+)\): ")
 
 
 def holders(lines: Sequence[str]) -> list[psutil.Process]:
-    """Return the live processes that DVC names as those who use its files."""
+    """Return the running processes that DVC lists as users of its files."""
     numbers = {int(match[1]) for match in map(BLOCKED_BY.match, lines) if match}
     found = []
     for number in sorted(numbers):
@@ -28,7 +28,7 @@ def holders(lines: Sequence[str]) -> list[psutil.Process]:
 
 
 def wait_for(others: list[psutil.Process], what: str, log: Log) -> None:
-    """Wait for processes to end, and say so."""
+    """Log that processes are waited for, and wait until they have exited."""
     pids = ", ".join(str(other.pid) for other in others)
-    log(f"{what}: waiting for another DVC that uses its files (process {pids})")
+    log(f"{what}: waiting for another DVC process that uses its files (process {pids})")
     psutil.wait_procs(others)

@@ -1,4 +1,4 @@
-"""``-S key=value``: parameters overridden as by ``dvc exp run -S``, in ``params.yaml`` itself."""
+"""``-S key=value``: set parameters in ``params.yaml``, as ``dvc exp run -S`` does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semigen.params.config import Params
 from semigen.params.explain import explain
 
 UNSET = "unset"
-"""Stands for the value of a parameter that the file does not name."""
+"""Value of a parameter that is not in the file."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Change:
 
 
 def apply_overrides(overrides: Sequence[str], path: Path) -> list[Change]:
-    """Write overrides into a parameter file, all or none; its comments stay.
+    """Write overrides into a parameter file, all or none, and keep its comments.
 
     Args:
         overrides: Overrides in Hydra's grammar, e.g. ``train.epochs=20``.
         path: The parameter file.
 
     Returns:
-        What changed, in the file's order.
+        The changes, in the order of the file.
 
     Raises:
-        UserError: If an override cannot be read, ``Params`` refuses its name or value, or it names
-            a table that is not there; the file is then untouched.
+        UserError: If an override cannot be parsed, its name or value is not valid, or it names a
+            table that does not exist. The file is then not changed.
     """
     if not overrides:
         return []
@@ -61,7 +61,7 @@ def apply_overrides(overrides: Sequence[str], path: Path) -> list[Change]:
 
 
 def overridden(overrides: Sequence[str], path: Path) -> str:
-    """Return the text of a parameter file with overrides applied; the file itself is untouched.
+    """Return the text of a parameter file with overrides applied; the file is not changed.
 
     Raises:
         UserError: As ``apply_overrides``.
@@ -83,10 +83,10 @@ def overridden(overrides: Sequence[str], path: Path) -> str:
 
 
 def load_params(layout: Layout) -> Params:
-    """Read the parameters, and check that the tables that they name are there.
+    """Read the parameters, and check that the tables that they name exist.
 
     Raises:
-        UserError: If a parameter is refused or a table is absent.
+        UserError: If a parameter is not valid or a table does not exist.
     """
     params = Params.load(layout.params)
     check_files(params.data, layout)
@@ -113,7 +113,7 @@ def _apply(override: Any, content: dict[str, Any]) -> None:
     *sections, key = override.key_or_group.split(".")
     for name in sections:
         if not isinstance(content.get(name), dict):
-            content[name] = {}  # Params says what was wrong with it
+            content[name] = {}  # any error is reported by Params
         content = content[name]
     if not override.is_delete():
         value = override.value()
@@ -128,7 +128,7 @@ def _apply(override: Any, content: dict[str, Any]) -> None:
 
 
 def _inline(value: Any) -> Any:
-    """Return a list that YAML writes as ``[a, b]``; other values as they are."""
+    """Return a list that YAML writes as ``[a, b]``; other values unchanged."""
     from ruamel.yaml.comments import CommentedSeq
 
     if not isinstance(value, list):
@@ -141,7 +141,7 @@ def _inline(value: Any) -> Any:
 def _round_trip() -> Any:
     from ruamel.yaml import YAML
 
-    parser = YAML()  # keeps comments and order
+    parser = YAML()  # preserves comments and order
     parser.width = 1000
     parser.preserve_quotes = True
     parser.representer.add_representer(type(None), _write_null)
@@ -149,7 +149,7 @@ def _round_trip() -> Any:
 
 
 def _write_null(representer: Any, _: None) -> Any:
-    """Write ``null``, where ruamel would leave a hole."""
+    """Write ``null``, where ruamel would write an empty value."""
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
@@ -159,7 +159,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         return _round_trip().load(path.read_text(encoding="utf-8")) or {}
     except (OSError, YAMLError):
-        Params.load(path)  # says in one line what is wrong
+        Params.load(path)  # raises an error of one line
         raise
 
 

@@ -1,4 +1,4 @@
-"""The task that lets a newly trained classifier be champion, or not."""
+"""The task that promotes a newly trained classifier, or keeps it as challenger."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from semigen.errors import UserError
 
 
 def is_promotion_due(layout: Layout) -> bool:
-    """Return whether the classifier was not judged since it was evaluated.
+    """Return whether the classifier has been evaluated but not compared with the champion yet.
 
-    A run that was killed in between is made good for by the next one.
+    This is also the case if the run that evaluated it was killed before the comparison.
     """
     if not (layout.classifier.exists() and layout.metrics.exists()):
         return False
-    judged = layout.promotion_json
-    return not judged.exists() or judged.stat().st_mtime < layout.metrics.stat().st_mtime
+    decision = layout.promotion_json
+    return not decision.exists() or decision.stat().st_mtime < layout.metrics.stat().st_mtime
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
 def promote_model(reason: str) -> State[Any]:
-    """Make the classifier champion, or keep it as challenger with the reason."""
+    """Promote the classifier to champion, or keep it as challenger, and log the reason."""
     layout = Layout()
     try:
         decision = promote(layout, reason)
@@ -46,10 +46,10 @@ def promote_model(reason: str) -> State[Any]:
 
 
 def promote(layout: Layout, reason: str) -> dict[str, Any]:
-    """Run ``python -m tasks promote``, for torch need not be in this process; return its decision.
+    """Promote in a child process, since importing torch takes long; return the decision.
 
     Raises:
-        UserError: If it failed.
+        UserError: If the child process failed.
     """
     argv = ["promote", "--reason", reason]
     with child("tasks.command_line", argv, layout.root) as process:

@@ -1,8 +1,8 @@
-"""What a DVC that was killed, or whose disk was full, leaves half-written and then stumbles over.
+"""Remove truncated files of a DVC process that was killed or ran out of disk space.
 
-DVC writes ``dvc.lock`` and its own books of who reads and writes what in place. Cut short, either
-stops every later run. Both can do without what is lost: outputs and what they came from are in
-DVC's cache, and the books are of processes that are gone.
+DVC writes ``dvc.lock`` and ``rwlock``, its list of processes that read and write files, in place.
+If either is truncated, every later run fails. Neither is needed: outputs and their dependencies are
+in DVC's cache, and the processes in the list have exited.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from flows.pipeline.retry import Log
 LOCK_FILE = "dvc.lock"
 
 
-def mend(repo: Any, log: Log = print) -> None:
-    """Remove half-written files of DVC.
+def repair(repo: Any, log: Log = print) -> None:
+    """Remove a truncated ``dvc.lock``, and entries of ``rwlock`` of processes that have exited.
 
     Args:
-        repo: The project in DVC, which waits for locks.
-        log: Is told what was removed.
+        repo: DVC's object of the project, which waits for locks.
+        log: Called with a message about a removed file.
     """
     path = Path(repo.root_dir) / LOCK_FILE
-    if not is_whole(path):
-        with repo.lock:  # who holds it may be writing
-            if not is_whole(path):
+    if not is_complete(path):
+        with repo.lock:  # the process that holds it may be writing
+            if not is_complete(path):
                 path.unlink()
-                log(f"{LOCK_FILE}: cut short by a killed process or a full disk; DVC makes it anew")
-    books = Path(repo.tmp_dir) / RWLOCK_FILE if repo.tmp_dir else None
-    if books is not None and not is_clean(books):
-        with _books_guard(repo, books):
-            if not is_clean(books):
-                _strike_out(books)
+                log(f"{LOCK_FILE}: truncated by a killed process or a full disk; DVC recreates it")
+    rwlock = Path(repo.tmp_dir) / RWLOCK_FILE if repo.tmp_dir else None
+    if rwlock is not None and not is_clean(rwlock):
+        with _lock_of(repo, rwlock):
+            if not is_clean(rwlock):
+                _remove_stale_entries(rwlock)
 
 
-def is_whole(path: Path) -> bool:
-    """Return whether a ``dvc.lock`` can be read, or is absent."""
+def is_complete(path: Path) -> bool:
+    """Return whether a ``dvc.lock`` can be parsed or does not exist."""
     try:
         with path.open(encoding="utf-8") as file:
             content = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -55,36 +55,36 @@ def is_whole(path: Path) -> bool:
     return isinstance(content, dict) and "schema" in content and "stages" in content
 
 
-def is_clean(books: Path) -> bool:
-    """Return whether DVC's books can be read and name live holders only."""
+def is_clean(rwlock: Path) -> bool:
+    """Return whether ``rwlock`` can be parsed and lists running processes only."""
     try:
-        content = json.loads(books.read_text(encoding="utf-8"))
+        content = json.loads(rwlock.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return True
     except ValueError:
         return False
-    written = books.stat().st_mtime
+    written = rwlock.stat().st_mtime
     return all(is_holder(entry, written) for entry in _entries(content))
 
 
 def is_holder(entry: dict[str, Any], written: float) -> bool:
-    """Return whether the process that an entry names is the one that made it.
+    """Return whether the process of an entry is the one that created the entry.
 
-    DVC asks only whether there is a process of that number, which in a container that was started
-    anew there mostly is.
+    DVC checks only whether a process with that id exists. In a container that was restarted there
+    often is one.
 
     Args:
-        entry: Number and command.
-        written: When the books were written last, in seconds since the epoch.
+        entry: Process id and command.
+        written: Modification time of ``rwlock``, in seconds since the epoch.
     """
     try:
         process = psutil.Process(entry["pid"])
-        arguments = entry["cmd"].partition(" ")[2]  # the program itself is spelled differently
+        arguments = entry["cmd"].partition(" ")[2]  # the program may have another path
         is_same = " ".join(process.cmdline()).endswith(arguments)
         return is_same and process.create_time() <= written
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # another user's
+    except psutil.AccessDenied:  # of another user
         return True
 
 
@@ -94,24 +94,24 @@ def _entries(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from readers
 
 
-def _books_guard(repo: Any, books: Path) -> contextlib.AbstractContextManager[Any]:
-    guard: contextlib.AbstractContextManager[Any] = make_lock(
-        str(books.with_name(RWLOCK_LOCK)),
+def _lock_of(repo: Any, rwlock: Path) -> contextlib.AbstractContextManager[Any]:
+    lock: contextlib.AbstractContextManager[Any] = make_lock(
+        str(rwlock.with_name(RWLOCK_LOCK)),
         tmp_dir=repo.tmp_dir,
         hardlink_lock=repo.config["core"].get("hardlink_lock", False),
         wait=True,
     )
-    return guard
+    return lock
 
 
-def _strike_out(books: Path) -> None:
-    """Remove the entries of processes that are gone, or the books if they cannot be read."""
+def _remove_stale_entries(rwlock: Path) -> None:
+    """Remove the entries of processes that have exited, or the file if it cannot be parsed."""
     try:
-        content = json.loads(books.read_text(encoding="utf-8"))
+        content = json.loads(rwlock.read_text(encoding="utf-8"))
     except ValueError:
-        books.unlink()
+        rwlock.unlink()
         return
-    written = books.stat().st_mtime
+    written = rwlock.stat().st_mtime
     readers = {
         path: [entry for entry in entries if is_holder(entry, written)]
         for path, entries in content.get("read", {}).items()
@@ -120,4 +120,4 @@ def _strike_out(books: Path) -> None:
         "write": {p: e for p, e in content.get("write", {}).items() if is_holder(e, written)},
         "read": {path: entries for path, entries in readers.items() if entries},
     }
-    books.write_text(json.dumps(kept), encoding="utf-8")
+    rwlock.write_text(json.dumps(kept), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One stage in a process of its own, by DVC, its output passed on line by line."""
+"""Run one stage with DVC in a child process, and log its output line by line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.locks import holders, wait_for
 from semigen.errors import UserError
 
-CHATTER = re.compile(
+DVC_OUTPUT = re.compile(
     r"^$|^(Running stage|Stage|Verifying data sources in stage:?) '"
     r"|^(Updating|Generating) lock file|^Use `dvc push`|^To (track the changes|enable auto stag)"
     r"|^\t(git add|dvc config core.autostage)|^ERROR: failed to reproduce '"
     r"|^If there are no processes with such PIDs, you can manually remove|^  \(PID \d+\): "
 )
-"""What DVC says beside the stage's own output."""
+"""Lines of DVC's own output, which are not logged."""
 KILLED = re.compile(r"^ERROR: failed to reproduce .* exited with -9$")
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -31,20 +31,20 @@ def reproduce(
     debug: bool = False,
     log: Callable[[str], None] = print,
 ) -> bool:
-    """Run ``dvc repro`` for one stage alone.
+    """Run ``dvc repro`` for one stage.
 
     Args:
-        stage: Which one; those that it depends on must be up to date.
+        stage: The stage. The stages that it depends on must be up to date.
         root: The project's root.
-        force: Run it even if nothing changed.
-        debug: Pass on DVC's own messages and the stage's tracebacks too.
-        log: Takes each line of output.
+        force: Run the stage even if nothing has changed.
+        debug: Log DVC's messages and the stage's tracebacks too.
+        log: Called with each line of output.
 
     Returns:
-        Whether the stage ran; False if DVC had its outputs in the cache.
+        Whether the stage ran; False if DVC took its outputs from the cache.
 
     Raises:
-        UserError: If the stage failed; the message is the stage's own ``error:`` line.
+        UserError: If the stage failed. The message is the stage's ``error:`` line.
     """
     argv = ["--wait-for-lock", "repro", "--single-item", *["--force"] * force, stage.name]
     while True:
@@ -53,7 +53,7 @@ def reproduce(
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line.rstrip())
-                if debug or not is_chatter(lines[-1], stage):
+                if debug or not is_dvc_output(lines[-1], stage):
                     log(lines[-1])
             status = process.wait()
         others = holders(lines) if status else []
@@ -65,17 +65,17 @@ def reproduce(
     return any(line.startswith("Running stage '") for line in lines)
 
 
-def is_chatter(line: str, stage: Stage) -> bool:
-    """Return whether a line is DVC's own and says nothing new."""
-    return bool(CHATTER.search(line)) or line == f"> {stage.command}"
+def is_dvc_output(line: str, stage: Stage) -> bool:
+    """Return whether a line is DVC's output and not the stage's."""
+    return bool(DVC_OUTPUT.search(line)) or line == f"> {stage.command}"
 
 
 def failure(lines: list[str], what: str, status: int) -> str:
-    """Return in one line why a stage or command failed: in its own words, else in DVC's."""
+    """Return the error of a stage or command in one line: its own message, else DVC's."""
     if status == -signal.SIGKILL or any(map(KILLED.search, lines)):
         return (
-            f"{what} was killed (signal 9), by the system for want of memory or by "
-            "hand; `dmesg` tells, and another run goes on from what was finished"
+            f"{what} was killed (signal 9), by the system when memory ran out (see `dmesg`) or by "
+            "a user; the next run resumes from the latest checkpoint"
         )
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if own:
@@ -83,14 +83,14 @@ def failure(lines: list[str], what: str, status: int) -> str:
     if (raised := last_raised(lines)) is not None:
         return f"{what}: {raised}"
     of_dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return of_dvc[-1] if of_dvc else f"{what} ended with exit code {status}"
+    return of_dvc[-1] if of_dvc else f"{what} failed with exit code {status}"
 
 
 def last_raised(lines: list[str]) -> str | None:
-    """Return what a stage raised, e.g. ``OSError: [Errno 28] No space left on device``."""
+    """Return the exception of a stage: ``OSError: [Errno 28] No space left on device``."""
     raised, is_inside = None, False
     for line in lines:
-        if line.startswith("ERROR: "):  # what follows is DVC's
+        if line.startswith("ERROR: "):  # the next lines are DVC's
             break
         if line == TRACEBACK:
             is_inside = True

@@ -1,8 +1,8 @@
-"""Checkpoints on DVC's remote, so that a stage goes on where another host was lost.
+"""Checkpoints on DVC's remote, so that a stage resumes on another host when its host is lost.
 
-They lie in ``semigen-checkpoints/<key>/`` beside DVC's own ``files/``, which is all that DVC looks
-at. Each is one archive, named by a number and its own hash: one that is cut short does not pass for
-whole, whatever the storage promises.
+They are stored in ``semigen-checkpoints/<key>/``, next to ``files/``, the only folder that DVC
+reads. Each checkpoint is one archive whose name contains a number and its hash, so that a truncated
+archive is recognized on any storage.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from semigen.artifacts import atomic_path
 
 FOLDER = "semigen-checkpoints"
 SECONDS_BETWEEN = 30.0
-"""Least time from the end of one upload to the start of the next."""
+"""Minimum time from the end of one upload to the start of the next."""
 
 Signature = frozenset[tuple[str, int, int, int]]
 
 
 @contextlib.contextmanager
-def carried(
+def synchronized(
     store: Store,
     key: str,
     folder: Path,
@@ -36,18 +36,18 @@ def carried(
     seconds: float = SECONDS_BETWEEN,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator[None]:
-    """Bring the newest checkpoint of a key, and upload newer ones while the block runs.
+    """Download the latest checkpoint of a key, and upload newer ones while the block runs.
 
-    An upload that fails is tried again ``seconds`` later; it never fails the block. One that the
-    block leaves behind, because it failed or was interrupted, is uploaded at the end.
+    A failed upload is repeated after ``seconds``; it does not raise an error. The last checkpoint
+    of a block that failed or was interrupted is uploaded at the end.
 
     Args:
         store: DVC's remote.
-        key: Names the work; equal for all attempts at it.
-        folder: Where the stage keeps its checkpoint.
-        log: Is told what was brought and what could not be uploaded.
-        seconds: Least time between uploads.
-        timeout: How long an unreachable remote is waited for at the start.
+        key: Identifies one stage of one flow run; equal for all attempts to run it.
+        folder: Folder of the stage's checkpoint.
+        log: Called with a message after a download and after a failed upload.
+        seconds: Minimum time between uploads.
+        timeout: Seconds after which an unreachable remote is given up, for the download.
     """
     if retry(lambda: download(store, key, folder), log, timeout=timeout):
         log("downloaded the checkpoint of an earlier attempt")
@@ -63,12 +63,12 @@ def carried(
 
 
 def download(store: Store, key: str, folder: Path) -> bool:
-    """Put the newest whole checkpoint of a key into a folder, if there is one.
+    """Download the latest complete checkpoint of a key; return whether there is one.
 
     Raises:
         Unreachable: If the remote did not answer.
     """
-    with _answering(store), tempfile.TemporaryDirectory() as scratch:
+    with _reachable(store), tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive"
         for path in reversed(_archives(store, key)):
             store.fs.get_file(path, str(archive))
@@ -79,21 +79,21 @@ def download(store: Store, key: str, folder: Path) -> bool:
 
 
 def upload(store: Store, key: str, folder: Path) -> None:
-    """Store a folder as the newest checkpoint of a key, and remove earlier ones.
+    """Upload a folder as the latest checkpoint of a key, and remove earlier ones.
 
     Raises:
         Unreachable: If the remote did not answer.
-        OSError: If the folder was replaced meanwhile.
+        OSError: If the folder was replaced during the upload.
     """
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive"
         _pack(folder, archive)
-        with _answering(store):
+        with _reachable(store):
             earlier = _archives(store, key)
             number = 1 + max((_number_in(path) for path in earlier), default=0)
             name = f"{number:08d}-{_digest(archive)}.tar"
-            store.fs.makedirs(_home(store, key), exist_ok=True)
-            store.fs.put_file(str(archive), store.fs.join(_home(store, key), name))
+            store.fs.makedirs(_folder_of(store, key), exist_ok=True)
+            store.fs.put_file(str(archive), store.fs.join(_folder_of(store, key), name))
             for path in earlier:
                 store.fs.rm_file(path)
 
@@ -104,9 +104,9 @@ def forget(store: Store, key: str) -> None:
     Raises:
         Unreachable: If the remote did not answer.
     """
-    with _answering(store):
+    with _reachable(store):
         if _archives(store, key):
-            store.fs.rm(_home(store, key), recursive=True)
+            store.fs.rm(_folder_of(store, key), recursive=True)
 
 
 def _keep_uploading(
@@ -127,9 +127,9 @@ def _keep_uploading(
 
 
 def _signature(folder: Path) -> Signature:
-    """Return what differs as soon as a file of a folder does; nothing if there is none."""
+    """Return name, size, time and inode of the files of a folder; empty if there is none."""
     found = set()
-    with contextlib.suppress(FileNotFoundError):  # replaced while we look
+    with contextlib.suppress(FileNotFoundError):  # replaced in the meantime
         for path in folder.rglob("*"):
             stat = path.stat()
             if path.is_file():
@@ -143,7 +143,7 @@ def _pack(folder: Path, archive: Path) -> None:
     with tarfile.open(archive, "w") as tar:
         tar.add(folder, arcname=".")
     if _signature(folder) != before:
-        raise OSError(f"{folder} was replaced while it was read")
+        raise OSError(f"{folder} was replaced while it was being read")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -152,15 +152,15 @@ def _unpack(archive: Path, folder: Path) -> None:
         tar.extractall(temporary, filter="data")
 
 
-def _home(store: Store, key: str) -> str:
+def _folder_of(store: Store, key: str) -> str:
     return str(store.fs.join(store.path, FOLDER, key))
 
 
 def _archives(store: Store, key: str) -> list[str]:
     """Return the paths of a key's checkpoints, oldest first."""
-    store.fs.fs.invalidate_cache()  # another host may have written since
-    home = _home(store, key)
-    found = store.fs.find(home) if store.fs.exists(home) else []
+    store.fs.fs.invalidate_cache()  # another host may have written
+    folder = _folder_of(store, key)
+    found = store.fs.find(folder) if store.fs.exists(folder) else []
     return sorted(path for path in found if path.endswith(".tar"))
 
 
@@ -178,9 +178,9 @@ def _digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _answering(store: Store) -> Iterator[None]:
-    """Turn whatever a storage's client raises into ``Unreachable``."""
+def _reachable(store: Store) -> Iterator[None]:
+    """Convert every error of a storage client to ``Unreachable``."""
     try:
         yield
-    except Exception as error:  # each client has exceptions of its own
+    except Exception as error:  # each client has its own exceptions
         raise Unreachable(f"{store.path}: {error}") from error

@@ -1,15 +1,15 @@
-"""A stage on another host, which shares nothing with this one but git and DVC's remote.
+"""Run a stage on another host that shares only git and DVC's remote with this host.
 
-The host of the flow calls ``snapshot``, the other one ``run_in_clone``, the first again
-``collect``. In between they exchange two commits, on refs that are no branches:
+The host of the flow calls ``snapshot``, the other host ``run_in_clone``, and the first host
+``collect``. They exchange two commits on refs that are not branches:
 
-    refs/semigen/<key>/request    the working tree as it was, uncommitted changes included
-    refs/semigen/<key>/result     the same and the stage's entry in dvc.lock
+    refs/semigen/<key>/request    the working tree, with uncommitted changes
+    refs/semigen/<key>/result     the same, with the stage's entry in dvc.lock
 
-Data travels by DVC's remote. A key names one stage of one flow run and is the same for all attempts
-at it, so that the next attempt finds the checkpoints of the last. What `.dvc/config` says about the
-remote travels by git; secrets do not: every host has its own in the environment (``AWS_*``) or in
-its user's DVC configuration (``dvc config --global``).
+Data is transferred by DVC's remote. A key identifies one stage of one flow run. It is the same for
+all attempts to run the stage, so that the next attempt finds the checkpoints of the last one. Git
+transfers the settings of the remote in `.dvc/config` but no secrets: every host has its own in the
+environment (``AWS_*``) or in its user's DVC configuration (``dvc config --global``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flows.pipeline import dvc_remote, git
 from flows.pipeline.dvc_graph import plan
 from flows.pipeline.retry import TIMEOUT_SECONDS, Log, Unreachable, retry
 from flows.pipeline.stage import reproduce
-from flows.remote.checkpoints import SECONDS_BETWEEN, carried, forget
+from flows.remote.checkpoints import SECONDS_BETWEEN, forget, synchronized
 from flows.remote.clone import check_out, clone_path, only_user
 from semigen.artifacts import Layout, atomic_path
 from semigen.errors import UserError
@@ -35,23 +35,23 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 def snapshot(
     root: Path, stage: str, key: str, *, log: Log = print, timeout: float = TIMEOUT_SECONDS
 ) -> str:
-    """Hand a stage and all that it needs over to git and DVC's remote.
+    """Push the code and the inputs of a stage to git and DVC's remote.
 
-    The user's branch, index, stash and working tree stay as they are. New files that git does not
-    know yet come along if they are code (``git.CODE``) or what the stage reads.
+    The user's branch, index, stash and working tree are not changed. New files that git does not
+    track are included if they are code (``git.CODE``) or inputs of the stage.
 
     Args:
-        root: The project's root, and that of its git repository.
-        stage: Which one; those that it depends on must be up to date.
-        key: See the module.
-        log: Is told when a host does not answer.
-        timeout: Seconds for which such a host is waited for.
+        root: The project's root, which must be the root of its git repository.
+        stage: Name of the stage. The stages that it depends on must be up to date.
+        key: Identifies the stage and the flow run (see the module).
+        log: Called with a message when a host does not answer.
+        timeout: Seconds after which a host that does not answer is given up.
 
     Returns:
         The commit, on ``request_ref(key)`` of the remote repository.
 
     Raises:
-        UserError: If other hosts cannot get something, with the remedy.
+        UserError: If other hosts could not get an input; the message contains the remedy.
     """
     ref = request_ref(key)
     git.check_repository(root)
@@ -59,7 +59,7 @@ def snapshot(
     dvc_remote.check_store(root)
     dvc_remote.check_dependencies(root, stage)
     needed = dvc_remote.dependencies(root, stage)
-    commit = git.commit_working_tree(root, f"{stage} is to run", also=needed.in_git)
+    commit = git.commit_working_tree(root, f"request to run {stage}", also=needed.in_git)
     _check_sources(root, commit, needed.sources)
     retry(lambda: dvc_remote.push(root, needed.cached), log, timeout=timeout)
     retry(lambda: git.push(root, f"{commit}:{ref}"), log, timeout=timeout)
@@ -78,21 +78,22 @@ def run_in_clone(
     timeout: float = TIMEOUT_SECONDS,
     checkpoint_seconds: float = SECONDS_BETWEEN,
 ) -> None:
-    """Run a stage that another host asked for, and hand its outputs over.
+    """Run a stage that another host requested, and push its outputs.
 
-    While it runs, its checkpoints go to DVC's remote; those of an earlier attempt are brought
-    first, and all are removed at the end.
+    While the stage runs, its checkpoints are uploaded to DVC's remote. A checkpoint of an earlier
+    attempt is downloaded first. All checkpoints are removed at the end.
 
     Args:
-        url: The repository, as this host reaches it.
-        commit_ref: What ``request_ref`` returns.
-        stage: The stage.
-        workspace: Folder for clones, one for each repository, with a DVC cache of its own.
-        log: Takes each line of the stage's output, and is told when a host does not answer.
+        url: URL of the repository on this host.
+        commit_ref: The return value of ``request_ref``.
+        stage: Name of the stage.
+        workspace: Folder of the clones, one per repository, each with its own DVC cache.
+        log: Called with each line of the stage's output, and with a message when a host does not
+            answer.
         force: As in ``reproduce``.
         debug: As in ``reproduce``.
-        timeout: Seconds for which a host that does not answer is waited for.
-        checkpoint_seconds: Least time between uploads of checkpoints.
+        timeout: Seconds after which a host that does not answer is given up.
+        checkpoint_seconds: Minimum time between uploads of checkpoints.
 
     Raises:
         UserError: If the stage failed, or a host cannot be reached.
@@ -106,29 +107,30 @@ def run_in_clone(
         store = dvc_remote.store(clone)
         folder = Layout(clone).checkpoint(stage)
         options = {"seconds": checkpoint_seconds, "timeout": timeout}
-        with carried(store, key, folder, log=log, **options):
+        with synchronized(store, key, folder, log=log, **options):
             reproduce(plan(clone, stage)[-1], clone, force=force, debug=debug, log=log)
         _hand_over(clone, stage, key, log, timeout)
-        with contextlib.suppress(Unreachable):  # ``collect`` removes them too
+        with contextlib.suppress(Unreachable):  # ``collect`` removes them as well
             forget(store, key)
 
 
 def collect(
     root: Path, stage: str, key: str, *, log: Log = print, timeout: float = TIMEOUT_SECONDS
 ) -> bool:
-    """Take over a stage's outputs from the host that ran it, and remove what was exchanged.
+    """Fetch the outputs of a stage from the host that ran it, and remove the exchanged files.
 
-    Of ``dvc.lock`` only the entry of this stage changes. It may be called again if it fails.
+    Only the entry of this stage in ``dvc.lock`` changes. The function may be called again after an
+    error.
 
     Args:
         root: The project's root.
-        stage: Which one.
-        key: See the module.
-        log: Is told when a host does not answer.
-        timeout: Seconds for which such a host is waited for.
+        stage: Name of the stage.
+        key: Identifies the stage and the flow run (see the module).
+        log: Called with a message when a host does not answer.
+        timeout: Seconds after which a host that does not answer is given up.
 
     Returns:
-        False if there is no result of the latest request, so that nothing was done.
+        False if there is no result of the latest request; nothing is changed then.
 
     Raises:
         UserError: If a host cannot be reached.
@@ -146,7 +148,7 @@ def collect(
 
 
 def discard(root: Path, key: str, *, log: Log = print, timeout: float = TIMEOUT_SECONDS) -> None:
-    """Remove the refs and checkpoints of a key, also of a stage that nobody will finish.
+    """Remove the refs and checkpoints of a key.
 
     Raises:
         UserError: If a host cannot be reached.
@@ -157,25 +159,25 @@ def discard(root: Path, key: str, *, log: Log = print, timeout: float = TIMEOUT_
 
 
 def request_ref(key: str) -> str:
-    """Return the ref on which a stage is asked for.
+    """Return the ref of the request for a stage.
 
     Raises:
-        ValueError: If the key holds anything but letters, digits, ``-`` and ``_``.
+        ValueError: If the key contains other characters than letters, digits, ``-`` and ``_``.
     """
     if not KEY.fullmatch(key):
-        raise ValueError(f"a key consists of letters, digits, '-' and '_': {key!r}")
+        raise ValueError(f"a key consists of letters, digits, '-' and '_', not {key!r}")
     return f"refs/semigen/{key}/request"
 
 
 def result_ref(key: str) -> str:
-    """Return the ref on which a stage's result is handed over."""
+    """Return the ref of the result of a stage."""
     return request_ref(key).replace("/request", "/result")
 
 
 def _key_of(ref: str) -> str:
     key = ref.removeprefix("refs/semigen/").removesuffix("/request")
     if ref != request_ref(key):
-        raise ValueError(f"no ref of a request: {ref!r}")
+        raise ValueError(f"not the ref of a request: {ref!r}")
     return key
 
 
@@ -183,7 +185,7 @@ def _check_sources(root: Path, commit: str, paths: tuple[str, ...]) -> None:
     for path in paths:
         if not git.is_committed(root, commit, path):
             raise UserError(
-                f"{path}: neither DVC nor git tracks it, so other hosts lack it; run "
+                f"{path}: tracked by neither DVC nor git, so other hosts do not have it; run "
                 f"`dvc add {path}`"
             )
 
@@ -192,12 +194,12 @@ def _hand_over(clone: Path, stage: str, key: str, log: Log, timeout: float) -> N
     made = dvc_remote.outputs(clone, stage)
     retry(lambda: dvc_remote.push(clone, made.cached), log, timeout=timeout)
     paths = [dvc_remote.lock_file(clone, stage), *made.in_git]
-    commit = git.commit_files(clone, f"{stage} ran", paths)
+    commit = git.commit_files(clone, f"result of {stage}", paths)
     retry(lambda: git.push(clone, f"{commit}:{result_ref(key)}"), log, timeout=timeout)
 
 
 def _result(root: Path, key: str, log: Log, timeout: float) -> str | None:
-    """Fetch and return the commit that answers the latest request, if it is there."""
+    """Fetch and return the commit with the result of the latest request, if there is one."""
 
     def find() -> str | None:
         refs = git.remote_refs(root, f"refs/semigen/{key}/*")
@@ -205,8 +207,8 @@ def _result(root: Path, key: str, log: Log, timeout: float) -> str | None:
             return None
         git.fetch(root, result_ref(key))
         commit = refs[result_ref(key)]
-        is_answer = git.git(root, "rev-parse", f"{commit}^") == refs.get(request_ref(key))
-        return commit if is_answer else None
+        is_of_request = git.git(root, "rev-parse", f"{commit}^") == refs.get(request_ref(key))
+        return commit if is_of_request else None
 
     return retry(find, log, timeout=timeout)
 

@@ -1,4 +1,4 @@
-"""What the tests of several hosts, servers and services have in common."""
+"""Helpers of the tests of hosts, servers and services."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def wait_for(
-    condition: Callable[[], object], what: str = "it did not happen in time", seconds: float = 60
+    condition: Callable[[], object],
+    message: str = "the condition did not become true in time",
+    seconds: float = 60,
 ) -> None:
-    """Wait for a condition to become true; fail with ``what`` if it does not."""
-    assert wait_until(condition, seconds, pause=0.1), what
+    """Wait for a condition to become true; fail with a message if it does not."""
+    assert wait_until(condition, seconds, pause=0.1), message
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -26,7 +28,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def give_code(root: Path) -> None:
-    """Let a folder have what ``prefect.yaml`` names, as a checkout of the repository has."""
+    """Link the packages that ``prefect.yaml`` refers to into a folder."""
     root.mkdir(exist_ok=True)
     for name in ("flows", "semigen", "tasks"):
         (root / name).symlink_to(REPOSITORY / name)

@@ -1,4 +1,4 @@
-"""A toy project under real DVC, whose stages take no time, and a home for temporary servers."""
+"""A toy project with real DVC and fast stages, and an environment without user settings."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Project:
         return stages
 
     def wait_for_slow_stage(self) -> None:
-        """Wait for the train stage, which a file ``slow`` makes slow, to be at work."""
+        """Wait until the train stage, which a file ``slow`` makes slow, is running."""
         started = self.root / "started"
         deadline = time.monotonic() + 60
         while not (started.exists() and started.read_text()):
@@ -98,7 +98,7 @@ class Project:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a newcomer: no Prefect server, state of a temporary one out of the way."""
+    """Environment of a new user: no Prefect server is configured."""
     inherited = {name: os.environ[name] for name in os.environ if not name.startswith("PREFECT_")}
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     return {
@@ -118,7 +118,7 @@ def project(tmp_path: Path, environment: dict[str, str]) -> Project:
 
 @pytest.fixture
 def settled(project: Project) -> Project:
-    """The toy project with DVC told that there is no git."""
+    """The toy project with DVC configured for a folder without git."""
     settle_scm(project.root)
     return project
 

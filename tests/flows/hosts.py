@@ -1,4 +1,4 @@
-"""Hosts that share nothing but git and DVC's remote, and an S3 of their own."""
+"""Hosts that share only git and DVC's remote, and a local S3 server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import psutil
 from moto.server import ThreadedMotoServer
+
+from flows.remote.exchange import request_ref
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+KEY = "run1-train"
 
 IGNORED = """\
 /labeled.csv
@@ -54,7 +61,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def share(root: Path, hub: Path, store: str) -> None:
-    """Make a project a git repository with a remote and a DVC remote, all committed."""
+    """Make a project a git repository with a git remote and a DVC remote, and commit everything."""
     (root / ".dvc" / "config.local").unlink(missing_ok=True)
     (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (root / ".gitignore").write_text(IGNORED)
@@ -74,14 +81,14 @@ def set_store(root: Path, url: str, *settings: str) -> None:
 
 @dataclass
 class Worker:
-    """A process on another host, with a home and a workspace of its own."""
+    """A process on another host, with its own home and workspace."""
 
     home: Path
     environment: dict[str, str]
     prefix: Sequence[str] = ()
 
     def run(self, url: str, key: str, stage: str = "train", seconds: float = 30.0) -> list[str]:
-        """Run a stage to its end and return the log."""
+        """Run a stage and return its log."""
         with self.started(url, key, stage, seconds) as process:
             output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
@@ -117,7 +124,7 @@ def kill_all(process: subprocess.Popen[Any]) -> None:
 
 
 class S3:
-    """A moto server in this process; what it holds outlives ``stop``."""
+    """A moto server in this process, which keeps its objects after ``stop``."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -154,3 +161,26 @@ class S3:
 
     def client(self) -> Any:
         return boto3.client("s3", endpoint_url=self.url)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The flow's host, the hub and the store that it shares with others, and another host."""
+
+    project: Project
+    hub: Path
+    store: Path
+    worker: Worker
+
+    @property
+    def root(self) -> Path:
+        return self.project.root
+
+    def refs(self) -> list[str]:
+        return git(self.hub, "for-each-ref", "--format=%(refname)", "refs/semigen").split()
+
+    def requested(self, path: str) -> str:
+        return git(self.hub, "show", f"{request_ref(KEY)}:{path}")
+
+    def checkpoints(self) -> list[Path]:
+        return list((self.store / "semigen-checkpoints").rglob("*.tar"))

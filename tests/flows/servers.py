@@ -20,7 +20,7 @@ POOL = Project.of(REPOSITORY).pool("gpu")
 
 @dataclass(frozen=True)
 class Server:
-    """A server that is up, and the environment by which others find it."""
+    """A running server, and the environment of its clients."""
 
     url: str
     environment: dict[str, str]
@@ -83,7 +83,7 @@ class Server:
     def worker(
         self, folder: Path, home: Path, name: str = "gpu-1", prefix: Sequence[str] = ()
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start a worker of the gpu pool for which ``folder`` is the project."""
+        """Start a worker of the GPU pool that uses ``folder`` as the project."""
         home.mkdir(exist_ok=True)
         options = ["--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
         with (home / "worker.log").open("w") as log:
@@ -106,6 +106,6 @@ class Server:
             kill_all(process)
 
     def workers(self) -> list[str]:
-        """Return the names of the gpu workers that are alive."""
+        """Return the names of the GPU workers that are online."""
         found = self.post(f"work_pools/{POOL}/workers/filter", {})
         return [str(worker["name"]) for worker in found if worker["status"] == "ONLINE"]

@@ -1,4 +1,4 @@
-"""The background processes of a toy project, for tests that start them."""
+"""Background processes of a toy project."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Running:
-    """A project whose server and workers run.
+    """A project whose server and workers are running.
 
     Attributes:
         project: The project.
-        service: Where its server is.
-        environment: What ``semigen up`` was started with, beside the project's environment.
+        service: Its background processes.
+        environment: Variables of ``semigen up`` in addition to the project's environment.
     """
 
     project: Project

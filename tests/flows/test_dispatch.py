@@ -1,4 +1,4 @@
-"""Stages that want a GPU worker: real server, real workers, hosts that share only remotes."""
+"""Stages on GPU workers: real server and real workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shared(settled: Project, server: Server) -> Project:
     """The toy project with its deployments registered, and no worker."""
     give_code(settled.root)
     server.set_up(settled.root)
-    wait_for(lambda: not server.workers(), "an earlier test's worker counts as alive")
+    wait_for(lambda: not server.workers(), "the worker of an earlier test is still online")
     return settled
 
 
@@ -56,25 +56,27 @@ def stage_process(project: Project) -> psutil.Process:
 
 
 def flow_of(stage: psutil.Process) -> psutil.Process:
-    """Return the flow's process, the parent of the stage's DVC or of what that is a fork of."""
+    """Return the flow's process, the parent of the stage's DVC or of its fork server."""
     *_, outermost = (process for process in stage.parents() if "dvc.cli" in process.cmdline())
     flow = outermost.parent()
     assert flow is not None
     return flow
 
 
-def test_without_worker_the_stage_runs_in_place(shared: Project, server: Server) -> None:
+def test_stage_runs_in_place_without_worker(shared: Project, server: Server) -> None:
     before = server.states("stage")
     assert "sent to" not in output(server.flow(shared.root))
     assert shared.ran() == ORDER
     assert server.states("stage") == before
 
 
-def test_required_worker_that_does_not_come_is_an_error(shared: Project, server: Server) -> None:
+def test_required_worker_that_does_not_come_online_is_an_error(
+    shared: Project, server: Server
+) -> None:
     require_gpu(shared, 2)
     text = output(server.flow(shared.root), 1)
     assert "waiting up to 2 s for a gpu worker" in text
-    assert re.search(r"^error: no gpu worker is alive after 2 s .* start one: prefect", text, re.M)
+    assert re.search(r"^error: no gpu worker is online after 2 s .* start one: prefect", text, re.M)
     assert shared.ran() == ["sample", "validate"]
 
 
@@ -86,9 +88,7 @@ def test_required_worker_without_a_server_is_an_error(settled: Project) -> None:
     assert settled.ran() == ["sample", "validate"]
 
 
-def test_required_worker_is_waited_for_and_runs_the_stage(
-    shared: Project, server: Server, tmp_path: Path
-) -> None:
+def test_waits_for_the_required_worker(shared: Project, server: Server, tmp_path: Path) -> None:
     require_gpu(shared, 100)
     flow = server.flow(shared.root)
     assert flow.stdout is not None
@@ -102,7 +102,7 @@ def test_required_worker_is_waited_for_and_runs_the_stage(
     assert shared.ran() == ORDER
 
 
-def test_stage_runs_again_when_its_process_dies_and_only_then(
+def test_stage_runs_again_if_its_process_was_killed_but_not_if_it_failed(
     shared: Project, server: Server, tmp_path: Path
 ) -> None:
     (shared.root / "slow").touch()
@@ -128,7 +128,7 @@ def test_stage_runs_again_when_its_process_dies_and_only_then(
         assert server.states("stage")[runs:] == ["Failed"]
 
 
-def test_interrupted_flow_ends_its_stage_on_the_worker(
+def test_interrupted_flow_terminates_its_stage_on_the_worker(
     shared: Project, server: Server, tmp_path: Path
 ) -> None:
     (shared.root / "slow").touch()
@@ -139,12 +139,14 @@ def test_interrupted_flow_ends_its_stage_on_the_worker(
         stage = stage_process(shared)
         flow.send_signal(signal.SIGTERM)
         output(flow, 143)
-        wait_for(lambda: not shared.is_slow_stage_alive(), "the stage goes on")
-        wait_for(lambda: server.states("stage")[-1] in ("Cancelled", "Crashed"), "no true state")
+        wait_for(lambda: not shared.is_slow_stage_alive(), "the stage is still running")
+        wait_for(
+            lambda: server.states("stage")[-1] in ("Cancelled", "Crashed"), "the run has not ended"
+        )
         assert not stage.is_running()
 
 
-def test_worker_that_sees_another_folder_is_told(
+def test_reports_a_worker_that_uses_another_folder(
     shared: Project, done: Project, server: Server
 ) -> None:
     give_code(done.root)

@@ -1,4 +1,4 @@
-"""The real pipeline on a small sample: flow, DVC and predictions agree."""
+"""The real pipeline on a small sample: flow, DVC and predictions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def project(trained: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_flow_leaves_what_the_issue_asks_for(trained: Path) -> None:
+def test_flow_writes_metrics_timings_and_an_offline_report(trained: Path) -> None:
     metrics = json.loads((trained / "reports" / "metrics.json").read_text())
     assert (metrics["n_labeled"], metrics["n_test"]) == (30, 36)
     assert metrics["n_unlabeled"] == 178 - 30 - 36
@@ -86,11 +86,11 @@ def test_flow_leaves_what_the_issue_asks_for(trained: Path) -> None:
     assert not re.search(r"""(src|href)=["']https?:""", page), "the page must open offline"
 
 
-def test_dvc_sees_the_work_of_the_flow(project: Path, environment: dict[str, str]) -> None:
+def test_dvc_uses_the_results_of_the_flow(project: Path, environment: dict[str, str]) -> None:
     assert stages_run(run(project, environment, "dvc", "repro")) == []
 
 
-def test_changed_parameter_reruns_what_depends_on_it(
+def test_changed_parameter_reruns_dependent_stages(
     project: Path, environment: dict[str, str]
 ) -> None:
     params = project / "params.yaml"
@@ -108,7 +108,7 @@ def test_forced_run_gives_the_same_hashes(project: Path, environment: dict[str, 
     assert (project / "dvc.lock").read_bytes() == before
 
 
-def test_outputs_travel_by_a_remote(
+def test_outputs_are_transferred_by_a_remote(
     project: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     run(project, environment, "dvc", "remote", "add", "--default", "here", str(tmp_path / "remote"))
@@ -138,9 +138,7 @@ def test_three_ways_to_predict_agree(project: Path, environment: dict[str, str])
     assert accuracy == pytest.approx(metrics["test"]["accuracy"]["value"], abs=1e-6)
 
 
-def test_own_tables_need_no_more_than_their_names(
-    project: Path, environment: dict[str, str]
-) -> None:
+def test_own_tables_are_set_by_three_parameters(project: Path, environment: dict[str, str]) -> None:
     raw = project / "data" / "raw"
     raw.mkdir()
     own = pd.read_csv(project / "data" / "samples" / "labeled.csv").rename(
@@ -156,7 +154,7 @@ def test_own_tables_need_no_more_than_their_names(
     assert stages_run(run(project, environment, "dvc", "repro")) == []
 
 
-def test_unusable_table_stops_the_run_and_touches_nothing_downstream(
+def test_invalid_table_stops_the_run_before_later_stages(
     project: Path, environment: dict[str, str]
 ) -> None:
     labeled = project / "data" / "samples" / "labeled.csv"

@@ -1,8 +1,8 @@
-"""Faults, done for real to a retraining at work: nothing may be lost by them.
+"""Faults during a retraining: processes killed, a full disk, runs at the same time.
 
-What is asked after each: the run ended in a true state, a rerun completes, hashes of outputs are
-those of an undisturbed run, ``dvc status`` is clean, no process is left over and no lock held
-(``benchmarks.aftermath``). The remotes' faults: ``test_remote``, ``test_hosts``.
+After each fault the run must end in a final state, a rerun must complete, the hashes of the outputs
+must be those of an undisturbed run, ``dvc status`` must be clean, and no process or lock may be
+left (``benchmarks.aftermath``). For faults of remotes see ``test_exchange`` and ``test_hosts``.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from tests.flows.common import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STARTED_SECONDS = 180.0
-"""In which a run must be at work; a minute on a machine that much else runs on was too little."""
+"""Timeout of the start of a run; a minute was too short on a busy machine."""
 PREFETCH = timedelta(seconds=15)
-"""Before a run is due a worker may have begun with it: Prefect's 10 s, and some to look at it."""
+"""Time before its scheduled time at which a worker may start a run: 10 s, and a margin."""
 
 
 @dataclass
 class Round:
-    """One run of the retraining in an arena, to be disturbed.
+    """One run of the retraining in an arena, which is disturbed.
 
     Attributes:
         arena: The project with server and workers.
-        seed: The parameter, another one than the round before had.
-        run: The flow run.
+        seed: Value of the parameter, different from that of the previous round.
+        run: Id of the flow run.
     """
 
     arena: Arena
@@ -51,32 +51,32 @@ class Round:
     run: str = ""
 
     def start(self, *kinds: str, n_steps: int = 0) -> dict[str, psutil.Process]:
-        """Start the run; return one process of each kind once all of them are at work.
+        """Start the run; return one process of each kind as soon as all of them are running.
 
         Args:
-            kinds: See ``benchmarks.chaos``.
-            n_steps: Steps that the stage on the GPU worker must have behind it.
+            kinds: Kinds of processes (``benchmarks.chaos``).
+            n_steps: Number of steps that the stage on the GPU worker must have completed.
         """
         self.run = self.arena.start(self.seed)
         found: dict[str, psutil.Process] = {}
 
-        def is_at_work() -> bool:
+        def are_running() -> bool:
             processes = self.arena.processes()
             found.update({kind: processes[kind][0] for kind in kinds if kind in processes})
             return set(kinds) <= set(processes) and self.steps() > n_steps
 
-        assert aftermath.wait_until(is_at_work, STARTED_SECONDS), f"no {kinds} at work"
+        assert aftermath.wait_until(are_running, STARTED_SECONDS), f"{kinds} are not running"
         return found
 
     def steps(self) -> int:
-        """Return how many hashes the stage's checkpoint has."""
+        """Return the number of hashes in the stage's checkpoint."""
         folder = self.arena.root / ".semigen" / "checkpoints" / "pretrain"
         with contextlib.suppress(FileNotFoundError):
             return (folder / "hashes.json").read_text().count('"') // 2
         return 0
 
     def end(self, *states: str) -> None:
-        """Wait for the run to end in one of some states, and ask what it lost."""
+        """Wait for the run to end in one of some states, and check that nothing was lost."""
         state = self.arena.await_end(self.run, END_SECONDS)
         assert state in states
         assert self.arena.lost(state, self.seed) == []
@@ -91,7 +91,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
 
 @pytest.fixture(scope="module")
 def seeds() -> Iterator[int]:
-    """Parameters in turn; ``learn`` ended with the first."""
+    """Values of the parameter in turn; ``learn`` ended with the first."""
     return itertools.cycle((*SEEDS[1:], SEEDS[0]))
 
 
@@ -108,13 +108,13 @@ def test_flow_process_killed(disturbed: Round) -> None:
 
 
 def test_worker_killed(disturbed: Round) -> None:
-    """Its flow goes with it, for the guard ends what has lost its worker."""
+    """Its flow run exits too."""
     aftermath.kill([disturbed.start("cpu worker", "flow", "stage")["cpu worker"]])
     disturbed.end("CRASHED", "COMPLETED")
 
 
 def test_worker_and_stage_killed(disturbed: Round) -> None:
-    """The stage goes on where it was, on the worker that takes the place of the killed one."""
+    """The stage resumes from its checkpoint on the worker that replaces the killed one."""
     victims = disturbed.start("gpu worker", "stage", n_steps=3)
     n_before = disturbed.steps()
     aftermath.kill([victims["gpu worker"], victims["stage"]])
@@ -122,19 +122,19 @@ def test_worker_and_stage_killed(disturbed: Round) -> None:
     assert n_before > 3
 
 
-def test_server_killed_in_mid_run(disturbed: Round) -> None:
-    """Supervision starts it anew."""
+def test_server_killed_during_a_run(disturbed: Round) -> None:
+    """supervisord restarts it."""
     aftermath.kill([disturbed.start("server", "stage")["server"]])
     disturbed.end("COMPLETED", "CRASHED")
 
 
-def test_worker_told_to_end(disturbed: Round) -> None:
+def test_worker_terminated(disturbed: Round) -> None:
     disturbed.start("cpu worker", "stage")["cpu worker"].send_signal(signal.SIGTERM)
     disturbed.end("COMPLETED", "CRASHED", "CANCELLED")
 
 
 def test_two_retrainings_at_once(disturbed: Round) -> None:
-    """A second one on the server is left out; one by hand waits for what the first is at."""
+    """A second run on the server is canceled; a run by hand waits for the stages of the first."""
     disturbed.start("stage")
     arena = disturbed.arena
     second = arena.run(disturbed.seed)
@@ -146,7 +146,7 @@ def test_two_retrainings_at_once(disturbed: Round) -> None:
 
 
 def test_dvc_repro_by_hand_during_a_run(disturbed: Round) -> None:
-    """Whichever of the two comes second to a stage finds it done, or is refused by DVC's lock."""
+    """The second of the two uses the result of a stage, or fails because of DVC's lock."""
     disturbed.start("stage")
     by_hand = run_by_hand(disturbed.arena, "dvc", "repro", "report")
     output, _ = by_hand.communicate(timeout=END_SECONDS)
@@ -155,34 +155,36 @@ def test_dvc_repro_by_hand_during_a_run(disturbed: Round) -> None:
 
 
 def test_full_disk_where_a_stage_writes(disturbed: Round) -> None:
-    """The run fails and says why; with room again the next one does all."""
+    """The run fails with the reason; the next run completes when there is space again."""
     models = disturbed.arena.root / "models"
     with small_disk(models) as filler:
         disturbed.start("stage")
         state = disturbed.arena.await_end(disturbed.run, END_SECONDS)
         message = disturbed.arena.message(disturbed.run)
         assert (state, "No space left on device" in message) == ("FAILED", True), message
-        assert {path.name for path in models.iterdir()} == {filler.name}  # nothing half-written
+        assert {path.name for path in models.iterdir()} == {filler.name}  # no truncated file
         filler.unlink()
         disturbed.end("FAILED")
 
 
-def test_service_ended_in_mid_run(disturbed: Round) -> None:
-    """Back at once, it ends what it was at and runs what comes next: the limit of one is free."""
+def test_service_stopped_during_a_run(disturbed: Round) -> None:
+    """After the restart the unfinished run is crashed, and the next run is not canceled."""
     disturbed.start("flow", "stage")
     arena = disturbed.arena
-    assert aftermath.wait_until(lambda: disturbed.run in seen_at_work(arena), STARTED_SECONDS)
+    assert aftermath.wait_until(lambda: disturbed.run in seen_by_watchdog(arena), STARTED_SECONDS)
     arena.down()
     arena.up()
     following = arena.run(disturbed.seed)
     assert arena.await_end(following, END_SECONDS) == "COMPLETED", arena.message(following)
-    disturbed.end("CRASHED", "CANCELLED", "FAILED")  # as its worker could still report, or not
+    disturbed.end(
+        "CRASHED", "CANCELLED", "FAILED"
+    )  # depends on whether its worker could still report
 
 
 def test_service_down_past_two_scheduled_times(disturbed: Round) -> None:
-    """What was missed ends in a true state, and no two of it at once: others are left out.
+    """Of the missed runs and the run that is due at the restart, one completes.
 
-    One of the two runs, or else the one that was due by the time that the service was back.
+    The others are canceled, since only one runs at a time.
     """
     arena = disturbed.arena
     (arena.root / "slow").unlink()
@@ -192,7 +194,7 @@ def test_service_down_past_two_scheduled_times(disturbed: Round) -> None:
         assert aftermath.wait_until(lambda: is_between_two(arena), STARTED_SECONDS)
         missed = waiting(arena)[:2]
         arena.down()
-        assert datetime.now(UTC) + PREFETCH < due(missed[0])  # neither was begun
+        assert datetime.now(UTC) + PREFETCH < due(missed[0])  # neither has started
         assert aftermath.wait_until(lambda: datetime.now(UTC) > due(missed[1]), 240)
         arena.up()
         back = datetime.now(UTC)
@@ -200,18 +202,18 @@ def test_service_down_past_two_scheduled_times(disturbed: Round) -> None:
             arena.await_end(run["id"], END_SECONDS)
         caught_up = [run for run in arena.runs() if due(missed[0]) <= due(run) < back + PREFETCH]
         states = [arena.await_end(run["id"], END_SECONDS) for run in caught_up]
-        said = [arena.message(run["id"]) for run in caught_up]
+        messages = [arena.message(run["id"]) for run in caught_up]
     finally:
         write_params(arena, disturbed.seed, cron="null")
         arena.up()
-    assert "COMPLETED" in states, said
-    assert set(states) <= {"COMPLETED", "CANCELLED"}, said
+    assert "COMPLETED" in states, messages
+    assert set(states) <= {"COMPLETED", "CANCELLED"}, messages
     is_idle = lambda: {run["state_type"] for run in arena.runs()} <= FINAL  # noqa: E731
     assert aftermath.wait_until(is_idle, END_SECONDS)
     assert arena.lost("COMPLETED", disturbed.seed) == []
 
 
-def seen_at_work(arena: Arena) -> set[str]:
+def seen_by_watchdog(arena: Arena) -> set[str]:
     """Return the runs that the watchdog has seen."""
     with contextlib.suppress(UserError):
         return set(read_json(arena.root / SERVICE_FOLDER / "runs_seen.json"))
@@ -219,7 +221,7 @@ def seen_at_work(arena: Arena) -> set[str]:
 
 
 def is_between_two(arena: Arena) -> bool:
-    """Return whether nothing is at work, and two runs wait that the service won't begin at once."""
+    """Return whether no run is active, and two runs are scheduled but will not start at once."""
     states = {run["state_type"] for run in arena.runs()}
     soon = datetime.now(UTC) + 2 * PREFETCH
     planned = waiting(arena)
@@ -227,7 +229,7 @@ def is_between_two(arena: Arena) -> bool:
 
 
 def waiting(arena: Arena) -> list[dict[str, Any]]:
-    """Return the runs that were not begun yet, the next one first."""
+    """Return the scheduled runs, the next one first."""
     return sorted((run for run in arena.runs() if run["state_type"] == "SCHEDULED"), key=due)
 
 

@@ -1,7 +1,7 @@
-"""The retraining flow and GPU workers on hosts of their own: network namespaces of this machine.
+"""The retraining flow and GPU workers on separate hosts: network namespaces of this machine.
 
-They share nothing but the Prefect server, a git daemon and an S3: each worker has a network, a home
-and a folder of its own, and sees an empty folder where the flow's project is.
+They share only the Prefect server, a git daemon and an S3 server. Each worker has its own network,
+home and folder, and sees an empty folder at the path of the flow's project.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def remove_network() -> None:
 
 
 def make_network() -> None:
-    """Connect two network namespaces to this one, which is 10.213.77.1 for them."""
+    """Connect two network namespaces to this one, which has the address 10.213.77.1."""
     ip("link", "add", BRIDGE, "type", "bridge")
     ip("address", "add", f"{ADDRESS}.1/24", "dev", BRIDGE)
     ip("link", "set", BRIDGE, "up")
@@ -87,7 +87,7 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @dataclass(frozen=True)
 class Site:
-    """A project whose code is on a git daemon, and whose data is in an S3."""
+    """A project with its code on a git daemon and its data in S3."""
 
     project: Project
     server: Server
@@ -95,7 +95,7 @@ class Site:
 
     @contextlib.contextmanager
     def worker(self, host: str) -> Iterator[subprocess.Popen[str]]:
-        """Start a worker on a host that has its own copy of the code and nothing else of ours."""
+        """Start a worker on a host that has only its own copy of the code."""
         home = self.folder / host
         give_code(home)
         hide = " && ".join(f"mount -t tmpfs none {path}" for path in self.hidden())
@@ -142,7 +142,7 @@ def client_options() -> dict[str, str]:
 
 
 def prepare(root: Path, hub: Path, endpoint: str) -> None:
-    """Commit a project whose train stage takes five seconds and leaves checkpoints."""
+    """Commit a project whose train stage takes ten seconds and writes checkpoints."""
     shutil.copy(Path(__file__).with_name("toy_training.py"), root / "training.py")
     pipeline = (root / "dvc.yaml").read_text()
     (root / "dvc.yaml").write_text(pipeline.replace("toy.py train", "training.py"))
@@ -162,7 +162,7 @@ def flow_log(process: subprocess.Popen[str]) -> str:
     return text
 
 
-def test_stage_of_a_lost_host_goes_on_at_another_from_its_checkpoint(site: Site) -> None:
+def test_stage_of_a_lost_host_resumes_on_another_host(site: Site) -> None:
     root, server = site.project.root, site.server
     with site.worker(HOSTS[0]) as first:
         wait_for(server.workers, "no worker")
@@ -182,7 +182,7 @@ def test_stage_of_a_lost_host_goes_on_at_another_from_its_checkpoint(site: Site)
 
 
 def uploaded(root: Path, n: int) -> bool:
-    """Return whether so many checkpoints were uploaded to DVC's remote; the last ones are there."""
+    """Return whether a number of checkpoints were uploaded; only the latest is kept."""
     endpoint = (root / ".dvc" / "config").read_text().partition("endpointurl = ")[2].strip()
     client = boto3.client("s3", endpoint_url=endpoint, **client_options())
     found = client.list_objects_v2(Bucket="bucket").get("Contents", [])

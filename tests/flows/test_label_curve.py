@@ -1,4 +1,4 @@
-"""The flow with imitated fits, on a real temporary Prefect server."""
+"""The flow with simulated fits, on a real temporary Prefect server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Imitate fits, and list those that were made."""
+    """Simulate fits, and list them."""
     made = []
 
     def fit(problem: Any, n_labeled: int, draw: int, params: Any) -> Fit:
@@ -86,7 +86,7 @@ def test_flow_shows_progress_and_the_curve_while_it_runs(
 
 
 @pytest.mark.slow
-def test_mistakes_end_the_run_as_failed_with_one_line(
+def test_mistake_fails_the_run_with_a_message_of_one_line(
     here: Path, server: None, fits: list[tuple[int, int]]
 ) -> None:
     state = label_curve(budgets=[100], return_state=True)
@@ -95,23 +95,23 @@ def test_mistakes_end_the_run_as_failed_with_one_line(
     assert fits == []
 
 
-def test_mistakes_are_refused_before_a_server_is_started(
+def test_rejects_mistakes_before_a_server_is_started(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for arguments, told in {
+    for arguments, message in {
         ("--budgets", "2"): "error: budgets: 2 is not between 4",
         ("--draws", "0"): "error: --draws: must be at least 1, not 0",
     }.items():
         assert main(arguments) == 1
         output = capsys.readouterr()
-        assert output.err.startswith(told)
+        assert output.err.startswith(message)
         assert output.out == ""
     Layout().prepared("labeled").unlink()
     assert main([]) == 1
     assert "run the pipeline first" in capsys.readouterr().err
 
 
-def test_terminal_shows_a_row_for_each_number_of_labels() -> None:
+def test_prints_a_row_for_each_number_of_labels() -> None:
     figures = {"value": 0.9, "low": 0.85, "high": 0.94}
     found = {
         "points": [

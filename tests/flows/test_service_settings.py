@@ -1,4 +1,4 @@
-"""Login, PostgreSQL and notifications against the real thing, and where their secrets go."""
+"""Login, PostgreSQL and notifications with real servers; secrets must not be stored or logged."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ BINARIES = [Path("/usr/lib/postgresql"), Path("/usr/local/pgsql")]
 
 
 class Listener(ThreadingHTTPServer):
-    """Keeps what is posted to it."""
+    """A server that stores the requests that it receives."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.received: list[tuple[str, dict[str, Any]]] = []
 
-    def told_of(self, event: str) -> list[dict[str, Any]]:
+    def events_of(self, event: str) -> list[dict[str, Any]]:
         return [content for _, content in self.received if content["event"] == event]
 
 
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Do not log."""
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def listener() -> Iterator[Listener]:
         thread.join()
 
 
-def test_login_and_webhook_work_and_keep_their_secrets(
+def test_login_and_webhook_work_and_their_secrets_are_not_stored(
     settled: Project, listener: Listener
 ) -> None:
     settings = {
@@ -82,37 +82,37 @@ def test_login_and_webhook_work_and_keep_their_secrets(
     with running(settled, **settings) as service:
         refused = httpx.post(f"{service.service.api_url}/flow_runs/count", json={})
         assert refused.status_code == 401
-        stranger = settled.run("flows.service.cli", "up")
-        assert stranger.returncode == 1
-        assert "PREFECT_SERVER_API_AUTH_STRING" in stranger.stderr
+        without_login = settled.run("flows.service.cli", "up")
+        assert without_login.returncode == 1
+        assert "PREFECT_SERVER_API_AUTH_STRING" in without_login.stderr
 
         run = service.start()
         wait_for(lambda: service.state_of(run) == "COMPLETED")
         settled.edit("toy.py", 'write_text("1\\n")', 'write_text("bad\\n")')
         failing = service.start(force=True)
         wait_for(lambda: service.state_of(failing) == "FAILED")
-        wait_for(lambda: bool(listener.told_of("prefect.flow-run.Failed")))
-        (told,) = listener.told_of("prefect.flow-run.Failed")
-        assert told["run"] == "digits (by hand)"
-        assert told["message"] == "labeled.csv: column 'a', row 1: 'bad' is not a number"
+        wait_for(lambda: bool(listener.events_of("prefect.flow-run.Failed")))
+        (event,) = listener.events_of("prefect.flow-run.Failed")
+        assert event["run"] == "digits (by hand)"
+        assert event["message"] == "labeled.csv: column 'a', row 1: 'bad' is not a number"
 
         environment = {**settled.environment, **settings}
         for event in (MODEL_PROMOTED, DRIFT_DETECTED):
             subprocess.run(
                 [sys.executable, "-c", EMIT, event], cwd=settled.root, env=environment, check=True
             )
-            wait_for(lambda event=event: bool(listener.told_of(event)))
-            assert listener.told_of(event)[0]["payload"] == {"what": 'a "quoted" reason'}
+            wait_for(lambda event=event: bool(listener.events_of(event)))
+            assert listener.events_of(event)[0]["payload"] == {"what": 'a "quoted" reason'}
         assert {path for path, _ in listener.received} == {f"/{TOKEN}"}
         assert not [c for _, c in listener.received if c["event"] == "prefect.flow-run.Completed"]
 
         by_hand = settled.run("flows.train", **settings)
-        assert "bad' is not a number" in by_hand.stderr, "the server's login is its clients' too"
+        assert "bad' is not a number" in by_hand.stderr, "clients use the login of the server"
         assert_secrets_nowhere(service)
 
 
 def assert_secrets_nowhere(service: Running) -> None:
-    """Look for the secrets in all files of the project, in what the server shows, in commands."""
+    """Check all files of the project, the data of the server and the command lines for secrets."""
     files = [path for path in service.root.rglob("*") if path.is_file()]
     assert {"prefect.db", "dvc.lock", "supervisord.conf", "server.log"} <= {f.name for f in files}
     shown = {path: path.read_bytes() for path in files}
@@ -126,7 +126,7 @@ def assert_secrets_nowhere(service: Running) -> None:
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """The address of an empty PostgreSQL database of the test's own."""
+    """The URL of a new PostgreSQL database."""
     found = sorted(path for root in BINARIES for path in root.glob("**/bin/initdb"))
     if not found:
         pytest.skip("needs PostgreSQL's server (Debian: apt-get install postgresql)")
@@ -155,7 +155,7 @@ def database() -> Iterator[str]:
 
 
 def _not_root(folder: Path) -> dict[str, Any]:
-    """Return how to start PostgreSQL, which refuses to run as root."""
+    """Return options to start PostgreSQL as another user than root."""
     if os.getuid() != 0:
         return {}
     user = pwd.getpwnam("nobody")
@@ -163,7 +163,7 @@ def _not_root(folder: Path) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def test_state_is_kept_in_postgresql(settled: Project, database: str) -> None:
+def test_state_is_stored_in_postgresql(settled: Project, database: str) -> None:
     with running(settled, PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as service:
         run = service.start()
         wait_for(lambda: service.state_of(run) == "COMPLETED")

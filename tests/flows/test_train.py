@@ -92,12 +92,12 @@ def test_first_run_runs_all_and_second_is_cached(fresh: Project) -> None:
     assert second.result() == dict.fromkeys(ORDER, False)
 
 
-def test_what_dvc_has_done_is_cached(here: Project) -> None:
+def test_stages_that_dvc_has_run_are_cached(here: Project) -> None:
     assert state_names(run()) == dict.fromkeys(ORDER, "Cached")
     assert here.ran() == []
 
 
-def test_override_stays_and_runs_what_depends_on_it(here: Project) -> None:
+def test_override_is_kept_and_runs_dependent_stages(here: Project) -> None:
     changed = run(overrides=["train.epochs=20"])
     assert here.ran() == ["train"], "evaluate and report got the same model"
     assert state_names(changed) == {**dict.fromkeys(ORDER, "Cached"), "train": "Completed"}
@@ -106,7 +106,7 @@ def test_override_stays_and_runs_what_depends_on_it(here: Project) -> None:
     assert "up to date" in status.stdout
 
 
-def test_stage_whose_inputs_came_out_the_same_is_cached(here: Project) -> None:
+def test_stage_with_unchanged_inputs_is_cached(here: Project) -> None:
     state = run(overrides=["validate.min_rows_per_class=3"])
     assert here.ran() == ["validate"]
     assert state_names(state) == {**dict.fromkeys(ORDER, "Cached"), "validate": "Completed"}
@@ -116,18 +116,18 @@ def test_failed_stage_fails_the_flow_in_its_own_words_and_stops_it(here: Project
     here.edit("toy.py", 'write_text("1\\n")', 'write_text("bad\\n")')
     before = {path: path.read_bytes() for path in (here.root / "model", Layout().report)}
     state = run(force=True)
-    told = "labeled.csv: column 'a', row 1: 'bad' is not a number"
-    assert (state.name, state.message) == ("Failed", told)
+    message = "labeled.csv: column 'a', row 1: 'bad' is not a number"
+    assert (state.name, state.message) == ("Failed", message)
     failed = task_runs(state)
     assert {name: run.state_name for name, run in failed.items()} == {
         "sample": "Completed",
         "validate": "Failed",
     }
-    assert failed["validate"].state.message == told
+    assert failed["validate"].state.message == message
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_refused_parameter_fails_the_flow_before_any_stage(here: Project) -> None:
+def test_invalid_parameter_fails_the_flow_before_any_stage(here: Project) -> None:
     before = (here.root / "params.yaml").read_bytes()
     state = run(overrides=["train.epoch=3"])
     assert state.is_failed()
@@ -141,7 +141,7 @@ def test_refused_parameter_fails_the_flow_before_any_stage(here: Project) -> Non
     assert here.ran() == []
 
 
-def test_lost_or_outdated_page_is_written_again(here: Project) -> None:
+def test_missing_or_outdated_page_is_written_again(here: Project) -> None:
     layout = Layout()
     layout.report.unlink()
     assert run().result() == {**dict.fromkeys(ORDER, False), "report": True}
@@ -159,7 +159,7 @@ def artifacts(state: State) -> dict[str, Artifact]:
         return {found.key: found for found in client.read_artifacts(artifact_filter=made_by_it)}
 
 
-def test_plots_are_their_stage_s_and_one_that_cannot_be_drawn_ends_nothing(here: Project) -> None:
+def test_plots_belong_to_their_stage_and_an_error_in_one_is_ignored(here: Project) -> None:
     confusion, calibration = Layout().plot("confusion"), Layout().plot("calibration")
     confusion.parent.mkdir(parents=True)
     confusion.write_text("actual,predicted\nyes,yes\nno,yes\n")
@@ -202,7 +202,7 @@ def test_command_prints_the_score_and_keeps_its_server_in_the_project(project: P
     assert not (Path(environment["HOME"]) / ".prefect").exists()
 
 
-def test_command_tells_a_mistake_in_one_line(project: Project) -> None:
+def test_command_reports_an_error_in_one_line(project: Project) -> None:
     project.edit("toy.py", 'write_text("1\\n")', 'write_text("bad\\n")')
     done = flow_command(project, project.environment)
     assert done.returncode == 1
@@ -211,7 +211,7 @@ def test_command_tells_a_mistake_in_one_line(project: Project) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_command_refuses_a_parameter_before_it_starts_a_server(project: Project) -> None:
+def test_command_rejects_a_parameter_before_it_starts_a_server(project: Project) -> None:
     done = flow_command(project, project.environment, "-S", "train.epoch=3")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -232,7 +232,7 @@ def test_interrupted_command_leaves_nothing_running(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # A shell starts its background jobs, and so a CI's, with interrupts ignored.
+        # Shells start background jobs, such as those of a CI, with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     project.wait_for_slow_stage()

@@ -1,4 +1,4 @@
-"""Stages of a toy project: each writes what the flow and DVC look for, in no time."""
+"""Stages of a toy project, which write the files that the flow and DVC expect."""
 
 import json
 import os
@@ -16,7 +16,7 @@ def sample() -> None:
 
 
 def validate() -> None:
-    """Write the same schema whatever the parameters, unless a row is bad."""
+    """Write the same schema for all parameters; fail if a row is bad."""
     content = Path("labeled.csv").read_text()
     if "bad" in content:
         sys.exit("error: labeled.csv: column 'a', row 1: 'bad' is not a number")

@@ -1,4 +1,4 @@
-"""A stage that counts, writes a checkpoint at every step and goes on from the one it finds."""
+"""A stage that writes a checkpoint at every step and resumes from an existing one."""
 
 import shutil
 import time

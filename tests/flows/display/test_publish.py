@@ -18,7 +18,7 @@ def result(**changes: object) -> dict[str, object]:
     return {**passed, **changes}
 
 
-def test_failures_come_first_and_errors_before_warnings() -> None:
+def test_lists_errors_then_warnings_then_passed_rules() -> None:
     failed = {"success": False, "n_failed": 2, "sample_values": [-1, "x"]}
     rows = validation_rows(
         [result(column=None), result(severity="warning", **failed), result(**failed)]

@@ -24,7 +24,7 @@ def changed(project: Project) -> list[str]:
     return [stage.name for stage in plan(project.root) if stage.changed]
 
 
-def test_plan_is_what_the_target_depends_on_in_order(settled: Project) -> None:
+def test_plan_lists_dependencies_of_the_target_in_order(settled: Project) -> None:
     stages = plan(settled.root)
     assert [stage.name for stage in stages] == ORDER
     assert [stage.worker for stage in stages] == [None, None, "gpu", None, None]
@@ -37,19 +37,19 @@ def test_nothing_is_pending_after_repro(done: Project) -> None:
     assert pending(done) == []
 
 
-def test_change_of_a_parameter_makes_its_stage_and_those_after_it_pending(done: Project) -> None:
+def test_changed_parameter_makes_its_stage_and_later_stages_pending(done: Project) -> None:
     done.edit("params.yaml", "epochs: 50", "epochs: 20")
     assert changed(done) == ["train"]
     assert pending(done) == ["train", "evaluate", "report"]
 
 
-def test_lost_output_makes_its_stage_and_those_after_it_pending(done: Project) -> None:
+def test_missing_output_makes_its_stage_and_later_stages_pending(done: Project) -> None:
     (done.root / "schema.json").unlink()
     assert changed(done) == ["validate", "train"]
     assert pending(done) == ORDER[1:]
 
 
-def test_stage_is_clean_again_when_those_before_it_left_the_same_files(done: Project) -> None:
+def test_stage_is_unchanged_if_earlier_stages_wrote_the_same_files(done: Project) -> None:
     done.edit("params.yaml", "min_rows_per_class: 2", "min_rows_per_class: 3")
     assert pending(done) == ORDER[1:]
     assert done.run("dvc", "repro", "-s", "validate").returncode == 0
@@ -67,11 +67,11 @@ def test_table_under_dvc_add_is_part_of_the_graph(done: Project) -> None:
     assert set(changed(done)) == {"table.csv.dvc", "train"}
 
 
-def test_tables_that_no_stage_makes_are_told_when_they_change(done: Project) -> None:
+def test_lists_changed_tables_that_no_stage_writes(done: Project) -> None:
     assert changed_tables(done.root) == []
     done.edit("params.yaml", "epochs: 50", "epochs: 20")
-    (done.root / "labeled.csv").write_text("of the stage sample\n")
-    assert changed_tables(done.root) == [], "neither parameters nor files that stages make"
+    (done.root / "labeled.csv").write_text("written by sample\n")
+    assert changed_tables(done.root) == [], "neither parameters nor outputs of stages"
     for name in ("own.csv", "added.csv"):
         (done.root / name).write_text("1\n")
     assert done.run("dvc", "add", "added.csv").returncode == 0
@@ -86,7 +86,7 @@ def test_tables_that_no_stage_makes_are_told_when_they_change(done: Project) -> 
     assert changed_tables(done.root, "validate") == []
 
 
-def test_errors_of_dvc_are_the_users_in_one_line(settled: Project) -> None:
+def test_errors_of_dvc_become_user_errors_of_one_line(settled: Project) -> None:
     with pytest.raises(UserError, match=r"no stage 'reprot'; stages: evaluate, report"):
         plan(settled.root, "reprot")
     settled.edit("dvc.yaml", "deps: [labeled.csv]", "deps: ['${data.labeled}']")
@@ -94,7 +94,7 @@ def test_errors_of_dvc_are_the_users_in_one_line(settled: Project) -> None:
         plan(settled.root)
 
 
-def test_archive_without_git_works_and_git_is_noticed_when_it_comes(project: Project) -> None:
+def test_project_works_without_git_and_after_git_init(project: Project) -> None:
     config = project.root / ".dvc" / "config.local"
     with pytest.raises(UserError, match="not a git repository"):
         plan(project.root)
@@ -113,14 +113,14 @@ def test_git_repository_needs_no_local_settings(project: Project) -> None:
     assert not Path(project.root / ".dvc" / "config.local").exists()
 
 
-def test_files_that_another_dvc_uses_are_waited_for(done: Project) -> None:
-    """DVC refuses to look at them; a run that starts beside a stage would end as failed."""
+def test_waits_for_files_that_another_dvc_uses(done: Project) -> None:
+    """DVC refuses to read them, so that a run that starts during a stage would fail."""
     with subprocess.Popen(["sleep", "2"]) as other:
         holder = {"pid": other.pid, "cmd": "sleep 2"}
-        books = {"write": {str(done.root / "model"): holder}, "read": {}}
-        (done.root / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(books))
-        told: list[str] = []
-        assert [stage.pending for stage in plan(done.root, log=told.append)] == [False] * 5
-        assert told == [
-            f"report: waiting for another DVC that uses its files (process {other.pid})"
+        content = {"write": {str(done.root / "model"): holder}, "read": {}}
+        (done.root / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(content))
+        logged: list[str] = []
+        assert [stage.pending for stage in plan(done.root, log=logged.append)] == [False] * 5
+        assert logged == [
+            f"report: waiting for another DVC process that uses its files (process {other.pid})"
         ]

@@ -28,8 +28,8 @@ def commit(root: Path, message: str, *options: str) -> None:
 
 @pytest.fixture
 def committed(done: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The toy project after a run, all committed."""
-    monkeypatch.setenv("HOME", done.environment["HOME"])  # no user of git's is configured there
+    """The toy project after a run, with everything committed."""
+    monkeypatch.setenv("HOME", done.environment["HOME"])  # git has no user there
     (done.root / ".gitignore").write_text(
         "/labeled.csv\n/schema.json\n/model\n/ran\n/reports/model_card.md\n"
     )
@@ -45,12 +45,12 @@ def run_again(project: Project) -> None:
     assert project.run("dvc", "repro", "--force", "report").returncode == 0
 
 
-def test_a_run_is_committed_once_and_pushed_first(committed: Project, tmp_path: Path) -> None:
-    root, told = committed.root, []
+def test_commits_a_run_once_after_the_push(committed: Project, tmp_path: Path) -> None:
+    root, logged = committed.root, []
     remote = tmp_path / "remote"
     committed.run("dvc", "remote", "add", "--default", "here", str(remote))
     stages = plan(root)
-    assert record(Layout(root), stages, "Nothing", told.append) is None
+    assert record(Layout(root), stages, "Nothing", logged.append) is None
     assert not remote.exists()
 
     run_again(committed)
@@ -59,7 +59,7 @@ def test_a_run_is_committed_once_and_pushed_first(committed: Project, tmp_path: 
     (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text() + "# mine, not staged\n")
     stages = plan(root)
     assert not is_recorded(root, stages)
-    made = record(Layout(root), stages, "Accuracy 90 %\n\nRun: x", told.append)
+    made = record(Layout(root), stages, "Accuracy 90 %\n\nRun: x", logged.append)
     assert made == git(root, "rev-parse", "main")
     assert git(root, "log", "-1", "--format=%an|%s|%b") == "semigen|Accuracy 90 %|Run: x"
     assert git(root, "show", "--format=", "--name-only", "HEAD") == "dvc.lock"
@@ -73,16 +73,14 @@ def test_a_run_is_committed_once_and_pushed_first(committed: Project, tmp_path: 
     assert (root / "model").read_text() == '{"columns": 2}'
 
 
-def test_without_a_remote_it_is_committed_and_said(committed: Project) -> None:
+def test_commits_without_a_remote_and_logs_a_message(committed: Project) -> None:
     run_again(committed)
-    told: list[str] = []
-    assert record(Layout(committed.root), plan(committed.root), "Again", told.append)
-    assert "no default DVC remote" in told[0]
+    logged: list[str] = []
+    assert record(Layout(committed.root), plan(committed.root), "Again", logged.append)
+    assert "no default DVC remote" in logged[0]
 
 
-def test_an_unreachable_remote_leaves_the_commit_for_the_next_run(
-    committed: Project, tmp_path: Path
-) -> None:
+def test_does_not_commit_if_the_remote_is_unreachable(committed: Project, tmp_path: Path) -> None:
     root = committed.root
     (tmp_path / "file").write_text("no folder\n")
     committed.run("dvc", "remote", "add", "--default", "here", str(tmp_path / "file" / "in"))
@@ -94,25 +92,25 @@ def test_an_unreachable_remote_leaves_the_commit_for_the_next_run(
     assert not is_recorded(root, plan(root))
 
 
-def test_a_detached_head_is_refused(committed: Project) -> None:
+def test_rejects_detached_head(committed: Project) -> None:
     run_again(committed)
     git(committed.root, "checkout", "--quiet", "--detach")
     with pytest.raises(UserError, match="on no branch"):
         record(Layout(committed.root), plan(committed.root), "Lost", print)
 
 
-def test_a_busy_git_is_waited_for(committed: Project) -> None:
+def test_waits_for_another_git_command(committed: Project) -> None:
     run_again(committed)
-    lock, told = committed.root / ".git" / "index.lock", []
+    lock, logged = committed.root / ".git" / "index.lock", []
 
     def log(line: str) -> None:
-        told.append(line)
+        logged.append(line)
         if "git is busy" in line:
             lock.unlink()
 
     lock.touch()
     assert record(Layout(committed.root), plan(committed.root), "Patient", log)
-    assert any("git is busy" in line for line in told)
+    assert any("git is busy" in line for line in logged)
 
 
 def test_tags_follow_the_champion_and_its_rollback(committed: Project) -> None:
@@ -132,7 +130,7 @@ def test_tags_follow_the_champion_and_its_rollback(committed: Project) -> None:
     assert len(names) == 4 + 1, names
 
 
-def test_a_champion_of_unknown_origin_is_not_tagged(committed: Project) -> None:
+def test_does_not_tag_a_champion_of_an_unknown_commit(committed: Project) -> None:
     layout = Layout(committed.root)
     registry = Registry(layout.registry)
     write_json(layout.classifier / "classifier.json", {"number": 1})

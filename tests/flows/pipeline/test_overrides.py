@@ -52,7 +52,7 @@ def test_list_stays_on_its_line(params: Path) -> None:
     assert len(changed_lines(params)) == 1
 
 
-def test_mapping_takes_new_keys_and_gives_them_back(params: Path) -> None:
+def test_adds_and_removes_keys_of_a_mapping(params: Path) -> None:
     apply_overrides(["data.kinds.zip=category"], params)
     apply_overrides(["data.kinds={id: ignore}"], params)
     assert Params.load(params).data.kinds == {"zip": "category", "id": "ignore"}
@@ -62,7 +62,7 @@ def test_mapping_takes_new_keys_and_gives_them_back(params: Path) -> None:
     assert Params.load(params).data.kinds == {"id": "ignore"}
 
 
-def test_known_parameter_that_the_file_leaves_out_is_added(tmp_path: Path) -> None:
+def test_adds_parameter_that_is_not_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("# mine\nseed: 1\n")
     assert apply_overrides(["train.epochs=3"], path) == [Change("train.epochs", "unset", 3)]
@@ -70,14 +70,14 @@ def test_known_parameter_that_the_file_leaves_out_is_added(tmp_path: Path) -> No
     assert yaml.safe_load(path.read_text()) == {"seed": 1, "train": {"epochs": 3}}
 
 
-def test_same_value_leaves_the_file_alone(params: Path) -> None:
+def test_does_not_write_the_file_if_no_value_changes(params: Path) -> None:
     before = params.stat().st_mtime_ns
     assert apply_overrides(["seed=42"], params) == []
     assert params.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["train.epoch=3"], "unknown parameter 'train.epoch'; did you mean 'epochs'?"),
         (["trian.epochs=3"], "unknown parameter 'trian'; did you mean 'train'?"),
@@ -92,16 +92,16 @@ def test_same_value_leaves_the_file_alone(params: Path) -> None:
         (["~train.epoch"], "no such parameter"),
     ],
 )
-def test_refusal_says_why_in_one_line_and_leaves_every_byte(
-    overrides: list[str], told: str, params: Path
+def test_rejects_override_with_a_message_of_one_line_and_keeps_the_file(
+    overrides: list[str], message: str, params: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"^[^\n]+$") as refused:
+    with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         apply_overrides(overrides, params)
-    assert told in str(refused.value)
+    assert message in str(error.value)
     assert params.read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
-def test_unreadable_file_is_named(tmp_path: Path) -> None:
+def test_error_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params\.yaml: cannot read parameters"):
         apply_overrides(["seed=1"], tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("seed: [")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.pipeline.dvc_graph import Stage, plan
-from flows.pipeline.stage import failure, is_chatter, reproduce
+from flows.pipeline.stage import failure, is_dvc_output, reproduce
 from semigen.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def stages(project: Project) -> dict[str, Stage]:
     return {stage.name: stage for stage in plan(project.root)}
 
 
-def test_stage_output_is_passed_on_without_the_chatter_of_dvc(settled: Project) -> None:
+def test_logs_output_of_the_stage_without_that_of_dvc(settled: Project) -> None:
     lines: list[str] = []
     for stage in list(stages(settled).values())[:3]:
         assert reproduce(stage, settled.root, log=lines.append)
@@ -31,7 +31,7 @@ def test_stage_output_is_passed_on_without_the_chatter_of_dvc(settled: Project) 
     assert lines == ["fitting"]
 
 
-def test_stage_that_dvc_has_in_its_cache_did_not_run(settled: Project) -> None:
+def test_stage_in_the_cache_of_dvc_does_not_run(settled: Project) -> None:
     sample = stages(settled)["sample"]
     assert reproduce(sample, settled.root, log=SILENT)
     assert not reproduce(sample, settled.root, log=SILENT)
@@ -43,13 +43,13 @@ def test_stage_that_dvc_has_in_its_cache_did_not_run(settled: Project) -> None:
 
 
 def test_report_is_never_restored_from_the_run_cache(done: Project) -> None:
-    """The cache knows no report.html: restoring the stage would leave that of other results."""
+    """The cache does not contain report.html; a restored stage would keep an outdated page."""
     (done.root / "reports" / "model_card.md").unlink()
     assert reproduce(stages(done)["report"], done.root, log=SILENT)
     assert done.ran() == ["report"]
 
 
-def test_failure_is_told_in_the_words_of_the_stage(settled: Project) -> None:
+def test_error_is_that_of_the_stage(settled: Project) -> None:
     lines: list[str] = []
     reproduce(stages(settled)["sample"], settled.root, log=SILENT)
     (settled.root / "labeled.csv").write_text("bad\n")
@@ -68,27 +68,27 @@ RAISED = [
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (["a", "error: first", "error: last", "ERROR: failed to reproduce 'train': x"], "last"),
         (["ValueError: 3", "ERROR: failed to reproduce 'train': exited with 1"], "failed to "),
         (["ERROR: failed to reproduce 'train': exited with -9"], "stage 'train' was killed"),
-        (["Killed"], "stage 'train' ended with exit code 9"),
+        (["Killed"], "stage 'train' failed with exit code 9"),
         ([*RAISED, "ERROR: failed to reproduce"], "stage 'train': OSError: [Errno 28] No space"),
         (["ERROR: failed to reproduce", *RAISED], "failed to reproduce"),
     ],
 )
-def test_failure_prefers_the_stages_words_to_those_of_dvc(lines: list[str], told: str) -> None:
-    assert failure(lines, "stage 'train'", 9).startswith(told)
+def test_error_of_the_stage_has_priority_over_that_of_dvc(lines: list[str], message: str) -> None:
+    assert failure(lines, "stage 'train'", 9).startswith(message)
 
 
 @pytest.mark.parametrize("line", ["epoch 3", "> 90 % accuracy", "Stages differ", "error: 'x'"])
-def test_words_of_a_stage_are_no_chatter(line: str) -> None:
-    assert not is_chatter(line, STAGE)
+def test_output_of_a_stage_is_not_that_of_dvc(line: str) -> None:
+    assert not is_dvc_output(line, STAGE)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_stage_ends_with_its_parent(done: Project, end: signal.Signals) -> None:
+def test_stage_exits_with_its_parent(done: Project, end: signal.Signals) -> None:
     (done.root / "slow").touch()
     script = (
         "import signal, sys\n"

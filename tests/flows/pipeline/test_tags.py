@@ -63,7 +63,7 @@ def test_versions_are_registered_and_one_is_champion(repository):
     assert git(repository, "rev-parse", "classifier@v3.0.0^{commit}") == third
 
 
-def test_the_same_again_does_nothing(repository):
+def test_second_call_changes_nothing(repository):
     first = commit(repository, "one")
     tag_champion(repository, "v0001", first)
     tags = git(repository, "tag")
@@ -71,7 +71,7 @@ def test_the_same_again_does_nothing(repository):
     assert git(repository, "tag") == tags
 
 
-def test_a_rollback_makes_the_earlier_version_champion(repository):
+def test_rollback_makes_the_earlier_version_champion(repository):
     commits = []
     for version in ("v0001", "v0002"):
         commits.append(commit(repository, version))
@@ -85,7 +85,7 @@ def test_a_rollback_makes_the_earlier_version_champion(repository):
     assert champions(repository) == ["v2.0.0"]
 
 
-def test_what_git_or_gto_refuse_is_told_in_words(repository, tmp_path_factory):
+def test_reports_errors_of_git_and_gto(repository, tmp_path_factory):
     first = commit(repository, "one")
     tag_champion(repository, "v0001", first)
     with pytest.raises(UserError, match=r"v0002: cannot tag .* already registered"):

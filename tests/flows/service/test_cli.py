@@ -1,4 +1,4 @@
-"""The background processes for real: started, killed, and ended, with a flow sent to a worker."""
+"""Server and workers: started, killed and stopped, with a flow on a worker."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) 
     wait_for(lambda: service.state_of(run) == "COMPLETED")
     assert service.project.ran() == ["sample", "validate", "train", "evaluate", "report"]
     arguments = ("train/semigen", "--param", "reason=once more")
-    told = service.semigen("prefect", "deployment", "run", *arguments)
-    (again,) = re.findall(r"UUID: ([0-9a-f-]{36})", told)
+    output = service.semigen("prefect", "deployment", "run", *arguments)
+    (again,) = re.findall(r"UUID: ([0-9a-f-]{36})", output)
     wait_for(lambda: service.state_of(again) == "COMPLETED")
     assert service.project.ran() == []
     found = service.get(f"flow_runs/{again}")
@@ -51,7 +51,7 @@ def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) 
     assert found["state"]["message"] == "Nothing changed: all 5 stages are up to date"
 
 
-def test_killed_server_comes_back_and_keeps_what_it_knew(service: Running) -> None:
+def test_killed_server_restarts_with_its_data(service: Running) -> None:
     (server,) = [p for p in service.processes() if "server" in p.cmdline()]
     server.send_signal(signal.SIGKILL)
     server.wait(10)
@@ -59,7 +59,7 @@ def test_killed_server_comes_back_and_keeps_what_it_knew(service: Running) -> No
     assert service.get("deployments/name/train/semigen")["name"] == "semigen"
 
 
-def test_killed_supervisor_leaves_nothing_behind(service: Running) -> None:
+def test_all_processes_exit_with_a_killed_supervisor(service: Running) -> None:
     pid = service.service.supervisor_pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -67,7 +67,7 @@ def test_killed_supervisor_leaves_nothing_behind(service: Running) -> None:
     assert not is_running(service.service)
 
 
-def test_taken_port_is_refused_by_name(settled: Project, tmp_path: Path) -> None:
+def test_rejects_a_required_port_that_is_taken(settled: Project, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -102,8 +102,8 @@ def listening_socket(port: int) -> socket.socket:
     return listening
 
 
-def test_scheduled_runs_are_planned(settled: Project) -> None:
-    """The server's scheduler is a program of its own, whose errors only its log tells of."""
+def test_server_creates_scheduled_runs(settled: Project) -> None:
+    """Errors of the server's scheduler appear only in its log."""
     params = settled.root / "params.yaml"
     params.write_text(params.read_text() + 'retrain: {cron: "0 3 * * *"}\n')
     with running(settled) as service:
