@@ -1,4 +1,4 @@
-"""Every path of the project, once, whether the user's tables are there, and atomic writes."""
+"""Paths of the project's files, and atomic writes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from semigen.params.config import DataParams, is_sample
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of all generated files below a project root.
+    """Paths of a project's files. A folder is written atomically: it is complete or absent.
 
-    Attributes of a directory artifact name the directory; it is complete or absent.
+    Attributes:
+        root: The project's folder; the working directory by default.
+
+    Examples:
+        >>> layout = Layout(Path("/projects/churn"))
+        >>> layout.prepared("test").relative_to(layout.root).as_posix()
+        'data/prepared/test.parquet'
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -32,159 +38,177 @@ class Layout:
         return self.root.joinpath(*parts)
 
     def source(self, path: str) -> Path:
-        """Return where a path from ``params.yaml`` lies: relative ones count from the root."""
+        """Return the location of a path in ``params.yaml``; relative paths start at the root."""
         return self.root / path
 
     @property
     def params(self) -> Path:
+        """Parameter file."""
         return self._at("params.yaml")
 
     def sample(self, part: str) -> Path:
-        """``part`` is ``labeled``, ``unlabeled`` or ``test``."""
+        """Embedded table of ``labeled``, ``unlabeled`` or ``test`` rows."""
         return self._at("data", "samples", f"{part}.csv")
 
     @property
     def schema(self) -> Path:
+        """Schema of the tables."""
         return self._at("data", "schema.json")
 
     def prepared(self, part: str) -> Path:
-        """Typed, readable table of ``labeled``, ``unlabeled`` or ``test`` rows."""
+        """Typed table of ``labeled``, ``unlabeled`` or ``test`` rows."""
         return self._at("data", "prepared", f"{part}.parquet")
 
     def encoded(self, part: str) -> Path:
-        """Matrix of ``labeled`` or ``unlabeled`` rows."""
+        """Encoded ``labeled`` or ``unlabeled`` rows."""
         return self._at("data", "encoded", f"{part}.safetensors")
 
     @property
     def synthetic_table(self) -> Path:
+        """Synthetic rows as a table."""
         return self._at("data", "synthetic", "synthetic.csv")
 
     @property
     def synthetic_encoded(self) -> Path:
+        """Synthetic rows, encoded."""
         return self._at("data", "synthetic", "synthetic.safetensors")
 
     @property
     def encoder(self) -> Path:
+        """Folder of the fitted encoder."""
         return self._at("models", "encoder")
 
     @property
     def generator(self) -> Path:
+        """Folder of the trained generative model."""
         return self._at("models", "generator")
 
     @property
     def classifier(self) -> Path:
+        """Folder of the selected classifier."""
         return self._at("models", "classifier")
 
     @property
     def labels_only(self) -> Path:
+        """Folder of the best classifier trained on labeled rows only."""
         return self._at("models", "labels_only")
 
     @property
     def ablation(self) -> Path:
-        """Classifiers by what they may use beside labels; see ``selection.ABLATION``."""
+        """Folder of classifiers trained on fewer kinds of rows; see ``semigen.ablation``."""
         return self._at("models", "ablation")
 
     @property
     def registry(self) -> Path:
-        """Champion and challengers, see ``semigen.registry.registry``; no run depends on them."""
+        """Registry of classifiers, see ``semigen.registry.registry``; not tracked by DVC."""
         return self._at("models", "registry")
 
     def checkpoint(self, stage: str) -> Path:
-        """Directory of a stage's training checkpoints; not tracked, gone when the stage is done."""
+        """Folder of a stage's training checkpoints; not tracked by DVC, removed after the stage."""
         return self._at(".semigen", "checkpoints", stage)
 
     def lock(self, name: str) -> Path:
-        """File that a stage or a flow locks while it runs."""
+        """Lock file of a running stage or flow."""
         return self._at(".semigen", "locks", f"{name}.lock")
 
     def progress(self, stage: str) -> Path:
-        """How far a stage is, while it runs; see ``semigen.training.progress``."""
+        """Progress of a running stage; see ``semigen.training.progress``."""
         return self._at(".semigen", "progress", f"{stage}.json")
 
     @property
     def validation_json(self) -> Path:
+        """Validation report."""
         return self._at("reports", "validation.json")
 
     @property
     def validation_markdown(self) -> Path:
+        """Validation report as a page."""
         return self._at("reports", "validation.md")
 
     @property
     def fidelity(self) -> Path:
+        """Quality of the synthetic rows."""
         return self._at("reports", "fidelity.json")
 
     @property
     def selection(self) -> Path:
+        """Cross-validation of the candidates, and the selection."""
         return self._at("reports", "selection.json")
 
     @property
     def metrics(self) -> Path:
+        """Test metrics."""
         return self._at("reports", "metrics.json")
 
     @property
     def promotion_json(self) -> Path:
-        """What became of the last challenger; tells of the registry, so DVC does not track it."""
+        """Latest promotion decision; depends on the registry, so DVC does not track it."""
         return self._at("reports", "promotion.json")
 
     @property
     def promotion_markdown(self) -> Path:
-        """The same as a page."""
+        """Latest promotion decision as a page."""
         return self._at("reports", "promotion.md")
 
     def plot(self, name: str) -> Path:
-        """Table behind a plot, such as ``confusion``."""
+        """Table of a plot, e.g. ``confusion``."""
         return self._at("reports", "plots", f"{name}.csv")
 
     @property
     def drift_json(self) -> Path:
-        """What ``monitor`` last said of new rows; not tracked by DVC."""
+        """Latest drift report; not tracked by DVC."""
         return self._at("reports", "drift.json")
 
     @property
     def drift_markdown(self) -> Path:
-        """The same as a page."""
+        """Latest drift report as a page."""
         return self._at("reports", "drift.md")
 
     @property
     def reported(self) -> Path:
-        """What ``monitor`` has reported already, so that it does so once."""
+        """Events that ``monitor`` has reported already, so that it reports each once."""
         return self._at(".semigen", "monitor.json")
 
     def label_curve(self, ending: str) -> Path:
-        """How accuracy grows with labels, as ``csv``, ``json`` or ``png``; not tracked by DVC."""
+        """Accuracy by number of labels, as ``csv``, ``json`` or ``png``; not tracked by DVC."""
         return self._at("reports", f"label_curve.{ending}")
 
     @property
     def label_curve_fits(self) -> Path:
-        """A line for each finished fit of the label curve, to go on from."""
+        """Finished fits of the label curve, one in each line, to resume from."""
         return self._at(".semigen", "label_curve.jsonl")
 
     @property
     def model_card(self) -> Path:
+        """Model card."""
         return self._at("reports", "model_card.md")
 
     @property
     def report(self) -> Path:
-        """The HTML page; it shows times and dates, so DVC does not track it."""
+        """HTML report; contains times and dates, so DVC does not track it."""
         return self._at("reports", "report.html")
 
     @property
     def timings(self) -> Path:
-        """Seconds of each stage's latest run; not tracked by DVC."""
+        """Duration of each stage's latest run, in seconds; not tracked by DVC."""
         return self._at("reports", "timings.json")
 
 
 def check_files(data: DataParams, layout: Layout) -> None:
-    """Check that the user's own tables are there, before anything is started.
+    """Check that the user's own tables exist, before a run starts.
 
-    Embedded tables are made by the ``sample`` stage, and one with a ``.dvc`` file beside it may
-    still be pulled.
+    Embedded tables are written by the ``sample`` stage, and a table with a ``.dvc`` file beside it
+    can be pulled, so neither needs to exist.
+
+    Args:
+        data: Paths of the tables.
+        layout: The project's files.
 
     Raises:
-        UserError: If a table is absent.
+        UserError: If a table does not exist.
     """
-    named = {"labeled": data.labeled, "unlabeled": data.unlabeled, "test": data.test_table}
-    for part, path in named.items():
+    paths = {"labeled": data.labeled, "unlabeled": data.unlabeled, "test": data.test_table}
+    for part, path in paths.items():
         if path is None or is_sample(path):
             continue
         source = layout.source(path)
@@ -194,13 +218,20 @@ def check_files(data: DataParams, layout: Layout) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
+    """Yield a temporary path beside ``path`` that replaces ``path`` when the block succeeds.
 
-    The block may make a file or a directory there. Until it ends, ``path`` is untouched; when it
-    fails, nothing is left behind.
+    The block creates a file or a folder at the temporary path. If it fails, ``path`` stays
+    unchanged and the temporary path is removed.
 
     Raises:
-        UserError: If a file would replace a directory.
+        UserError: If a file would replace a folder.
+
+    Examples:
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with atomic_path(path) as temporary:
+        ...     _ = temporary.write_text("complete")
+        >>> path.read_text()
+        'complete'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
@@ -220,7 +251,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, with a stable layout so that equal content gives equal bytes."""
+    """Write JSON atomically; equal content gives equal bytes."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -228,7 +259,7 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        UserError: If the file is absent or not JSON.
+        UserError: If the file does not exist or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -239,7 +270,7 @@ def read_json(path: Path) -> Any:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory if it is there."""
+    """Remove a file or a folder if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

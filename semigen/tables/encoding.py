@@ -1,4 +1,4 @@
-"""Mixed tables as float32 matrices and back; all statistics are scikit-learn's."""
+"""Encoding of tables with mixed columns as float32 matrices, with scikit-learn's transformers."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ MIN_COLUMNS_OF_UNIT = 4
 
 @dataclass(frozen=True)
 class Span:
-    """Where a column lies in an encoded row.
+    """Position of a column in an encoded row.
 
     Attributes:
-        column: The table's column.
-        start: First feature.
-        stop: One past the last feature.
-        kind: ``numeric`` (scaled), ``missing`` (1 where a numeric or boolean cell was missing),
-            ``boolean`` (0 or 1) or ``category`` (one-hot; a missing cell is a category).
+        column: Name of the column.
+        start: Index of the first feature.
+        stop: Index after the last feature.
+        kind: ``numeric`` (scaled), ``missing`` (1 if a numeric or boolean cell is missing),
+            ``boolean`` (0 or 1) or ``category`` (one-hot; missing is a category).
     """
 
     column: str
@@ -55,7 +55,15 @@ class Encoded:
 
     Attributes:
         x: Shape ``(n, n_features)``, float32.
-        y: Class indices, shape ``(n,)``, int64; -1 where unlabeled.
+        y: Class indices, shape ``(n,)``, int64; -1 for unlabeled rows.
+
+    Examples:
+        >>> import tempfile
+        >>> rows = Encoded(np.zeros((2, 3), np.float32), np.array([0, -1]))
+        >>> path = Path(tempfile.mkdtemp()) / "rows.safetensors"
+        >>> rows.save(path)
+        >>> Encoded.load(path).x.shape
+        (2, 3)
     """
 
     x: np.ndarray
@@ -64,24 +72,36 @@ class Encoded:
     def save(self, path: Path) -> None:
         """Write both arrays to one safetensors file."""
         with atomic_path(path) as temporary:
-            # safetensors takes the bytes of an array in any other order for C order.
+            # safetensors assumes C order.
             arrays = {"x": np.ascontiguousarray(self.x), "y": np.ascontiguousarray(self.y)}
             save_file(arrays, temporary)
 
     @classmethod
     def load(cls, path: Path) -> Encoded:
-        """Read what ``save`` wrote."""
+        """Read the files that ``save`` wrote."""
         return cls(**load_file(path))
 
 
 class TableEncoder:
-    """Turns the typed feature columns of a ``TableSchema`` into a matrix, and back.
+    """Encodes the feature columns of a table as a matrix, and decodes them.
+
+    Args:
+        schema: Schema of the table.
+        params: Scaling and grouping of rare categories; defaults if None.
 
     Attributes:
-        schema: The table's columns.
         scaling_: Scaler of the numeric columns: ``standard``, ``quantile`` or ``minmax``.
         transformer_: Fitted ``ColumnTransformer``.
-        spans_: Every column's place in an encoded row, in order.
+        spans_: Position of every column in an encoded row, in order.
+
+    Examples:
+        >>> rows = pd.DataFrame({"age": [30.0, 40.0, 50.0], "smoker": ["yes", "no", "yes"]})
+        >>> schema = TableSchema.infer(rows.assign(label="a"), rows, "label")
+        >>> encoder = TableEncoder(schema).fit(rows)
+        >>> [(span.column, span.kind) for span in encoder.spans_]
+        [('age', 'numeric'), ('smoker', 'boolean')]
+        >>> encoder.inverse_transform(encoder.transform(rows))["age"].tolist()
+        [30, 40, 50]
     """
 
     def __init__(self, schema: TableSchema, params: PreprocessParams | None = None) -> None:
@@ -90,11 +110,19 @@ class TableEncoder:
 
     @property
     def n_features(self) -> int:
-        """Width of an encoded row."""
+        """Number of features of an encoded row."""
         return self.spans_[-1].stop
 
     def fit(self, frame: pd.DataFrame, seed: int = 0) -> TableEncoder:
-        """Learn all statistics from training and unlabeled rows, shape ``(n_rows, n_columns)``."""
+        """Fit the transformers.
+
+        Args:
+            frame: Labeled and unlabeled training rows, shape ``(n_rows, n_columns)``.
+            seed: Seed of the quantile transformer.
+
+        Raises:
+            UserError: If a column is missing or a value has the wrong type.
+        """
         typed = self._typed(frame)
         self.scaling_ = self._choose_scaling()
         kinds: tuple[ColumnKind, ...] = ("numeric", "boolean", "category")
@@ -116,22 +144,22 @@ class TableEncoder:
         """Return encoded rows, shape ``(n_rows, n_features)``, float32, without missing values.
 
         Raises:
-            UserError: If a column is absent or a value has the wrong type.
+            UserError: If a column is missing or a value has the wrong type.
         """
         return np.ascontiguousarray(
             self.transformer_.transform(self._typed(frame)), dtype=np.float32
         )
 
     def inverse_transform(self, x: np.ndarray) -> pd.DataFrame:
-        """Return a readable table of encoded rows; numbers are clipped to the schema's range.
+        """Decode rows as a table.
 
-        A one-hot block decodes to its largest entry. Categories too rare for a column of their own
-        take turns where their shared column wins.
+        Numbers are clipped to the range in the schema. A one-hot block decodes to its largest
+        entry; grouped rare categories alternate.
 
         Args:
-            x: Shape ``(n, n_features)``; need not be an exact encoding.
+            x: Rows, shape ``(n, n_features)``; need not be an exact encoding.
         """
-        if not len(x):  # scikit-learn's scalers want a row
+        if not len(x):  # scikit-learn's scalers need a row
             return self.inverse_transform(np.zeros((1, self.n_features), np.float32))[:0]
         columns = self._decode_numeric(x) | self._decode_boolean(x) | self._decode_category(x)
         for span in self._spans_of("missing"):
@@ -146,7 +174,7 @@ class TableEncoder:
         return table
 
     def save(self, folder: Path) -> None:
-        """Write schema and fitted transformer into a folder."""
+        """Write the schema and the fitted transformer to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.schema.save(folder / "schema.json")
         write_json(folder / "encoder.json", {"scaling": self.scaling_})
@@ -154,7 +182,7 @@ class TableEncoder:
 
     @classmethod
     def load(cls, folder: Path) -> TableEncoder:
-        """Read what ``save`` wrote."""
+        """Read the files that ``save`` wrote."""
         encoder = cls(TableSchema.load(folder / "schema.json"))
         encoder.scaling_ = read_json(folder / "encoder.json")["scaling"]
         encoder.transformer_ = load_estimator(folder / "transformer.skops")
@@ -164,7 +192,7 @@ class TableEncoder:
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
         typed = self.schema.coerce(frame)
         text = [c.name for c in self.schema.features if c.kind != "numeric"]
-        # scikit-learn knows NaN, but not None, as a missing value in every transformer used here.
+        # All transformers used here accept NaN as a missing value, but not None.
         return typed.assign(**{n: typed[n].where(typed[n].notna(), np.nan) for n in text})
 
     def _choose_scaling(self) -> str:
@@ -257,10 +285,10 @@ class TableEncoder:
 
 
 def share_unit(schema: TableSchema) -> bool:
-    """Return whether the numeric columns seem to be measured in one unit, as pixels are.
+    """Return whether the numeric columns seem to share a unit, as pixels do.
 
-    They do if at least half of them (and at least four) span half of the range of all. Scaling such
-    columns to unit variance would blow up those that hardly vary.
+    They do if there are at least four of them, and at least half of them span half of the range of
+    all columns together. Scaling such columns to unit variance would amplify nearly constant ones.
     """
     ranges = [(c.minimum, c.maximum) for c in schema.of_kind("numeric")]
     bounds = np.array(ranges, dtype=float).reshape(-1, 2)
@@ -271,6 +299,12 @@ def share_unit(schema: TableSchema) -> bool:
 
 
 def encode_rows(encoder: TableEncoder, frame: pd.DataFrame, y: np.ndarray | None = None) -> Encoded:
-    """Encode a table's rows; without ``y`` they are unlabeled."""
+    """Encode the rows of a table.
+
+    Args:
+        encoder: Fitted encoder.
+        frame: Rows, shape ``(n, n_columns)``.
+        y: Class indices, shape ``(n,)``; None for unlabeled rows.
+    """
     labels = np.full(len(frame), -1, dtype=np.int64) if y is None else y
     return Encoded(encoder.transform(frame), labels)

@@ -1,4 +1,4 @@
-"""Real data sets that scikit-learn ships, cut into a labeled, an unlabeled and a test table."""
+"""Data sets that scikit-learn includes, split into a labeled, an unlabeled and a test table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ TARGET = "label"
 
 
 def load_sample(name: str) -> pd.DataFrame:
-    """Return an embedded data set with its label in column ``label``."""
+    """Return an embedded data set with its labels in column ``label``.
+
+    Args:
+        name: A key of ``LOADERS``.
+    """
     bunch = LOADERS[name](as_frame=True)
     names = [str(label) for label in bunch.target_names]
     labels = [int(n) if n.isdigit() else n for n in names]
@@ -28,23 +32,32 @@ def load_sample(name: str) -> pd.DataFrame:
 
 
 def cut_sample(params: SampleParams, seed: int) -> dict[str, pd.DataFrame]:
-    """Cut a data set into ``labeled``, ``unlabeled`` (no label column) and ``test`` tables.
+    """Split a data set into ``labeled``, ``unlabeled`` (no label column) and ``test`` tables.
 
-    The test rows are drawn first, stratified by class; of the others, ``n_labeled`` rows spread
-    evenly over the classes keep their label.
+    The test rows are drawn first, stratified by class. Of the other rows, ``n_labeled`` rows keep
+    their label, balanced over the classes.
+
+    Args:
+        params: Name of the data set and sizes of the tables.
+        seed: Seed of the split.
 
     Raises:
-        UserError: If more labeled rows are asked for than there are.
+        UserError: If ``n_labeled`` exceeds the number of training rows minus one.
+
+    Examples:
+        >>> tables = cut_sample(SampleParams(dataset="wine", n_labeled=9), seed=0)
+        >>> {part: len(table) for part, table in tables.items()}
+        {'labeled': 9, 'unlabeled': 133, 'test': 36}
     """
     table = load_sample(params.dataset)
     train, test = train_test_split(
         table, test_size=params.test_size, random_state=seed, stratify=table[TARGET]
     )
-    n_most = len(train) - 1
-    if params.n_labeled > n_most:
+    maximum = len(train) - 1
+    if params.n_labeled > maximum:
         raise UserError(
-            f"sample.n_labeled: {params.dataset} has {n_most + 1} training rows, so at most "
-            f"{n_most} can be labeled, not {params.n_labeled}"
+            f"sample.n_labeled: {params.dataset} has {maximum + 1} training rows, so at most "
+            f"{maximum} can be labeled, not {params.n_labeled}"
         )
     picked = pick_labeled(train[TARGET].to_numpy(), params.n_labeled, np.random.default_rng(seed))
     is_labeled = np.zeros(len(train), bool)

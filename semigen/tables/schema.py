@@ -1,4 +1,4 @@
-"""What a table's columns are: kinds, ranges, categories, target and classes."""
+"""Schema of a table: kinds, ranges and categories of its columns, target and classes."""
 
 from __future__ import annotations
 
@@ -16,35 +16,40 @@ from semigen.params.config import ColumnKind
 
 BOOLEAN_PAIRS = [("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t")]
 NUMERIC_SHARE = 0.9
-"""Share of a text column's values that must parse for it to count as numeric; the rest is reported
-by validation instead of silently turning the column into categories."""
+"""Minimum fraction of values that parse as numbers for a text column to be numeric. Validation
+reports the other values; otherwise they would silently turn the column into categories."""
 MAX_DISTINCT_SHARE = 0.5
-"""Text with more distinct values than this share of its rows is an identifier or free text."""
+"""Text with more distinct values, relative to the number of rows, is an identifier or free text."""
 MIN_ROWS_FOR_ROW_NUMBER = 100
 MIN_ROWS_OF_RARE_FLAG = 10
-"""Numbers that are all 0 or 1 count as boolean only if the rarer one fills this many rows or
-``MIN_SHARE_OF_RARE_FLAG`` of them: a count that is seldom above 0 looks just like a flag until a
-test row holds a 2."""
+"""A column of zeros and ones is boolean only if the rarer value has at least this many rows or the
+fraction ``MIN_SHARE_OF_RARE_FLAG``: a count that is rarely above 0 looks like a flag until a test
+row has a 2."""
 MIN_SHARE_OF_RARE_FLAG = 0.1
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
-"""As Python writes it and int64 holds it, so that labels such as 007 stay text."""
+"""Integers as Python prints them, within int64; labels such as 007 stay text."""
 DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
 DATE_REASON = "dates are not encoded; derive numbers from them"
 NAMELESS = r"Unnamed: \d+(_level_\d+)?"
-"""What pandas calls a column without a name, most often a row number that was written along."""
+"""Name that pandas gives to a column without a name, usually an index that was written too."""
 
 
 class ColumnSchema(BaseModel):
     """One feature column.
 
     Attributes:
-        name: The column's name.
-        kind: How it is encoded; ``ignore`` leaves it out.
+        name: Name of the column.
+        kind: Kind of the column; ``ignore`` excludes it.
         integer: Whether all values are whole numbers.
-        minimum: Least value of a numeric column.
-        maximum: Greatest value of a numeric column.
-        categories: Values of a category column, sorted; of a boolean one, false then true.
-        reason: Why the column is ignored.
+        minimum: Minimum of a numeric column.
+        maximum: Maximum of a numeric column.
+        categories: Values of a category column, sorted; of a boolean column, false and true.
+        reason: Reason why the column is ignored.
+
+    Examples:
+        >>> infer_column(pd.Series([1.5, 2.0, None], name="weight"))
+        ColumnSchema(name='weight', kind='numeric', integer=False, minimum=1.5, maximum=2.0, \
+categories=(), reason=None)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,13 +64,21 @@ class ColumnSchema(BaseModel):
 
 
 class TableSchema(BaseModel):
-    """The columns of a labeled table.
+    """Schema of a labeled table.
 
     Attributes:
-        columns: Feature columns in the table's order, ignored ones included.
+        columns: Feature columns in the order of the table, ignored columns included.
         target: Name of the label column.
         classes: Labels as text, sorted (as numbers if all are whole numbers).
         integer_classes: Whether labels are whole numbers.
+
+    Examples:
+        >>> rows = pd.DataFrame({"age": [31, 47], "ward": ["east", "west"], "label": ["b", "a"]})
+        >>> schema = TableSchema.infer(rows, rows, "label")
+        >>> [(column.name, column.kind) for column in schema.features], schema.classes
+        ([('age', 'numeric'), ('ward', 'category')], ('a', 'b'))
+        >>> schema.encode_labels(pd.Series(["a", "b", None])).tolist()
+        [0, 1, -1]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,29 +96,29 @@ class TableSchema(BaseModel):
         target: str,
         kinds: Mapping[str, ColumnKind] | None = None,
     ) -> TableSchema:
-        """Infer the schema from labeled and unlabeled rows (never from test rows).
+        """Infer the schema from labeled and unlabeled rows, never from test rows.
 
         Args:
-            labeled: Table with the label column ``target``.
-            unlabeled: Table of the same features; it decides which features both tables share.
+            labeled: Labeled rows, with the label column.
+            unlabeled: Unlabeled rows; columns that are in one table only are not used.
             target: Name of the label column.
             kinds: Kinds that override inference, by column name.
 
         Raises:
-            UserError: If the label column is absent, a column in ``kinds`` is unknown, or no
-                feature is left.
+            UserError: If the label column is missing, a column in ``kinds`` is unknown, or there is
+                no usable feature.
         """
         if target not in labeled:
             raise UserError(
-                f"column {target!r} (data.target) is not in the labeled table; "
+                f"the labeled table has no column {target!r} (data.target); "
                 f"its columns are: {', '.join(labeled.columns)}"
             )
         names = [name for name in labeled.columns if name != target and name in unlabeled]
         unknown = sorted(set(kinds or {}) - set(names))
         if unknown:
             raise UserError(
-                f"data.kinds names {unknown[0]!r}, which is not a feature that both tables have; "
-                f"those are: {', '.join(names)}"
+                f"data.kinds: {unknown[0]!r} is not a feature of both tables; "
+                f"features: {', '.join(names)}"
             )
         columns = tuple(
             infer_column(*_stack(labeled[name], unlabeled[name], (kinds or {}).get(name)))
@@ -113,9 +126,12 @@ class TableSchema(BaseModel):
         )
         if all(column.kind == "ignore" for column in columns):
             raise UserError(
-                "labeled and unlabeled table share no usable feature column"
-                + ("".join(f"; {c.name!r}: {c.reason}" for c in columns[:3]) or "; none is in both")
-                + "; add columns of numbers or categories, or set their kinds in data.kinds"
+                "the labeled and the unlabeled table share no usable feature column; "
+                + (
+                    "".join(f"{c.name!r}: {c.reason}; " for c in columns[:3])
+                    or "no common column; "
+                )
+                + "add columns of numbers or categories, or set kinds of columns in data.kinds"
             )
         labels = as_text(labeled[target]).dropna()
         integer = bool(labels.str.fullmatch(WHOLE_NUMBER).all())
@@ -124,26 +140,28 @@ class TableSchema(BaseModel):
 
     @property
     def features(self) -> tuple[ColumnSchema, ...]:
-        """Columns that are encoded: all but the ignored ones."""
+        """Columns that are used: all but the ignored columns."""
         return tuple(column for column in self.columns if column.kind != "ignore")
 
     def of_kind(self, kind: ColumnKind) -> tuple[ColumnSchema, ...]:
-        """Return the columns of one kind, in the table's order."""
+        """Return the columns of one kind, in the order of the table."""
         return tuple(column for column in self.columns if column.kind == kind)
 
     def coerce(self, frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
-        """Return the feature columns, typed: floats for numeric ones, text for the others.
+        """Return the feature columns, as floats if numeric, else as text.
 
-        Columns are found by name; further ones are left out. Missing cells become NaN or None, and
-        so does a boolean column's third value.
-        What this returns may be passed in again and comes back unchanged.
+        Other columns are dropped. Missing cells become NaN or None, and so do values of a boolean
+        column that are neither false nor true. The method is idempotent.
 
         Args:
             frame: Rows, shape ``(n_rows, any)``.
-            source: What to call the table in errors.
+            source: Name of the table in errors.
+
+        Returns:
+            Typed features, shape ``(n_rows, n_features)``.
 
         Raises:
-            UserError: If a column is absent or a value has the wrong type; the message names both.
+            UserError: If a column is missing or a value has the wrong type.
         """
         absent = [column.name for column in self.features if column.name not in frame]
         if absent:
@@ -156,13 +174,14 @@ class TableSchema(BaseModel):
                 raise UserError(
                     f"{source}: column {column.name!r}, row {row + 1}: "
                     f"{frame[column.name].iloc[row]!r} is not a number "
-                    f"({int(is_wrong.sum())} such value(s)); mend it, or set its kind in data.kinds"
+                    f"({int(is_wrong.sum())} such value(s)); correct the values, or set the "
+                    "column's kind in data.kinds"
                 )
             typed[column.name] = values
         return pd.DataFrame(typed, index=frame.index)
 
     def encode_labels(self, labels: pd.Series) -> np.ndarray:
-        """Return the class index of every label, shape ``(n,)``, int64; -1 where unlabeled.
+        """Return the class index of every label, shape ``(n,)``, int64; -1 if missing.
 
         Raises:
             UserError: If a label is not one of ``classes``.
@@ -173,13 +192,13 @@ class TableSchema(BaseModel):
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
             raise UserError(
-                f"column {self.target!r}, row {row + 1}: label {labels.iloc[row]!r} is none of the "
-                f"labeled table's classes ({', '.join(self.classes)})"
+                f"column {self.target!r}, row {row + 1}: label {labels.iloc[row]!r} is not one of "
+                f"the classes of the labeled table ({', '.join(self.classes)})"
             )
         return codes.astype(np.int64)
 
     def decode_labels(self, codes: np.ndarray) -> np.ndarray:
-        """Return the labels of class indices, as integers if all classes are."""
+        """Return the labels of class indices, as integers if all classes are whole numbers."""
         classes = np.array(self.classes, dtype=object)
         return (classes.astype(np.int64) if self.integer_classes else classes)[codes]
 
@@ -189,16 +208,24 @@ class TableSchema(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> TableSchema:
-        """Read what ``save`` wrote."""
+        """Read the file that ``save`` wrote."""
         return cls.model_validate(read_json(path))
 
 
 def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSchema:
-    """Infer one column's schema; ``kind`` overrides the inferred kind."""
+    """Infer the schema of a column.
+
+    Args:
+        values: The column, with its name.
+        kind: Kind that overrides the inferred kind.
+
+    Raises:
+        UserError: If the values do not fit ``kind``.
+    """
     name, present = str(values.name), values.dropna()
     reason: str | None
     if kind is None and re.fullmatch(NAMELESS, name):
-        kind, reason = "ignore", "has no name in the header"
+        kind, reason = "ignore", "has no name"
     elif kind is None:
         kind, reason = infer_kind(present)
     else:
@@ -208,7 +235,7 @@ def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSch
     if kind == "numeric":
         numbers = pd.to_numeric(present, errors="coerce").astype(float).dropna()
         if numbers.empty:
-            raise UserError(f"data.kinds makes column {name!r} numeric, but it holds no number")
+            raise UserError(f"data.kinds: column {name!r} is set to numeric, but has no number")
         return ColumnSchema(
             name=name,
             kind=kind,
@@ -223,11 +250,15 @@ def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSch
 
 
 def infer_kind(present: pd.Series) -> tuple[ColumnKind, str | None]:
-    """Return the kind of a column's non-missing values, and the reason if it is ``ignore``."""
+    """Return the kind of a column, and the reason if it is ``ignore``.
+
+    Args:
+        present: Values of the column that are not missing.
+    """
     try:
         n_distinct = present.nunique()
     except TypeError:
-        return "ignore", "holds lists or other nested values"
+        return "ignore", "contains lists or other nested values"
     if n_distinct < 2:
         return "ignore", "no value" if n_distinct == 0 else f"always {as_text(present).iloc[0]}"
     if present.dtype.kind in "mM":
@@ -253,40 +284,40 @@ def _text_kind(counts: pd.Series) -> tuple[ColumnKind, str | None]:
     if _boolean_pair(text):
         return "boolean", None
 
-    def share(is_so: pd.Series) -> float:
-        return counts.to_numpy()[is_so.to_numpy()].sum() / n_rows
+    def fraction(is_true: pd.Series) -> float:
+        return counts.to_numpy()[is_true.to_numpy()].sum() / n_rows
 
     is_number = pd.to_numeric(text, errors="coerce").notna()
-    if share(is_number) >= NUMERIC_SHARE:
+    if fraction(is_number) >= NUMERIC_SHARE:
         return "numeric", None
-    if share(text.str.fullmatch(DATE)) >= NUMERIC_SHARE:
+    if fraction(text.str.fullmatch(DATE)) >= NUMERIC_SHARE:
         return "ignore", DATE_REASON
     if len(text) <= max(2, MAX_DISTINCT_SHARE * n_rows):
         return "category", None
     reason = "identifier or free text"
-    if share(is_number) >= 0.5:
+    if fraction(is_number) >= 0.5:
         others = text[~is_number].sort_values().iloc[0]
-        reason = f"numbers but for {1 - share(is_number):.0%}, e.g. {others!r}"
+        reason = f"numbers except for {1 - fraction(is_number):.0%}, e.g. {others!r}"
     elif pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().all():
         reason = "numbers with a decimal comma; write them with a point"
     return "ignore", f"{len(text)} distinct values in {n_rows} rows: {reason}"
 
 
 def coerce_column(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, np.ndarray]:
-    """Return a column's typed values, and where a present value has the wrong type."""
+    """Return the typed values of a column, and which values have the wrong type."""
     if column.kind == "numeric":
         typed = pd.to_numeric(values, errors="coerce").astype(float)
         typed = typed.where(np.isfinite(typed))
         return typed, (typed.isna() & values.notna()).to_numpy()
     text = as_text(values)
     if column.kind == "boolean":
-        # A third value cannot be encoded, but must not stop a prediction: it counts as missing.
+        # A third value cannot be encoded and counts as missing, so that predictions do not fail.
         text = text.where(text.isin(column.categories), None)
     return text, np.zeros(len(values), bool)
 
 
 def as_text(values: pd.Series) -> pd.Series:
-    """Return values as text objects, whole floats without ``.0``; missing ones become None."""
+    """Return values as text, whole floats without ``.0``; missing values become None."""
     text = values.astype(str).astype(object)
     if pd.api.types.is_float_dtype(values):
         text = text.str.removesuffix(".0")
@@ -294,7 +325,7 @@ def as_text(values: pd.Series) -> pd.Series:
 
 
 def _boolean_pair(distinct: Iterable[str]) -> tuple[str, str] | None:
-    """Return the pair that two values are but for their case."""
+    """Return the boolean pair that two values equal, ignoring case."""
     lower = sorted(value.lower() for value in distinct)
     return next((pair for pair in BOOLEAN_PAIRS if lower == sorted(pair)), None)
 
@@ -306,7 +337,7 @@ def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
         return tuple(sorted(distinct, key=lambda value: pair.index(value.lower())))
     if len(distinct) != 2:
         raise UserError(
-            f"data.kinds makes column {text.name!r} boolean, but it has {len(distinct)} values"
+            f"data.kinds: column {text.name!r} is set to boolean, but has {len(distinct)} values"
         )
     return tuple(distinct)
 
@@ -314,15 +345,15 @@ def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
 def _stack(
     labeled: pd.Series, unlabeled: pd.Series, kind: ColumnKind | None
 ) -> tuple[pd.Series, ColumnKind | None]:
-    """Stack a column of both tables, as text where only one holds numbers, so that 1 meets '1'.
+    """Concatenate a column of both tables, as text if only one has numbers, so that 1 equals '1'.
 
-    If one table holds only numbers there and the other mostly none, the column is numeric, so that
-    validation finds what is wrong, instead of a category that makes sense of both.
+    If the column has only numbers in one table and mostly text in the other, it is numeric, so that
+    validation reports the text.
     """
     parts = [labeled, unlabeled]
     if len({pd.api.types.is_numeric_dtype(part) for part in parts}) > 1:
-        shares = [pd.to_numeric(p.dropna(), errors="coerce").notna().mean() for p in parts]
-        if kind is None and max(shares) == 1 and min(shares) < 0.5:
+        fractions = [pd.to_numeric(p.dropna(), errors="coerce").notna().mean() for p in parts]
+        if kind is None and max(fractions) == 1 and min(fractions) < 0.5:
             kind = "numeric"
         parts = [as_text(part) for part in parts]
     return pd.concat(parts, ignore_index=True), kind

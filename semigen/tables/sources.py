@@ -1,4 +1,4 @@
-"""Tables in: CSV and Parquet files as data frames."""
+"""CSV and Parquet files as data frames."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
-    """Read a table by its file's ending: ``.parquet``/``.pq``, anything else is CSV.
+    """Read a table: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV.
 
-    The delimiter of a CSV file is the most frequent of ``, ; tab |`` in its header. Text cells and
-    column names are stripped of blanks, and an empty cell is missing.
+    The delimiter of a CSV file is the most frequent of ``, ; tab |`` in its header. White space
+    around text cells and column names is removed, and empty cells are missing.
 
     Args:
         path: The file.
-        name: What to call it in errors; its path by default.
+        name: Name of the table in errors; the path by default.
 
     Returns:
-        One row a record, with a fresh index that counts from 0.
+        The table, with an index from 0.
 
     Raises:
-        UserError: If the file is absent, empty, unreadable, without rows, repeats a column name, or
-            has lines of different lengths.
+        UserError: If the file does not exist, is empty, cannot be read, has no rows, repeats a
+            column name, or has lines of different lengths.
     """
     path = Path(path)
     name = name or str(path)
     if not path.exists():
-        raise UserError(f"{name}: no such file; check the path in params.yaml under data")
+        raise UserError(f"{name}: no such file; check the path in params.yaml, section data")
     if path.is_dir():
-        raise UserError(f"{name}: is a folder, not a table; name a CSV or Parquet file")
+        raise UserError(f"{name}: is a folder; give the path of a CSV or Parquet file")
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{name}: the file is empty; it needs a header line and rows")
@@ -51,12 +51,12 @@ def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, the same bytes for the same content."""
+    """Write a table as CSV; equal content gives equal bytes."""
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all, in the format of its file's ending."""
+    """Write a table atomically: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV."""
     with atomic_path(path) as temporary:
         if path.suffix.lower() in PARQUET_SUFFIXES:
             frame.to_parquet(temporary, index=False)
@@ -67,7 +67,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
         reason = _one_line(error).replace(str(path), name)
         raise UserError(f"{name}: not a readable Parquet file: {reason}") from error
     categorical = frame.select_dtypes("category").columns
@@ -78,13 +78,14 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
     try:
         delimiter, names = _header(path, name)
         with warnings.catch_warnings():
-            # Else a line longer than the header is cut, or its first cell taken for a row's name.
+            # By default pandas truncates lines longer than the header, or takes their first cell as
+            # the index.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 path, sep=delimiter, encoding="utf-8-sig", low_memory=False, index_col=False
             )
         if not frame.empty and frame.iloc[:, -1].isna().any():
-            _refuse_short_line(path, name, delimiter, n_columns=len(names))
+            _reject_short_line(path, name, delimiter, n_columns=len(names))
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name}: not UTF-8 text (byte {error.object[error.start]:#04x} at position "
@@ -92,15 +93,15 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
         ) from error
     except pd.errors.ParserWarning as error:
         raise UserError(
-            f"{name}: lines have more cells than the header's {len(names)}; give every column a "
-            "name, and quote cells that hold the delimiter"
+            f"{name}: lines have more cells than the header's {len(names)}; name all "
+            "columns, and quote cells that contain the delimiter"
         ) from error
     except pd.errors.EmptyDataError as error:
         raise UserError(f"{name}: the file is blank; it needs a header line and rows") from error
     except (pd.errors.ParserError, csv.Error) as error:
         raise UserError(
             f"{name}: not a readable CSV file: {_one_line(error)}; each line needs as many cells "
-            "as the header, and each quote its partner"
+            "as the header, and quotes must be closed"
         ) from error
     return frame.rename(columns=str.strip)
 
@@ -110,7 +111,9 @@ def _header(path: Path, name: str) -> tuple[str, list[str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
     if "\0" in header:
-        raise UserError(f"{name}: holds NUL bytes, so it is not text; save the table as UTF-8 CSV")
+        raise UserError(
+            f"{name}: contains NUL bytes, so it is not text; save the table as UTF-8 CSV"
+        )
     delimiter = max(DELIMITERS, key=header.count)
     names = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter), [])]
     repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
@@ -119,15 +122,15 @@ def _header(path: Path, name: str) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def _refuse_short_line(path: Path, name: str, delimiter: str, n_columns: int) -> None:
-    """Raise if a line has fewer cells than the header; pandas would take them for missing ones."""
+def _reject_short_line(path: Path, name: str, delimiter: str, n_columns: int) -> None:
+    """Raise if a line has fewer cells than the header; pandas would fill it with missing cells."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         for cells in reader:
             if cells and len(cells) < n_columns:
                 raise UserError(
                     f"{name}: line {reader.line_num} has {len(cells)} cells, the header "
-                    f"{n_columns}; mend the line"
+                    f"{n_columns}; correct the line"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Which rows train, which are held out, and which keep their label."""
+"""Test split, and choice of the rows that keep their label."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ class Tables:
     """The three tables of a run as they were read.
 
     Attributes:
-        labeled: Labeled rows to learn from.
-        unlabeled: Rows without a label; the target column is dropped if there was one.
-        test: Labeled rows that nothing is fitted on.
-        files: Where each part was read from, as the user named it.
-        unlabeled_labels: The unlabeled table's target column if it had one, for validation to
-            count; nothing is learned from it.
+        labeled: Labeled training rows.
+        unlabeled: Unlabeled training rows, without a target column.
+        test: Labeled rows that are not used for training.
+        files: File of each part, as named in ``params.yaml``.
+        unlabeled_labels: Target column of the unlabeled table, if there is one. Validation reports
+            it; it is not used for training.
+
+    Examples:
+        >>> rows = pd.DataFrame({"age": [31, 47], "label": ["a", "b"]})
+        >>> files = {"labeled": "a.csv", "unlabeled": "b.csv", "test": "a.csv"}
+        >>> Tables(rows, rows[["age"]], rows, files).is_split
+        True
     """
 
     labeled: pd.DataFrame
@@ -41,31 +47,39 @@ class Tables:
 
 
 def read_tables(data: DataParams, layout: Layout) -> Tables:
-    """Read the user's tables; split the test rows off the labeled ones if there is no test table.
+    """Read the tables; without a test table, the test rows are split off the labeled table.
+
+    Args:
+        data: Paths of the tables and the split.
+        layout: The project's files.
 
     Raises:
-        UserError: If a file cannot be read, the label column is absent from a table that needs it,
-            or the labeled rows cannot be split.
+        UserError: If a file cannot be read, the labeled or test table lacks the label column, or
+            the labeled rows cannot be split.
     """
     labeled = _read_labeled(data.labeled, data.target, layout)
     unlabeled = read_table(layout.source(data.unlabeled), data.unlabeled)
-    hidden = unlabeled.pop(data.target) if data.target in unlabeled else None
+    ignored = unlabeled.pop(data.target) if data.target in unlabeled else None
     files = {"labeled": data.labeled, "unlabeled": data.unlabeled}
     if data.test_table is None:
         labeled, test = split_test(labeled, data)
-        return Tables(labeled, unlabeled, test, {**files, "test": data.labeled}, hidden)
+        return Tables(labeled, unlabeled, test, {**files, "test": data.labeled}, ignored)
     test = _read_labeled(data.test_table, data.target, layout)
-    return Tables(labeled, unlabeled, test, {**files, "test": data.test_table}, hidden)
+    return Tables(labeled, unlabeled, test, {**files, "test": data.test_table}, ignored)
 
 
 def split_test(labeled: pd.DataFrame, data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split labeled rows into training and test rows, stratified by class.
 
-    A class of one row cannot be stratified; its row stays with the training rows, where validation
+    The row of a class with one row cannot be stratified; it becomes a training row, and validation
     reports it.
 
+    Args:
+        labeled: Labeled rows.
+        data: Label column, fraction of test rows, and seed.
+
     Returns:
-        Training rows and test rows, each with a fresh index.
+        Training rows and test rows, each with an index from 0.
 
     Raises:
         UserError: If there are too few rows for a test row of every class.
@@ -82,22 +96,22 @@ def split_test(labeled: pd.DataFrame, data: DataParams) -> tuple[pd.DataFrame, p
         )
     except ValueError as error:
         raise UserError(
-            f"{data.labeled}: cannot set aside {data.test_size:.0%} of {len(labeled)} labeled rows "
-            f"as test rows with each of the {labels.nunique()} classes of column {data.target!r} "
-            "among them; add rows, raise data.test_size, give a table in data.test, or check that "
-            "data.target names a column of classes"
+            f"{data.labeled}: cannot split off {data.test_size:.0%} of {len(labeled)} labeled rows "
+            f"as test rows of all {labels.nunique()} classes in column {data.target!r}; add rows, "
+            "increase data.test_size, set data.test to a test table, or check that data.target is "
+            "a column of classes"
         ) from error
     train = pd.concat([train.sort_index(), alone])
     return train.reset_index(drop=True), test.sort_index().reset_index(drop=True)
 
 
 def pick_labeled(y: np.ndarray, n_labeled: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose rows that keep their label, as evenly over the classes as the classes allow.
+    """Choose the rows that keep their label, balanced over the classes as far as possible.
 
     Args:
         y: Class indices, shape ``(n,)``.
-        n_labeled: How many rows to choose, at most ``n``.
-        rng: Source of randomness.
+        n_labeled: Number of rows to choose, at most ``n``.
+        rng: Random number generator.
 
     Returns:
         Sorted row indices, shape ``(n_labeled,)``.
@@ -111,7 +125,7 @@ def _read_labeled(path: str, target: str, layout: Layout) -> pd.DataFrame:
     table = read_table(layout.source(path), path)
     if target not in table:
         raise UserError(
-            f"{path}: no column {target!r} (data.target); add it, or set data.target to the label "
-            f"column, one of: {', '.join(table.columns)}"
+            f"{path}: no column {target!r} (data.target); add it, or set data.target to one of the "
+            f"columns: {', '.join(table.columns)}"
         )
     return table

@@ -1,4 +1,4 @@
-"""The Great Expectations suites of a table schema, one for each part, and what they find."""
+"""Validation of tables with Great Expectations, one suite for each table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pandas as pd
 from semigen.params.config import ValidateParams
 from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables
-from semigen.validation.checks import Check, Finding, part_checks
+from semigen.validation.check import Check, Finding
+from semigen.validation.checks import part_checks
 from semigen.validation.facts import Part, view_parts
 from semigen.validation.report import (
     MAX_SAMPLE_VALUES,
@@ -21,20 +22,26 @@ from semigen.validation.report import (
     ValidationResult,
 )
 
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import by versions before 1.20
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # versions before 1.20 read it at import
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
 
 GX_SEVERITY = {"error": "critical", "warning": "warning"}
 N_UNEXPECTED = 1000
-"""Unexpected values that Great Expectations returns; the samples are the first distinct ones."""
+"""Number of unexpected values returned; the samples are the first distinct ones among them."""
 
 
 def validate_tables(
     tables: Tables, schema: TableSchema, params: ValidateParams
 ) -> ValidationReport:
-    """Run the suite of each part on its table."""
+    """Run the checks of each table.
+
+    Args:
+        tables: The three tables of a run.
+        schema: Schema of the labeled and unlabeled rows.
+        params: Tolerances.
+    """
     parts = view_parts(tables, schema)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
@@ -52,7 +59,7 @@ def validate_tables(
 
 
 def run_checks(context: Any, part: Part, checks: list[Check]) -> list[ValidationResult]:
-    """Run the checks of a part as one suite, in one pass over its table."""
+    """Run the checks of a table as one suite."""
     source = context.data_sources.add_pandas(part.name)
     batch = source.add_dataframe_asset(part.name).add_batch_definition_whole_dataframe(part.name)
     suite = build_suite(part, checks)
@@ -74,7 +81,7 @@ def run_checks(context: Any, part: Part, checks: list[Check]) -> list[Validation
 
 
 def build_suite(part: Part, checks: list[Check]) -> gx.ExpectationSuite:
-    """Return the checks of a part as a suite; rules that stop a run are critical."""
+    """Return the checks of a table as a suite; errors have severity ``critical``."""
     expectations = [
         getattr(gxe, check.expectation)(
             **check.arguments,
@@ -90,7 +97,7 @@ def _result(part: Part, check: Check, answer: Any) -> ValidationResult:
     if not answer.result:
         raise RuntimeError(f"{part.file}: rule {check.rule!r} did not run: {answer.exception_info}")
     finding = _finding(part, check, answer)
-    tolerated = f" ({finding} do not, which is tolerated)" if finding.n_failed else ""
+    tolerated = f" (violations: {finding}, tolerated)" if finding.n_failed else ""
     return ValidationResult(
         part=part.name,
         column=check.column,
@@ -106,7 +113,7 @@ def _result(part: Part, check: Check, answer: Any) -> ValidationResult:
 
 
 def _finding(part: Part, check: Check, answer: Any) -> Finding:
-    """Read the counts; expectations about single values, columns and types answer differently."""
+    """Return the counts; the keys differ between kinds of expectations."""
     details = answer.result
     if "element_count" in details:
         n_checked = details["element_count"] - details.get("missing_count", 0)

@@ -1,4 +1,4 @@
-"""What expectations are asked about: typed tables, facts about their rows, room for chance."""
+"""Tables prepared for validation: typed columns, facts about rows, and tolerances for chance."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ CONTRADICTION = "(row with another label than an equal row)"
 IN_LABELED = "(row that is also in labeled)"
 IN_UNLABELED = "(row that is also in unlabeled)"
 FACTS = (CLASS_SIZE, CONTRADICTION, IN_LABELED, IN_UNLABELED)
-"""Columns that are added to a part's table. The last three hold the number of a row that the fact
-is true of, counted from 1, and are missing elsewhere."""
+"""Columns added to a table for validation. The last three hold the number of the row, counted from
+1, where the fact is true, and are missing elsewhere."""
 CHANCE = 1e-3
-"""How often chance alone may raise a warning of domain shift, over all columns of a table."""
+"""Probability that chance alone gives a warning of domain shift, over all columns of a table."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One table as expectations see it.
+    """One table prepared for validation.
 
     Attributes:
         name: ``labeled``, ``unlabeled`` or ``test``.
-        file: What to call it in messages.
-        columns: Its columns as they were read, without the unlabeled table's target.
-        frame: All its columns, the schema's features typed: floats, or text. A value that is no
-            number stays as text in a column of objects. The target is text. Then ``FACTS``.
-        n_by_chance: How many rows may hold ``IN_LABELED`` and ``IN_UNLABELED`` by chance.
-        has_row_numbers: Whether the row numbers are those of the file.
+        file: Name of the table in messages.
+        columns: Columns as read, without the target of the unlabeled table.
+        frame: All columns, followed by ``FACTS``. Features are typed as floats or text; a value
+            that is not a number stays text, in a column of objects. The target is text.
+        n_by_chance: Number of rows tolerated for ``IN_LABELED`` and ``IN_UNLABELED``.
+        has_row_numbers: Whether row numbers are those of the file; not so if rows were split off.
     """
 
     name: str
@@ -47,9 +47,9 @@ class Part:
 
 
 def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
-    """Return the parts with typed features and facts about rows.
+    """Return all tables with typed features and facts about rows, by part.
 
-    Facts about equal rows need every feature and are left out of a part that lacks one.
+    Facts about equal rows need all features, so a table that lacks a feature does not get them.
     """
     raw = {"labeled": tables.labeled, "unlabeled": tables.unlabeled, "test": tables.test}
     if tables.unlabeled_labels is not None:
@@ -67,7 +67,7 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
             name=name,
             file=tables.files[name] + (" (test rows)" if is_split_off else ""),
             columns=columns,
-            # Built anew so that it has one block a type: each metric copies every block.
+            # A new frame has one block for each type; Great Expectations copies blocks often.
             frame=pd.DataFrame({**{str(c): frame[c] for c in frame}, **typed, **facts}),
             n_by_chance=shared_by_chance(len(frame), hashes),
             has_row_numbers=name == "unlabeled" or not tables.is_split,
@@ -76,7 +76,7 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
 
 
 def typed_values(values: pd.Series, column: ColumnSchema) -> pd.Series:
-    """Return a feature column typed, but with the values that are of no use still in it."""
+    """Return a typed feature column that still contains invalid values."""
     if column.kind != "numeric":
         return as_text(values)
     typed, is_wrong = coerce_column(values, column)
@@ -84,7 +84,7 @@ def typed_values(values: pd.Series, column: ColumnSchema) -> pd.Series:
 
 
 def row_hashes(frame: pd.DataFrame, schema: TableSchema) -> pd.Series | None:
-    """Return a hash of each row's features, equal for equal rows; None if a feature is absent."""
+    """Return a hash of each row's features; None if a feature column is missing."""
     if any(column.name not in frame for column in schema.features):
         return None
     typed = {c.name: coerce_column(frame[c.name], c)[0] for c in schema.features}
@@ -94,7 +94,7 @@ def row_hashes(frame: pd.DataFrame, schema: TableSchema) -> pd.Series | None:
 def row_facts(
     part: str, hashes: Mapping[str, pd.Series | None], labels: pd.Series | None
 ) -> dict[str, pd.Series]:
-    """Return the columns of ``FACTS`` that can be told of a part."""
+    """Return the columns of ``FACTS`` that apply to a part."""
     facts = {}
     own, labeled, unlabeled = hashes[part], hashes["labeled"], hashes["unlabeled"]
     if part == "labeled" and labels is not None:
@@ -109,22 +109,25 @@ def row_facts(
 
 
 def shared_by_chance(n_rows: int, hashes: Mapping[str, pd.Series | None]) -> dict[str, int]:
-    """Return how many of ``n_rows`` rows may equal a labeled or an unlabeled one by chance.
+    """Return how many of ``n_rows`` rows may equal a labeled or an unlabeled row by chance.
 
-    Tables of few distinct values repeat themselves. A row that is drawn like the unlabeled ones
-    equals a labeled row as often as those do, and an unlabeled row as often as those equal one
-    another. Where they never do, one equal row is too many.
+    Tables with few distinct values have equal rows. A row from the distribution of the unlabeled
+    rows equals a labeled row as often as unlabeled rows do, and an unlabeled row as often as
+    unlabeled rows equal one another. If they never do, no equal row is tolerated.
     """
     labeled, unlabeled = hashes["labeled"], hashes["unlabeled"]
     if labeled is None or unlabeled is None:
         return {}
-    usual = {IN_LABELED: unlabeled.isin(labeled), IN_UNLABELED: unlabeled.duplicated(keep=False)}
-    return {fact: _allowed_twins(n_rows, is_twin) for fact, is_twin in usual.items()}
+    references = {
+        IN_LABELED: unlabeled.isin(labeled),
+        IN_UNLABELED: unlabeled.duplicated(keep=False),
+    }
+    return {fact: _allowed_equal(n_rows, is_equal) for fact, is_equal in references.items()}
 
 
-def _allowed_twins(n_rows: int, is_twin: pd.Series) -> int:
-    n_twins = int(is_twin.sum())
-    return _quantile(n_rows, n_twins + 1, len(is_twin) - n_twins + 1, 1) if n_twins else 0
+def _allowed_equal(n_rows: int, is_equal: pd.Series) -> int:
+    n_equal = int(is_equal.sum())
+    return _quantile(n_rows, n_equal + 1, len(is_equal) - n_equal + 1, 1) if n_equal else 0
 
 
 def _numbers(is_true: pd.Series) -> pd.Series:
@@ -132,19 +135,20 @@ def _numbers(is_true: pd.Series) -> pd.Series:
 
 
 def allowed_outside_range(n_new: int, n_reference: int, n_columns: int) -> int:
-    """Return how many of ``n_new`` values chance may put outside the range of others.
+    """Return how many of ``n_new`` values may lie outside the range of reference values by chance.
 
     For ``n_reference`` values of the same continuous distribution, the probability mass beyond
-    their extremes is Beta(2, ``n_reference`` - 1), so the number of new values out there is
+    their extremes is Beta(2, ``n_reference`` - 1), so the number of new values beyond them is
     beta-binomial. Repeated values only make it smaller.
     """
     return _quantile(n_new, 2, max(n_reference - 1, 1), n_columns)
 
 
 def allowed_unseen(n_new: int, n_reference: int, n_singletons: int, n_columns: int) -> int:
-    """Return how many of ``n_new`` values chance may let be of a category that others lack.
+    """Return how many of ``n_new`` values may be of a category without reference rows by chance.
 
-    The mass of unseen categories is about the share of those seen once (Good 1953, eq. 9).
+    The probability of unseen categories is about the fraction of values seen once (Good 1953, eq.
+    9).
     """
     return _quantile(n_new, n_singletons + 1, max(n_reference - n_singletons, 1), n_columns)
 

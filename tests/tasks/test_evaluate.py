@@ -199,7 +199,7 @@ def test_a_class_without_test_rows_is_no_obstacle(layout):
     ("label", "message"),
     [
         (None, "test table: column 'label', row 5: no label"),
-        ("dog", "row 5: label 'dog' is none of"),
+        ("dog", "row 5: label 'dog' is not one of"),
     ],
 )
 def test_names_the_row_whose_label_is_absent_or_unknown(layout, label, message):

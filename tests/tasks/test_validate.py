@@ -109,7 +109,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "one class": (
         lambda: edit("data/l.csv", lambda f: f.assign(y="p")),
-        "data/l.csv: column 'y' (data.target) holds only the class 'p'",
+        "data/l.csv: column 'y' (data.target) holds only class 'p'",
     ),
     "class of one row": (
         lambda: edit("data/l.csv", lambda f: f.assign(y=["z", *f["y"][1:]])),
@@ -122,11 +122,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "column missing in test": (
         lambda: edit("data/t.csv", lambda f: f.drop(columns="age")),
-        "data/t.csv: lacks the feature column(s) 'age'",
+        "data/t.csv: missing feature column(s) 'age'",
     ),
     "no column in common": (
         lambda: edit("data/u.csv", lambda f: f.add_prefix("x_")),
-        "data/l.csv, data/u.csv: labeled and unlabeled table share no usable feature column",
+        "data/l.csv, data/u.csv: the labeled and the unlabeled table share no usable feature column",
     ),
     "junk among numbers": (
         lambda: edit("data/u.csv", lambda f: f.assign(age=["abc", "?", *f["age"][2:]])),
@@ -142,7 +142,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "kind of an unknown column": (
         lambda: Path("params.yaml").write_text(PARAMS.replace("}", ", kinds: {Age: numeric}}")),
-        "data/l.csv, data/u.csv: data.kinds names 'Age'",
+        "data/l.csv, data/u.csv: data.kinds: 'Age'",
     ),
 }
 
@@ -177,7 +177,7 @@ def test_warnings_are_printed_and_do_not_stop_the_run(layout, capsys):
     leaked = pd.concat([pd.read_csv("data/l.csv"), pd.read_csv("data/t.csv")[:3]])
     leaked.to_csv("data/l.csv", index=False)
     assert validate() == 0
-    assert "warning: data/t.csv: 3 of 60 rows also stand in data/l.csv" in capsys.readouterr().out
+    assert "warning: data/t.csv: 3 of 60 rows are also in data/l.csv" in capsys.readouterr().out
 
 
 def test_command_shows_no_traceback(layout):

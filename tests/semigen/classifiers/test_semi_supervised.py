@@ -101,7 +101,7 @@ def test_schema_decides_kinds_and_classes():
     probabilities = model.predict_proba(table)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
     assert (probabilities[:, 0] < 0.01).all()
-    with pytest.raises(UserError, match="label 'ill' is none of"):
+    with pytest.raises(UserError, match="label 'ill' is not one of"):
         model.set_params(schema=schema.model_copy(update={"classes": ("dead", "well")})).fit(
             table, y
         )

@@ -85,7 +85,7 @@ def test_a_count_that_is_seldom_above_zero_is_no_flag():
         ([f"{i},5" for i in range(30)], "decimal comma"),
         (
             [str(i) for i in range(60)] + [f"r{i}" for i in range(40)],
-            "numbers but for 40%, e.g. 'r0",
+            "numbers except for 40%, e.g. 'r0",
         ),
     ],
 )
@@ -95,7 +95,7 @@ def test_ignored_with_a_reason(values: list, reason: str):
 
 
 def test_a_column_without_a_name_is_ignored():
-    assert reason_of([3, 1, 2, 2], name="Unnamed: 0") == "has no name in the header"
+    assert reason_of([3, 1, 2, 2], name="Unnamed: 0") == "has no name"
 
 
 def test_given_kinds_win():
@@ -110,8 +110,8 @@ def test_given_kinds_win():
     [
         ({"Age": "numeric"}, "'Age'.*age, income, city, member"),
         ({"label": "ignore"}, "'label'"),
-        ({"city": "boolean"}, "'city' boolean, but it has 3 values"),
-        ({"city": "numeric"}, "'city' numeric, but it holds no number"),
+        ({"city": "boolean"}, "'city' is set to boolean, but has 3 values"),
+        ({"city": "numeric"}, "'city' is set to numeric, but has no number"),
     ],
 )
 def test_kinds_that_do_not_fit_are_refused(kinds: dict, words: str):
@@ -164,7 +164,7 @@ def test_integer_labels_round_trip_and_sort_as_numbers(labels: list[int]):
 def test_missing_labels_are_minus_one_and_unknown_ones_are_refused():
     schema = inferred()
     assert schema.encode_labels(pd.Series(["b", None, "a"])).tolist() == [1, -1, 0]
-    with pytest.raises(UserError, match=r"'label', row 2: label 'z' is none of .*a, b"):
+    with pytest.raises(UserError, match=r"'label', row 2: label 'z' is not one of .*a, b"):
         schema.encode_labels(pd.Series(["a", "z"]))
 
 

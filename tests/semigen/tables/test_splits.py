@@ -68,7 +68,7 @@ def test_a_class_of_one_row_stays_with_the_training_rows():
 @pytest.mark.parametrize("labels", [list("abcdefgh"), ["a"], [None] * 5, [*"aabbccddee"]])
 def test_too_few_rows_are_refused(labels: list):
     labeled = pd.DataFrame({"x": range(len(labels)), "y": pd.Series(labels, dtype=object)})
-    with pytest.raises(UserError, match=r"^mine\.csv: cannot set aside 20% of"):
+    with pytest.raises(UserError, match=r"^mine\.csv: cannot split off 20% of"):
         split_test(labeled, DataParams(**OWN))
 
 

@@ -101,7 +101,7 @@ def test_feature_that_the_test_table_lacks_is_an_error(tables):
     result = only(validated(replaced(tables, test=tables.test.drop(columns="age"))))
     assert (result.part, result.column, result.rule) == ("test", "age", "feature_columns")
     assert (result.severity, result.n_checked, result.n_failed) == ("error", 4, 1)
-    assert "t.csv: lacks the feature column(s) 'age'" in result.message
+    assert "t.csv: missing feature column(s) 'age' of l.csv" in result.message
 
 
 def test_columns_of_one_table_only_are_warnings(tables):
@@ -142,7 +142,7 @@ def test_one_class_is_not_enough(tables):
     )
     result = only(validated(one))
     assert (result.rule, result.severity, result.sample_values) == ("two_classes", "error", ("a",))
-    assert "holds only the class 'a'" in result.message
+    assert "holds only class 'a'" in result.message
 
 
 def test_rare_classes_are_named_with_their_counts(tables):
@@ -246,7 +246,7 @@ def test_split_off_test_rows_have_no_row_numbers(tables):
     labeled = pd.concat([tables.labeled, tables.test[4:6]], ignore_index=True)
     result = only(validated(replaced(tables, labeled=labeled, files=files)))
     assert result.sample_values == ()
-    assert result.message.startswith("l.csv (test rows): 2 of 60 rows also stand in l.csv, which")
+    assert result.message.startswith("l.csv (test rows): 2 of 60 rows are also in l.csv, which")
 
 
 def test_ignored_columns_are_told_with_the_reason(tables):
