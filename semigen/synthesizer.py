@@ -16,8 +16,9 @@ from semigen.generators.base import GenerativeModel
 from semigen.outputs import check_output_folder
 from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
 from semigen.params.generators import Family
+from semigen.tables.columns import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
-from semigen.tables.schema import TableSchema, as_text
+from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
 from semigen.training.progress import Progress
 

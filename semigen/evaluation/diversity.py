@@ -1,4 +1,4 @@
-"""Whether synthetic rows are where real ones are, and everywhere where real ones are."""
+"""Precision, recall, density and coverage of synthetic rows."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ N_NEIGHBORS = 5
 
 @dataclass(frozen=True)
 class Diversity:
-    """Manifold figures of synthetic rows.
+    """Fidelity and diversity of synthetic rows, from balls around rows.
 
-    Real rows against themselves have precision, recall and coverage 1 and density ``(k + 1) / k``.
-    Of two independent samples of one distribution, equal in size, a density of 1 and a coverage of
-    ``1 - 2^-k`` are expected (Naeem et al. 2020, sec. 3.3); their precision and recall depend on
-    the distribution.
+    A ball reaches to the ``k``-th nearest row of the same sample. Real rows compared with
+    themselves have precision, recall and coverage 1 and density ``(k + 1) / k``. Two independent
+    samples of the same distribution and size have an expected density of 1 and an expected coverage
+    of ``1 - 2^-k`` (Naeem et al. 2020, sec. 3.3); their precision and recall depend on the
+    distribution.
 
     Attributes:
-        precision: Share of synthetic rows within the ball of a real one: rows that could be real.
-        recall: Share of real rows within the ball of a synthetic one: real rows that could have
-            been synthetic.
-        density: Balls of real rows that a synthetic one lies in, over ``k``, on average. Unlike
-            precision it is not fooled by the wide ball of an outlier; it may exceed 1.
-        coverage: Share of real rows whose ball holds a synthetic row. Unlike recall it does not
-            grow with outliers among the synthetic rows.
-        n_real: Real rows compared.
-        n_synthetic: Synthetic rows compared.
-        k: Neighbor whose distance is a ball's radius.
+        precision: Fraction of synthetic rows within the ball of a real row.
+        recall: Fraction of real rows within the ball of a synthetic row.
+        density: Mean number of balls of real rows that contain a synthetic row, divided by ``k``.
+            More robust than precision to the large ball of an outlier; may exceed 1.
+        coverage: Fraction of real rows whose ball contains a synthetic row. More robust than recall
+            to outliers among the synthetic rows.
+        n_real: Number of real rows.
+        n_synthetic: Number of synthetic rows.
+        k: Rank of the neighbor whose distance is the radius of a ball.
+
+    Examples:
+        >>> rows = np.random.default_rng(0).normal(size=(100, 3))
+        >>> found = diversity(rows, rows)
+        >>> found.precision, found.coverage, found.density
+        (1.0, 1.0, 1.2)
     """
 
     precision: float
@@ -43,23 +49,24 @@ class Diversity:
 
 
 def diversity(synthetic: np.ndarray, real: np.ndarray, *, k: int = N_NEIGHBORS) -> Diversity:
-    """Compare two samples by balls around their rows that reach to the ``k``-th other row.
+    """Compare two samples by balls around their rows.
 
-    Improved precision and recall are of Kynkäänniemi et al. (2019), eq. 1 and 2, density and
-    coverage of Naeem et al. (2020), eq. 5 and 6, with balls closed.
+    Precision and recall are those of Kynkäänniemi et al. (2019), eq. 1 and 2, density and coverage
+    those of Naeem et al. (2020), eq. 5 and 6, with closed balls.
 
     Args:
-        synthetic: Rows in a ``DistanceSpace``, shape ``(n_synthetic, n_features)``.
-        real: Rows in the same space, shape ``(n_real, n_features)``; about as many, or recall and
-            precision are not comparable with one another.
-        k: Neighbor whose distance is a radius, 5 as in Naeem et al.; with fewer rows the farthest.
+        synthetic: Synthetic rows in a ``DistanceSpace``, shape ``(n_synthetic, n_features)``.
+        real: Real rows in the same space, shape ``(n_real, n_features)``. Precision and recall are
+            comparable only if both samples have about the same size.
+        k: Rank of the neighbor whose distance is the radius, at most the number of other rows; 5 as
+            in Naeem et al.
 
     Raises:
-        ValueError: If either sample has fewer than two rows: none then has a neighbor.
+        ValueError: If a sample has fewer than two rows.
     """
     if min(len(synthetic), len(real)) < 2:
         raise ValueError(
-            f"balls need two rows on either side, got {len(synthetic)} synthetic, {len(real)} real"
+            f"expected two rows in each sample, got {len(synthetic)} synthetic, {len(real)} real"
         )
     k = min(k, len(synthetic) - 1, len(real) - 1)
     radii, synthetic_radii = (

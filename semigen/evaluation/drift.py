@@ -1,4 +1,4 @@
-"""Whether rows that came later are still like those that were learned from."""
+"""Drift: differences between new rows and the rows that a classifier was trained on."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from semigen.evaluation.estimates import DECIMALS, Estimate, to_json
 from semigen.evaluation.fidelity import column_distance
 from semigen.evaluation.statistics import holm, roc_auc
 from semigen.params.config import ColumnKind
-from semigen.tables.schema import ColumnSchema, TableSchema, as_text, coerce_column
+from semigen.tables.columns import ColumnSchema, as_text, coerce_column
+from semigen.tables.schema import TableSchema
 from semigen.training.compute import one_thread
 from semigen.wording import count, first_few
 
 MAX_AUC = 0.6
-"""ROC AUC of telling old from new rows that is drift if it is certain. Rows of two normal columns
-whose correlation goes from 0 to 0.8, each as before by itself, are told apart with 0.74."""
+"""ROC AUC of separating old from new rows; drift if its interval lies above. Rows of two normal
+columns whose correlation changes from 0 to 0.8 are separated with 0.74."""
 MAX_ROWS = 5000
-"""Rows of each side that are told apart; more are thinned by seed."""
+"""Maximum number of rows of each table for the ROC AUC; larger tables are subsampled."""
 MIN_ROWS = 10
-"""Rows of each side below which nothing is said about their difference."""
+"""Minimum number of rows of each table for the ROC AUC."""
 N_FOLDS = 5
 MIN_EXPECTED = 5
-"""Rows of a category expected on each side; of rarer ones the chi-squared approximation is poor."""
+"""Minimum expected count of a category for the chi-squared test; rarer categories are grouped."""
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """How a column's later values differ from the earlier ones.
+    """Drift of one column.
 
     Attributes:
-        column: The column.
-        kind: What it is.
-        distance: ``fidelity.column_distance``, missing cells included: 0 alike, 1 apart.
-        p_value: Of "both are of one distribution", corrected for the number of columns.
-        missing: Share of missing cells in the earlier and in the later rows.
-        new_categories: Values that the schema does not know.
-        problem: What makes the column useless in part or whole; None if nothing does.
-        has_drifted: Whether it is too far off to be chance, or has a problem.
+        column: Name of the column.
+        kind: Kind of the column.
+        distance: Distance of old and new values (``fidelity.column_distance``), from 0 to 1.
+        p_value: P-value of the hypothesis that both have the same distribution, adjusted for the
+            number of columns.
+        missing: Fraction of missing cells in the old and in the new rows.
+        new_categories: Values that are not in the schema.
+        problem: Description of missing or invalid values; None if there are none.
+        has_drifted: Whether the distance is large and significant, or there is a problem.
     """
 
     column: str
@@ -62,13 +64,22 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """How later rows differ from earlier ones.
+    """Drift of a table.
 
     Attributes:
-        columns: Every feature column, in the schema's order.
-        auc: ROC AUC of telling later from earlier rows by all columns at once (``domain_auc``).
-        n_reference: Earlier rows.
-        n_current: Later rows.
+        columns: Drift of every feature column, in the order of the schema.
+        auc: ROC AUC of separating new from old rows by all columns (``domain_auc``).
+        n_reference: Number of old rows.
+        n_current: Number of new rows.
+
+    Examples:
+        >>> old = pd.DataFrame({"age": np.arange(100.0)})
+        >>> schema = TableSchema.infer(old.assign(label="a"), old, "label", {"age": "numeric"})
+        >>> limits = {"max_distance": 0.2, "significance": 0.01, "seed": 0}
+        >>> measure_drift(old, old + 50, schema, **limits).drifted
+        ('age',)
+        >>> measure_drift(old, old[::2], schema, **limits).sentence
+        'no drift in 1 column of 50 rows'
     """
 
     columns: tuple[ColumnDrift, ...]
@@ -83,26 +94,25 @@ class Drift:
 
     @property
     def has_drifted(self) -> bool:
-        """Whether a column has, or all together have: ``auc.low`` is above ``MAX_AUC``."""
+        """Whether a column has drifted, or ``auc.low`` is above ``MAX_AUC``."""
         return bool(self.drifted) or self.auc.low > MAX_AUC
 
     @property
     def sentence(self) -> str:
-        """What was found, in one sentence without a full stop."""
-        watched = f"{count(len(self.columns), 'column')} of {count(self.n_current, 'row')}"
-        told = (
-            f"told from the {self.n_reference} earlier rows with ROC AUC {self.auc.value:.2f} "
-            f"[{self.auc.low:.2f}, {self.auc.high:.2f}]"
-        )
+        """The result in one sentence, without a full stop."""
+        checked = f"{count(len(self.columns), 'column')} of {count(self.n_current, 'row')}"
+        separated = f"ROC AUC against the {self.n_reference} training rows {self.auc:.2f}"
         if not self.has_drifted:
-            return f"no drift in {watched}"
+            return f"no drift in {checked}"
         if not self.drifted:
-            return f"drift in how {watched} depend on one another: {told}"
+            return f"drift in the dependence between {checked}: {separated}"
         drifted = [column for column in self.columns if column.has_drifted]
-        return f"drift in {first_few([str(column) for column in drifted])} of {watched}; {told}"
+        return (
+            f"drift in {first_few([str(column) for column in drifted])} of {checked}; {separated}"
+        )
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return plain types, rounded so that JSON stays readable and stable."""
+        """Return the drift as plain types, rounded to six digits."""
         return {
             "has_drifted": self.has_drifted,
             "drifted": list(self.drifted),
@@ -116,7 +126,7 @@ class Drift:
                     "kind": c.kind,
                     "distance": round(c.distance, DECIMALS),
                     "p_value": round(c.p_value, DECIMALS),
-                    "missing": [round(share, DECIMALS) for share in c.missing],
+                    "missing": [round(fraction, DECIMALS) for fraction in c.missing],
                     "new_categories": list(c.new_categories),
                     "problem": c.problem,
                     "has_drifted": c.has_drifted,
@@ -135,19 +145,19 @@ def measure_drift(
     significance: float,
     seed: int,
 ) -> Drift:
-    """Compare later rows with earlier ones, column by column and all columns at once.
+    """Compare new rows with old rows, column by column and as a whole.
 
-    A column has drifted if its distance is above ``max_distance``, so that it matters, and chance
-    does not explain it: Kolmogorov-Smirnov test of numbers, chi-squared test of categories, their
-    p-values corrected after Holm (1979), so that ``significance`` is the chance of any false alarm.
-    It has drifted too if it is absent or holds text among numbers, which the pipeline would refuse.
+    A column has drifted if its distance is above ``max_distance`` and significant: Kolmogorov-
+    Smirnov test of numbers, chi-squared test of categories, with p-values adjusted by the method of
+    Holm (1979), so that ``significance`` is the probability of any false alarm. A column has also
+    drifted if it is missing, or has text among numbers, which the pipeline would reject.
 
     Args:
-        reference: Earlier rows, shape ``(n_reference, any)``, with all feature columns.
-        current: Later rows, shape ``(n_current, any)``.
-        schema: Says which columns are compared and what they are.
-        max_distance: Largest distance (``fidelity.column_distance``) that is no drift.
-        significance: Largest corrected p-value that is drift.
+        reference: Old rows, shape ``(n_reference, any)``, with all feature columns.
+        current: New rows, shape ``(n_current, any)``.
+        schema: Schema of the old rows.
+        max_distance: Maximum distance (``fidelity.column_distance``) without drift.
+        significance: Adjusted p-value below which a distance is significant.
         seed: Seed of ``domain_auc``.
 
     Raises:
@@ -155,15 +165,14 @@ def measure_drift(
         UserError: If ``reference`` does not fit the schema.
     """
     if reference.empty or current.empty:
-        raise ValueError(f"expected rows on both sides, got {len(reference)} and {len(current)}")
+        raise ValueError(f"expected rows in both tables, got {len(reference)} and {len(current)}")
     typed = schema.coerce(reference, "reference rows")
     columns = compare_columns(
         typed, current, schema, max_distance=max_distance, significance=significance
     )
     present = [column for column in schema.features if column.name in current]
-    later = {c.name: coerce_column(current[c.name], c)[0] for c in present}
-    earlier_matrix, later_matrix = _matrices(typed, pd.DataFrame(later), present)
-    auc = domain_auc(earlier_matrix, later_matrix, seed)
+    new = {c.name: coerce_column(current[c.name], c)[0] for c in present}
+    auc = domain_auc(*_matrices(typed, pd.DataFrame(new), present), seed)
     return Drift(columns, auc, n_reference=len(reference), n_current=len(current))
 
 
@@ -175,7 +184,7 @@ def compare_columns(
     max_distance: float,
     significance: float,
 ) -> tuple[ColumnDrift, ...]:
-    """Return what ``measure_drift`` says about each column; the reference is typed already."""
+    """Return the drift of each column; arguments as in ``measure_drift``, ``reference`` typed."""
     pairs = [_compare(reference[c.name], current.get(c.name), c) for c in schema.features]
     p_values = holm(np.array([p_value for _, p_value in pairs]))
     found = []
@@ -194,27 +203,27 @@ def compare_columns(
 
 
 def domain_auc(reference: np.ndarray, current: np.ndarray, seed: int) -> Estimate:
-    """Return how well a classifier tells later from earlier rows that it has not seen.
+    """Return the cross-validated ROC AUC of a classifier that separates new from old rows.
 
-    The classifier two-sample test (Lopez-Paz & Oquab 2017) with the ROC AUC in place of accuracy,
-    so that sides of different size do no harm. 0.5 means that they cannot be told apart; it may be
-    a little less, and much less where rows stand on both sides, since the classifier learned each
-    row's twin as of the other side.
+    The classifier two-sample test (Lopez-Paz & Oquab 2017) with the ROC AUC instead of accuracy, so
+    that the tables may differ in size. 0.5 means that the rows cannot be separated. The AUC may be
+    slightly lower by chance, and much lower if the same rows are in both tables, because the
+    classifier then learns each row's copy with the opposite label.
 
-    The 95 % interval is DeLong's (1988), widened for folds that share training rows as Nadeau &
-    Bengio (2003, sec. 3) do: by 1.5 with five folds. Of 300 pairs of equal distributions (100 rows
-    a side, 8 columns), 2.7 % had an interval without 0.5, of DeLong's own ones 12.3 %.
+    The 95 % interval is that of DeLong et al. (1988), widened by a factor of 1.5 for five folds
+    that share training rows (Nadeau & Bengio 2003, sec. 3). For 300 pairs of equal distributions
+    (100 rows each, 8 columns), 2.7 % of the intervals exclude 0.5, and 12.3 % of DeLong's.
 
     Args:
-        reference: Encoded earlier rows, shape ``(n_reference, n_features)``; may hold NaN.
-        current: Encoded later rows, shape ``(n_current, n_features)``; may hold NaN.
-        seed: Seed of the choice of rows, of the folds and of the classifier.
+        reference: Encoded old rows, shape ``(n_reference, n_features)``; may contain NaN.
+        current: Encoded new rows, shape ``(n_current, n_features)``; may contain NaN.
+        seed: Seed of the subsamples, the folds and the classifier.
 
     Returns:
-        The AUC; 0.5 in an interval from 0 to 1 with fewer than ten rows on a side, or no column.
+        The AUC; ``0.5 [0, 1]`` if a table has fewer than ten rows, or there is no column.
     """
     rng = np.random.default_rng(seed)
-    sides = [rows[_thinned(len(rows), rng)] for rows in (reference, current)]
+    sides = [rows[_subsample(len(rows), rng)] for rows in (reference, current)]
     if min(map(len, sides)) < MIN_ROWS or reference.shape[1] == 0:
         return Estimate(0.5, 0.0, 1.0)
     x = np.vstack(sides)
@@ -223,7 +232,7 @@ def domain_auc(reference: np.ndarray, current: np.ndarray, seed: int) -> Estimat
     for train, held_out in StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(
         x, is_current
     ):
-        # Leaves and trees fit for tens of rows; the defaults (leaves of 20) learn nothing of them.
+        # Small leaves, so that it learns from tens of rows; the default leaves have 20 rows.
         learner = HistGradientBoostingClassifier(
             max_iter=50,
             max_leaf_nodes=15,
@@ -232,29 +241,29 @@ def domain_auc(reference: np.ndarray, current: np.ndarray, seed: int) -> Estimat
             early_stopping=False,
             random_state=seed,
         )
-        with one_thread():  # on a busy machine more of them made 1 s of work last 23 s
+        with one_thread():  # more threads took 23 s instead of 1 s on a busy machine
             learner.fit(x[train], is_current[train])
             scores[held_out] = learner.predict_proba(x[held_out])[:, 1]
     return _widened(roc_auc(scores[is_current], scores[~is_current]))
 
 
 def _compare(
-    earlier: pd.Series, values: pd.Series | None, column: ColumnSchema
+    old: pd.Series, values: pd.Series | None, column: ColumnSchema
 ) -> tuple[dict[str, Any], float]:
-    """Return the facts of ``ColumnDrift`` and the uncorrected p-value of a column."""
-    missing_before = float(earlier.isna().mean())
+    """Return the attributes of ``ColumnDrift`` and the unadjusted p-value of a column."""
+    missing_before = float(old.isna().mean())
     if values is None:
         facts = {"distance": 1.0, "missing": (missing_before, 1.0), "new_categories": ()}
-        return {**facts, "problem": f"{column.name} (column is absent)"}, 0.0
-    later, is_wrong = coerce_column(values, column)
+        return {**facts, "problem": f"{column.name} (column is missing)"}, 0.0
+    new, is_wrong = coerce_column(values, column)
     facts = {
-        "distance": column_distance(earlier, later, column),
-        "missing": (missing_before, float(later.isna().mean())),
+        "distance": column_distance(old, new, column),
+        "missing": (missing_before, float(new.isna().mean())),
         "new_categories": _new_categories(values, column),
         "problem": _problem(values, is_wrong, column),
     }
     test = _p_of_numbers if column.kind == "numeric" else _p_of_categories
-    return facts, test(earlier, later)
+    return facts, test(old, new)
 
 
 def _problem(values: pd.Series, is_wrong: np.ndarray, column: ColumnSchema) -> str | None:
@@ -270,22 +279,22 @@ def _problem(values: pd.Series, is_wrong: np.ndarray, column: ColumnSchema) -> s
 def _new_categories(values: pd.Series, column: ColumnSchema) -> tuple[str, ...]:
     if column.kind == "numeric":
         return ()
-    # Of the values as they came: typing makes a boolean column's third value a missing one.
+    # Untyped values, because typing replaces a third value of a boolean column by missing.
     return tuple(sorted(set(as_text(values).dropna()) - set(column.categories)))
 
 
-def _p_of_numbers(earlier: pd.Series, later: pd.Series) -> float:
-    """Return the Kolmogorov-Smirnov p-value, missing cells as the lowest number."""
-    is_small = max(len(earlier), len(later)) <= 1000  # above, the asymptotic one is as good
+def _p_of_numbers(old: pd.Series, new: pd.Series) -> float:
+    """Return the Kolmogorov-Smirnov p-value, with missing cells as the lowest number."""
+    is_small = max(len(old), len(new)) <= 1000  # above, the asymptotic p-value is as accurate
     lowest = -np.inf
     method: Literal["exact", "asymp"] = "exact" if is_small else "asymp"
-    return float(ks_2samp(earlier.fillna(lowest), later.fillna(lowest), method=method).pvalue)
+    return float(ks_2samp(old.fillna(lowest), new.fillna(lowest), method=method).pvalue)
 
 
-def _p_of_categories(earlier: pd.Series, later: pd.Series) -> float:
-    """Return the chi-squared p-value; missing is a category, rare ones share one."""
-    codes = pd.factorize(pd.concat([earlier, later]))[0] + 1  # 0 is missing
-    sides = codes[: len(earlier)], codes[len(earlier) :]
+def _p_of_categories(old: pd.Series, new: pd.Series) -> float:
+    """Return the chi-squared p-value; missing is a category, rare categories are grouped."""
+    codes = pd.factorize(pd.concat([old, new]))[0] + 1  # 0 is missing
+    sides = codes[: len(old)], codes[len(old) :]
     counts = np.stack([np.bincount(side, minlength=codes.max() + 1) for side in sides])
     counts = counts[:, counts.sum(0) > 0]
     expected = counts.sum(0) * min(map(len, sides)) / len(codes)
@@ -299,13 +308,13 @@ def _p_of_categories(earlier: pd.Series, later: pd.Series) -> float:
 
 
 def _matrices(
-    earlier: pd.DataFrame, later: pd.DataFrame, columns: Sequence[ColumnSchema]
+    old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[ColumnSchema]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return both sides as numbers for trees: categories as codes by frequency, missing as NaN.
+    """Return both tables as numbers for trees: categories by frequency rank, missing as NaN.
 
-    A ``TableEncoder`` would need a value in every column, and puts new categories with others.
+    A ``TableEncoder`` needs a value in every column, and groups new categories with others.
     """
-    both = pd.concat([earlier, later], ignore_index=True)
+    both = pd.concat([old, new], ignore_index=True)
     matrix = np.full((len(both), len(columns)), np.nan)
     for i, column in enumerate(columns):
         values = both[column.name]
@@ -315,17 +324,17 @@ def _matrices(
         by_frequency = values.value_counts().index
         codes = by_frequency.get_indexer(pd.Index(values))
         matrix[:, i] = np.where(codes < 0, np.nan, codes)
-    return matrix[: len(earlier)], matrix[len(earlier) :]
+    return matrix[: len(old)], matrix[len(old) :]
 
 
-def _thinned(n_rows: int, rng: np.random.Generator) -> np.ndarray:
+def _subsample(n_rows: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(n_rows)[:MAX_ROWS]
 
 
 def _widened(auc: Estimate) -> Estimate:
-    # Nadeau & Bengio: the variance of a mean of k folds is not 1/k, but 1/k + n_test / n_train.
+    # Nadeau & Bengio: the variance of the mean of k folds is 1/k + n_test / n_train, not 1/k.
     factor = np.sqrt(1 + N_FOLDS / (N_FOLDS - 1))
-    reach = factor * max(auc.value - auc.low, auc.high - auc.value)
+    margin = factor * max(auc.value - auc.low, auc.high - auc.value)
     return Estimate(
-        auc.value, float(max(0.0, auc.value - reach)), float(min(1.0, auc.value + reach))
+        auc.value, float(max(0.0, auc.value - margin)), float(min(1.0, auc.value + margin))
     )

@@ -1,4 +1,4 @@
-"""How much synthetic rows look like real ones, column by column and pair by pair."""
+"""Similarity of synthetic and real rows: distributions of columns, correlations of pairs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from semigen.evaluation.estimates import DECIMALS
-from semigen.tables.schema import ColumnSchema, TableSchema
+from semigen.tables.columns import ColumnSchema
+from semigen.tables.schema import TableSchema
 
 MAX_INDICATORS = 50
-"""Categories of one column whose correlations are compared; rarer ones share one indicator."""
+"""Maximum number of categories of a column with an indicator; rarer categories share one."""
 
 
 def fidelity(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> dict[str, Any]:
@@ -20,14 +21,20 @@ def fidelity(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -
 
     Args:
         real: Real rows, shape ``(n_real, any)``, at least one.
-        synthetic: Synthetic rows, shape ``(n_synthetic, any)``; may be none.
-        schema: Says which columns are compared and what they are.
+        synthetic: Synthetic rows, shape ``(n_synthetic, any)``; may be empty.
+        schema: Schema of both tables.
 
     Returns:
         ``n_real``, ``n_synthetic``; ``columns``, a list of ``column``, ``kind`` and ``distance``
-        (``column_distance``) in the schema's order; ``mean_distance`` and ``max_distance`` over
-        them; ``correlation_difference`` (see there). With no synthetic row the figures are None and
-        the list is empty.
+        (``column_distance``) in the order of the schema; ``mean_distance`` and ``max_distance``
+        over the columns; ``correlation_difference``. Without synthetic rows the figures are None
+        and the list is empty.
+
+    Examples:
+        >>> real = pd.DataFrame({"age": [20, 30, 40, 50]})
+        >>> schema = TableSchema.infer(real.assign(label="a"), real, "label")
+        >>> fidelity(real, real + 100, schema)["mean_distance"]
+        1.0
     """
     counts = {"n_real": len(real), "n_synthetic": len(synthetic)}
     if synthetic.empty:
@@ -48,32 +55,32 @@ def fidelity(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -
 
 
 def column_distance(real: pd.Series, synthetic: pd.Series, column: ColumnSchema) -> float:
-    """Return how far two samples of a column are apart: 0 if alike, 1 if nothing is shared.
+    """Return the distance of two samples of a column, from 0 (equal) to 1 (disjoint).
 
     The Kolmogorov-Smirnov statistic of numbers, the total variation distance of categories. Missing
-    cells count as a value of their own: the lowest number, or one more category.
+    cells count as a separate value: the lowest number, or another category.
     """
     if column.kind == "numeric":
         lowest = -np.inf
         test = ks_2samp(real.fillna(lowest), synthetic.fillna(lowest), method="asymp")
         return float(test.statistic)
-    shares = [v.value_counts(normalize=True, dropna=False) for v in (real, synthetic)]
-    return float(shares[0].sub(shares[1], fill_value=0).abs().sum() / 2)
+    fractions = [v.value_counts(normalize=True, dropna=False) for v in (real, synthetic)]
+    return float(fractions[0].sub(fractions[1], fill_value=0).abs().sum() / 2)
 
 
 def correlation_difference(
     real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema
 ) -> float:
-    """Return the mean absolute difference of the correlations of different columns, 0 to 2.
+    """Return the mean absolute difference of the correlations of pairs of columns, 0 to 2.
 
-    Pearson correlations of numbers (missing ones at the mean) and of category indicators (missing
-    as one more), after the pairwise correlation difference of Goncalves et al. (2020). A constant
-    column correlates with nothing. A table of one column has no pair and differs by 0.
+    Pearson correlations of numbers (missing values replaced by the mean) and of category indicators
+    (missing is a category), after the pairwise correlation difference of Goncalves et al. (2020).
+    The correlation of a constant column is 0, and so is the difference for a table with one column.
 
     Args:
         real: Typed features of real rows, as ``schema.coerce`` returns them.
-        synthetic: The same of synthetic rows.
-        schema: The columns' kinds.
+        synthetic: Typed features of synthetic rows.
+        schema: Schema of both tables.
     """
     both = pd.concat([real, synthetic], ignore_index=True)
     is_real = np.arange(len(both)) < len(real)
@@ -89,17 +96,17 @@ def correlation_difference(
 
 def _indicators(values: pd.Series, column: ColumnSchema, is_real: np.ndarray) -> np.ndarray:
     if column.kind == "numeric":
-        mean_of_own_table = values.groupby(is_real).transform("mean").fillna(0.0)
-        return values.fillna(mean_of_own_table).to_numpy()[:, None]
+        table_mean = values.groupby(is_real).transform("mean").fillna(0.0)
+        return values.fillna(table_mean).to_numpy()[:, None]
     frequent = values[is_real].value_counts().index[:MAX_INDICATORS]
-    lumped = values.where(values.isin(frequent) | values.isna(), "other than these")
-    return pd.get_dummies(lumped, dummy_na=bool(values.isna().any())).to_numpy(float)
+    grouped = values.where(values.isin(frequent) | values.isna(), "other than these")
+    return pd.get_dummies(grouped, dummy_na=bool(values.isna().any())).to_numpy(float)
 
 
 def _correlations(values: np.ndarray) -> np.ndarray:
     centered = values - values.mean(0)
     norms = np.sqrt((centered**2).sum(0))
-    # Below rounding error of its own scale, a column is constant.
+    # A column is constant if it varies by rounding errors only.
     is_constant = norms <= 1e-9 * (1 + np.abs(values).max(0))
     unit = np.divide(centered, norms, out=np.zeros_like(centered), where=~is_constant)
     correlations: np.ndarray = unit.T @ unit

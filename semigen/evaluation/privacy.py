@@ -1,9 +1,10 @@
-"""What synthetic rows give away about the rows that their generator was trained on.
+"""Privacy of synthetic rows: what they reveal about the training rows of their generator.
 
-Distances to the closest record alone do not show it: generators whose synthetic rows keep their
-distance leak members to attacks all the same (Yao et al. 2025, "The DCR Delusion: Measuring the
-Privacy Risk of Synthetic Data"). So attacks are carried out too. What an attack does not find, a
-stronger one may; these know the synthetic rows and rows of the same distribution, not the model.
+Distances to the closest record are not sufficient: generators whose synthetic rows are far from
+training rows may still leak membership (Yao et al. 2025, "The DCR Delusion: Measuring the Privacy
+Risk of Synthetic Data"). So membership inference attacks are run too. They use the synthetic rows
+and other rows of the same distribution, not the model. Stronger attacks may find leaks that these
+do not find.
 """
 
 from __future__ import annotations
@@ -18,26 +19,27 @@ from semigen.evaluation.statistics import proportion_from_error, roc_auc
 from semigen.methods.neighbors import nearest_neighbors
 
 MAX_ROWS = 20_000
-"""Rows of each kind that are looked at; more are thinned by seed. At this size distances between
-them take about 10 s on one core."""
+"""Maximum number of rows of each kind; larger tables are subsampled. Distances between this many
+rows take about 10 s on one core."""
 MIN_HELD_OUT = 4
 N_REFERENCE_NEIGHBORS = 5
-"""Neighbor among the other rows that gives the density at a row: of 1 to 20 the fifth did best or
-nearly so on Adult rows leaked with various shares and noise; among synthetic rows the first did."""
-LEAST_DISTANCE = 1e-6
-"""Distances below count as this one where their logarithm is taken."""
+"""Rank of the neighbor that estimates the density of the reference distribution. Of ranks 1 to 20,
+the fifth was best or nearly best on Adult rows leaked in various fractions and with noise; for the
+density of synthetic rows, the first was."""
+MIN_DISTANCE = 1e-6
+"""Lower bound of distances whose logarithm is taken."""
 
 
 @dataclass(frozen=True)
 class ClosestRecord:
-    """Distances of synthetic rows to training rows, beside those to as many held-out rows.
+    """Distances of synthetic rows to training rows, compared with distances to held-out rows.
 
     Attributes:
-        closer_share: Share of synthetic rows nearer to a training row than to any of as many
-            held-out rows, ties counting half. 0.5 where training rows have no more influence.
-        copies_share: Share of synthetic rows that equal any training row.
-        held_out_copies_share: Share that equal any held-out row: by coincidence. Among more
-            training rows there is more of it.
+        closer_share: Fraction of synthetic rows that are closer to a training row than to any of as
+            many held-out rows, with ties counting half; 0.5 without a leak.
+        copies_share: Fraction of synthetic rows that equal a training row.
+        held_out_copies_share: Fraction of synthetic rows that equal a held-out row, by chance. The
+            chance grows with the number of rows.
         median_to_training: Median distance to the closest training row.
         median_to_held_out: Median distance to the closest held-out row.
     """
@@ -51,16 +53,23 @@ class ClosestRecord:
 
 @dataclass(frozen=True)
 class Privacy:
-    """How close synthetic rows come to training rows, and how well attacks tell members.
+    """Distances of synthetic rows to training rows, and results of membership inference attacks.
 
     Attributes:
-        closest_record: Distances, with a baseline.
-        attacks: ROC AUC of each attack that tells training rows from held-out ones, by name; 0.5 is
-            guessing, 1 certainty. The intervals hold all at once (Bonferroni), so that picking the
-            strongest attack does not make a leak of chance.
-        n_synthetic: Synthetic rows looked at.
-        n_members: Training rows looked at.
-        n_held_out: Held-out rows looked at.
+        closest_record: Distances to training and to held-out rows.
+        attacks: ROC AUC of each attack, which separates training from held-out rows, by name; 0.5
+            is chance. The intervals hold simultaneously (Bonferroni), so the strongest attack can
+            be selected without false alarms.
+        n_synthetic: Number of synthetic rows used.
+        n_members: Number of training rows used.
+        n_held_out: Number of held-out rows used.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> training, held_out = rng.normal(size=(100, 4)), rng.normal(size=(100, 4))
+        >>> copies = privacy(training, training, held_out)
+        >>> f"{copies.attacks[copies.strongest]:.2f}"
+        '1.00 [0.96, 1.00]'
     """
 
     closest_record: ClosestRecord
@@ -84,23 +93,23 @@ def privacy(
     confidence: float = 0.95,
     max_rows: int = MAX_ROWS,
 ) -> Privacy:
-    """Measure distances and attack the membership of training rows.
+    """Measure distances and run membership inference attacks.
 
     Args:
         synthetic: Synthetic rows in a ``DistanceSpace``, shape ``(n_synthetic, n_features)``.
-        training: Rows that the generator learned from, in that space.
-        held_out: Rows of the same distribution that it never saw: the baseline of the distances,
-            and the attacks' non-members.
-        seed: Seed of all draws of rows.
+        training: Training rows of the generator, in that space, shape ``(n, n_features)``.
+        held_out: Rows of the same distribution that were not used for training, shape ``(n_held,
+            n_features)``: the baseline of the distances and the non-members of the attacks.
+        seed: Seed of the subsamples.
         confidence: Coverage of the intervals.
-        max_rows: Most rows of each of the three.
+        max_rows: Maximum number of rows of each of the three.
 
     Raises:
         ValueError: If there is no synthetic row, or fewer than four training or held-out rows.
     """
     if not len(synthetic) or min(len(training), len(held_out)) < MIN_HELD_OUT:
         raise ValueError(
-            f"expected a synthetic row and {MIN_HELD_OUT} training and held-out rows, got "
+            f"expected at least 1 synthetic and {MIN_HELD_OUT} training and held-out rows, got "
             f"{len(synthetic)}, {len(training)} and {len(held_out)}"
         )
     rng = np.random.default_rng(seed)
@@ -125,15 +134,14 @@ def closest_record(
 ) -> ClosestRecord:
     """Compare the distances to training rows with those to equally many held-out rows.
 
-    Where there are more of one kind, the first ones count, but for copies. The interval of the
-    share takes the real rows into account, not the synthetic ones alone: those that share their
-    closest record were not drawn towards one side independently, so that the standard error is that
-    of clusters, one a closest record (Liang & Zeger 1986).
+    If there are more rows of one kind, only the first ones are used, except for copies. Synthetic
+    rows with the same closest record are not independent, so the standard error of the fraction is
+    that of clusters, one for each closest record (Liang & Zeger 1986).
 
     Args:
-        synthetic: Shape ``(n_synthetic, n_features)``, at least one row.
-        training: Rows that the generator learned from, in random order.
-        held_out: Rows that it never saw, in random order.
+        synthetic: Synthetic rows, shape ``(n_synthetic, n_features)``, at least one.
+        training: Training rows of the generator, in random order.
+        held_out: Rows that were not used for training, in random order.
         confidence: Coverage of the interval.
     """
     n_rows = min(len(training), len(held_out))
@@ -159,27 +167,28 @@ def membership_attacks(
     *,
     confidence: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Return the ROC AUC of each attack, its interval at the confidence for all of them together.
+    """Return the ROC AUC of each attack, with simultaneous intervals.
 
-    ``closest_record`` takes rows close to a synthetic row for members (Chen et al. 2020,
-    "GAN-Leaks", sec. 4.3). ``density_ratio`` takes rows for members where synthetic rows are denser
-    than other rows of the distribution (DOMIAS; van Breugel et al. 2023, eq. 2). With densities
-    from the distances to the nearest synthetic and the fifth-nearest other row, the log ratio is,
-    up to a positive factor and a constant, the difference of the logs of those distances. Its other
-    rows are non-members of the half that a row is not in, so that no row is judged by itself.
+    ``closest_record`` predicts membership for rows close to a synthetic row (Chen et al. 2020,
+    "GAN-Leaks", sec. 4.3). ``density_ratio`` predicts membership where the density of synthetic
+    rows exceeds that of the distribution (DOMIAS; van Breugel et al. 2023, eq. 2). With densities
+    estimated from the distances to the nearest synthetic row and to the fifth-nearest reference
+    row, the log ratio is, up to a positive factor and a constant, the difference of the logarithms
+    of these distances. Reference rows are the non-members of the other half, so that no row is its
+    own reference.
 
     Args:
-        synthetic: Shape ``(n_synthetic, n_features)``.
-        members: Rows that the generator was trained on, in random order.
+        synthetic: Synthetic rows, shape ``(n_synthetic, n_features)``.
+        members: Training rows of the generator, in random order.
         non_members: Other rows of the same distribution, at least two, in random order.
-        confidence: Coverage of all intervals together.
+        confidence: Simultaneous coverage of the intervals.
     """
     to_synthetic = [
         nearest_neighbors(rows, synthetic).distances[:, 0] for rows in (members, non_members)
     ]
     to_reference = [_to_other_half(rows, non_members) for rows in (members, non_members)]
     ratios = [
-        np.log(np.maximum(reference, LEAST_DISTANCE) / np.maximum(own, LEAST_DISTANCE))
+        np.log(np.maximum(reference, MIN_DISTANCE) / np.maximum(own, MIN_DISTANCE))
         for own, reference in zip(to_synthetic, to_reference, strict=True)
     ]
     scores = {"closest_record": [-d for d in to_synthetic], "density_ratio": ratios}
@@ -188,7 +197,7 @@ def membership_attacks(
 
 
 def _to_other_half(rows: np.ndarray, non_members: np.ndarray) -> np.ndarray:
-    """Return each row's distance to the fifth-nearest non-member of the half that it is not in."""
+    """Return each row's distance to the fifth-nearest non-member of the other half."""
     half = len(non_members) // 2
     references = non_members[:half], non_members[half : 2 * half]
     cut = len(rows) // 2
@@ -198,7 +207,7 @@ def _to_other_half(rows: np.ndarray, non_members: np.ndarray) -> np.ndarray:
 
 
 def _copies_share(synthetic: np.ndarray, distances: np.ndarray, others: np.ndarray) -> float:
-    """Return the share of rows at distance 0 from rows looked at already, or from others."""
+    """Return the fraction of rows with distance 0 to the rows measured, or to other rows."""
     if len(others):
         distances = np.minimum(distances, nearest_neighbors(synthetic, others).distances[:, 0])
     return float((distances == 0).mean())

@@ -1,4 +1,4 @@
-"""A space in which Euclidean distances of encoded rows mean something."""
+"""Scaling of encoded rows for Euclidean distances."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from semigen.tables.encoding import Span
 
 
 class DistanceSpace:
-    """Columns of encoded rows, scaled so that no kind of column outweighs the others.
+    """Scaling of encoded rows that gives all kinds of columns the same weight.
 
-    Two rows that differ in one column by its standard deviation, or in the category or yes/no of
-    one column, are at distance 1, and a missing against a present cell adds 1 in square. So does
-    the heterogeneous metric of Wilson & Martinez (1997), with ranges in place of deviations, which
-    one outlier would stretch.
+    Two rows that differ by one standard deviation in a numeric column, or in one category or
+    boolean column, have distance 1; a cell that is missing in one row adds 1 to the squared
+    distance. The metric is that of Wilson & Martinez (1997) with standard deviations instead of
+    ranges, which depend on outliers.
 
-    Attributes:
+    Args:
         scales: Factor of every encoded column, shape ``(n_features,)``, float64.
+
+    Examples:
+        >>> x = np.array([[0.0, 1.0], [4.0, 0.0]])
+        >>> spans = [Span("age", 0, 1, "numeric"), Span("smoker", 1, 2, "boolean")]
+        >>> DistanceSpace.fit(x, spans)(x).tolist()
+        [[0.0, 1.0], [2.0, 0.0]]
     """
 
     def __init__(self, scales: np.ndarray) -> None:
@@ -27,14 +33,14 @@ class DistanceSpace:
 
     @classmethod
     def fit(cls, x: np.ndarray, spans: Sequence[Span], *, shared_unit: bool = False) -> Self:
-        """Learn the deviations of numeric columns.
+        """Compute the standard deviations of the numeric columns.
 
         Args:
             x: Encoded rows, shape ``(n, n_features)``, at least one.
-            spans: Their layout.
-            shared_unit: Whether numeric columns share a unit, as pixels do: then they share the
-                root mean square of their deviations, or noise in the corners would count as much
-                as the strokes.
+            spans: Positions of the columns in a row.
+            shared_unit: Whether numeric columns share a unit, as pixels do. If so, they share one
+                scale, the root mean square of their standard deviations; otherwise nearly constant
+                pixels would weigh as much as the others.
         """
         scales = np.ones(x.shape[1])
         numeric = [span.start for span in spans if span.kind == "numeric"]
@@ -44,10 +50,10 @@ class DistanceSpace:
         scales[numeric] = 1 / np.where(deviations > 0, deviations, 1.0)
         for span in spans:
             if span.kind == "category":
-                # Two one-hot entries differ when the category does.
+                # Two one-hot entries differ if the category differs.
                 scales[span.start : span.stop] = np.sqrt(0.5)
         return cls(scales)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return rows ``(n, n_features)`` in the space, float64."""
+        """Return scaled rows, shape ``(n, n_features)``, float64."""
         return x * self.scales

@@ -1,4 +1,4 @@
-"""Train on synthetic, test on real: what synthetic rows are worth to a classifier."""
+"""Train on synthetic, test on real: the utility of synthetic rows for a classifier."""
 
 from __future__ import annotations
 
@@ -15,21 +15,29 @@ from semigen.tables.schema import TableSchema
 
 UTILITY_METRICS = ("accuracy", "macro_f1", "roc_auc")
 MAX_LEVELS = 254
-"""Categories of a column that the judge tells apart, the most frequent ones; it takes 255 codes."""
+"""Maximum number of categories of a column; scikit-learn's boosting accepts 255 codes."""
 MIN_ROWS_EARLY_STOPPING = 10_000
 
 
 @dataclass(frozen=True)
 class Utility:
-    """Figures on real test rows of one learner, trained on synthetic and on real rows.
+    """Metrics on real test rows of one learner, trained on synthetic and on real rows.
 
     Attributes:
-        synthetic: Of the learner trained on synthetic rows, by metric: ``accuracy``, ``macro_f1``
-            and ``roc_auc`` (of several classes the mean of each against the rest).
-        real: Of the same learner trained on real rows.
-        gap: ``synthetic - real``, paired on the test rows.
-        missing_classes: Classes without a synthetic row. The learner gives them probability 0: all
-            their test rows count as errors.
+        synthetic: Metrics of the learner trained on synthetic rows: ``accuracy``, ``macro_f1`` and
+            ``roc_auc`` (with several classes, the mean of each class against the rest).
+        real: Metrics of the learner trained on real rows.
+        gap: Paired difference ``synthetic - real``, by metric.
+        missing_classes: Classes without a synthetic row. Their predicted probability is 0, so all
+            their test rows are errors.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> rows = pd.DataFrame({"age": rng.normal(size=200)})
+        >>> rows = rows.assign(label=np.where(rows["age"] > 0, "old", "young"))
+        >>> schema = TableSchema.infer(rows, rows, "label")
+        >>> utility(rows[:100], rows[:100], rows[100:], schema).gap["accuracy"].value
+        0.0
     """
 
     synthetic: Mapping[str, Estimate]
@@ -48,25 +56,24 @@ def utility(
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> Utility:
-    """Compare gradient boosting trained on synthetic rows with the same trained on real ones.
+    """Compare gradient boosting trained on synthetic rows with that trained on real rows.
 
     The protocol of Esteban et al. (2017, "TSTR"). The learner is scikit-learn's histogram gradient
-    boosting with its defaults; it is given numbers as they are and categories as categories, both
-    possibly missing. Intervals are those of ``metrics.evaluate``: they cover the chance of drawing
-    the test rows, not that of another training.
+    boosting with its defaults, which handles categories and missing values. Intervals are those of
+    ``metrics.evaluate``: they cover the random choice of the test rows, not that of the training.
 
     Args:
         synthetic: Synthetic rows with their labels, at least one.
         real: Real training rows with their labels, at least one.
-        test: Real rows that neither was made from, with their labels.
-        schema: Columns and target of all three.
+        test: Real test rows with their labels, used neither for ``synthetic`` nor in ``real``.
+        schema: Schema of the three tables.
         seed: Seed of the learner and of the resamples.
-        n_bootstrap: Resamples.
+        n_bootstrap: Number of resamples.
         confidence: Coverage of the intervals.
 
     Raises:
-        ValueError: If a table has no row, or a row no label.
-        UserError: If a column is absent, or a value or label is not the schema's.
+        ValueError: If a table has no row, or a row has no label.
+        UserError: If a column is missing, or a value or label does not fit the schema.
     """
     levels = _levels(schema.coerce(real), schema)
     x_test, y_test = _problem(test, schema, levels, "test")
@@ -96,7 +103,7 @@ def _levels(typed: pd.DataFrame, schema: TableSchema) -> dict[str, pd.Index]:
 def _problem(
     table: pd.DataFrame, schema: TableSchema, levels: Mapping[str, pd.Index], name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns as numbers and class indices; categories not among the levels are missing."""
+    """Return features as numbers and class indices; categories not in the levels are missing."""
     y = schema.encode_labels(table[schema.target])
     if not len(y) or (y < 0).any():
         raise ValueError(
@@ -126,7 +133,7 @@ def _fit_predict(
         return probabilities
     learner = HistGradientBoostingClassifier(
         categorical_features=[c.kind != "numeric" for c in schema.features],
-        # scikit-learn's own rule, but for classes of one row, which its held-out part cannot split.
+        # scikit-learn's rule, except for classes with one row, which cannot be stratified.
         early_stopping=bool(len(y) > MIN_ROWS_EARLY_STOPPING and counts.min() > 1),
         random_state=seed,
     )

@@ -19,8 +19,8 @@ from semigen.registry.gates import Gate, drift_gate, fairness_gate, validation_g
 from semigen.registry.promotion import Comparison, Decision, NotCompared, compare, decide
 from semigen.registry.seen_rows import SEEN_ROWS, SeenRows
 from semigen.registry.versions import Version
+from semigen.tables.columns import as_text
 from semigen.tables.encoding import Encoded
-from semigen.tables.schema import as_text
 from semigen.tables.splits import read_tables
 
 Load = Callable[[Path], TableClassifier]

@@ -71,11 +71,12 @@ def model_card(
 
 def _model(schema: TableSchema, selection: Mapping[str, Any]) -> tuple[str, str]:
     uses = uses_of_selected(selection)
-    rows = " and ".join(["labeled", *([", ".join(uses)] if uses else [])])
+    *others, last = ["labeled", *uses]
+    rows = f"{', '.join(others)} and {last}" if others else last
     return (
         f"A classifier that predicts column {escape(schema.target)} ({len(schema.classes)} "
         f"classes) from {len(schema.features)} feature columns. The selected candidate is "
-        f"{escape(selection['selected'])}, trained on {rows} rows.",
+        f'"{escape(selection["selected"])}", trained on {rows} rows.',
         f"Classes: {_listing(schema.classes)}.",
     )
 
@@ -125,7 +126,7 @@ def _performance(
     return section(
         "Performance on test rows",
         f"{metrics['n_test']} test rows that were not used for training or selection. Brackets are "
-        f"{confidence:.0%} bootstrap intervals. Labels only is {escape(selection['labels_only'])}, "
+        f"{confidence:.0%} bootstrap intervals. Labels only: {escape(selection['labels_only'])}, "
         f"the best by cross-validation among the candidates trained on the {metrics['n_labeled']} "
         "labeled rows only.",
         table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),

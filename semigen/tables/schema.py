@@ -1,9 +1,8 @@
-"""Schema of a table: kinds, ranges and categories of its columns, target and classes."""
+"""Schema of a table: columns, target and classes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,54 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
 from semigen.params.config import ColumnKind
+from semigen.tables.columns import ColumnSchema, as_text, coerce_column, infer_column
 
-BOOLEAN_PAIRS = [("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t")]
-NUMERIC_SHARE = 0.9
-"""Minimum fraction of values that parse as numbers for a text column to be numeric. Validation
-reports the other values; otherwise they would silently turn the column into categories."""
-MAX_DISTINCT_SHARE = 0.5
-"""Text with more distinct values, relative to the number of rows, is an identifier or free text."""
-MIN_ROWS_FOR_ROW_NUMBER = 100
-MIN_ROWS_OF_RARE_FLAG = 10
-"""A column of zeros and ones is boolean only if the rarer value has at least this many rows or the
-fraction ``MIN_SHARE_OF_RARE_FLAG``: a count that is rarely above 0 looks like a flag until a test
-row has a 2."""
-MIN_SHARE_OF_RARE_FLAG = 0.1
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
 """Integers as Python prints them, within int64; labels such as 007 stay text."""
-DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
-DATE_REASON = "dates are not encoded; derive numbers from them"
-NAMELESS = r"Unnamed: \d+(_level_\d+)?"
-"""Name that pandas gives to a column without a name, usually an index that was written too."""
-
-
-class ColumnSchema(BaseModel):
-    """One feature column.
-
-    Attributes:
-        name: Name of the column.
-        kind: Kind of the column; ``ignore`` excludes it.
-        integer: Whether all values are whole numbers.
-        minimum: Minimum of a numeric column.
-        maximum: Maximum of a numeric column.
-        categories: Values of a category column, sorted; of a boolean column, false and true.
-        reason: Reason why the column is ignored.
-
-    Examples:
-        >>> infer_column(pd.Series([1.5, 2.0, None], name="weight"))
-        ColumnSchema(name='weight', kind='numeric', integer=False, minimum=1.5, maximum=2.0, \
-categories=(), reason=None)
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    kind: ColumnKind
-    integer: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    categories: tuple[str, ...] = ()
-    reason: str | None = None
 
 
 class TableSchema(BaseModel):
@@ -212,136 +167,6 @@ class TableSchema(BaseModel):
         return cls.model_validate(read_json(path))
 
 
-def infer_column(values: pd.Series, kind: ColumnKind | None = None) -> ColumnSchema:
-    """Infer the schema of a column.
-
-    Args:
-        values: The column, with its name.
-        kind: Kind that overrides the inferred kind.
-
-    Raises:
-        UserError: If the values do not fit ``kind``.
-    """
-    name, present = str(values.name), values.dropna()
-    reason: str | None
-    if kind is None and re.fullmatch(NAMELESS, name):
-        kind, reason = "ignore", "has no name"
-    elif kind is None:
-        kind, reason = infer_kind(present)
-    else:
-        reason = "set in data.kinds" if kind == "ignore" else None
-    if kind == "ignore":
-        return ColumnSchema(name=name, kind=kind, reason=reason)
-    if kind == "numeric":
-        numbers = pd.to_numeric(present, errors="coerce").astype(float).dropna()
-        if numbers.empty:
-            raise UserError(f"data.kinds: column {name!r} is set to numeric, but has no number")
-        return ColumnSchema(
-            name=name,
-            kind=kind,
-            integer=bool((numbers == numbers.round()).all()),
-            minimum=float(numbers.min()),
-            maximum=float(numbers.max()),
-        )
-    text = as_text(present)
-    if kind == "boolean":
-        return ColumnSchema(name=name, kind=kind, categories=_boolean_categories(text))
-    return ColumnSchema(name=name, kind=kind, categories=tuple(sorted(text.unique())))
-
-
-def infer_kind(present: pd.Series) -> tuple[ColumnKind, str | None]:
-    """Return the kind of a column, and the reason if it is ``ignore``.
-
-    Args:
-        present: Values of the column that are not missing.
-    """
-    try:
-        n_distinct = present.nunique()
-    except TypeError:
-        return "ignore", "contains lists or other nested values"
-    if n_distinct < 2:
-        return "ignore", "no value" if n_distinct == 0 else f"always {as_text(present).iloc[0]}"
-    if present.dtype.kind in "mM":
-        return "ignore", DATE_REASON
-    if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
-        return _number_kind(present, n_distinct)
-    return _text_kind(as_text(present).value_counts())
-
-
-def _number_kind(present: pd.Series, n_distinct: int) -> tuple[ColumnKind, str | None]:
-    if n_distinct == 2 and present.isin([0, 1]).all():
-        n_rarer = int(present.value_counts().min())
-        if n_rarer >= min(MIN_ROWS_OF_RARE_FLAG, MIN_SHARE_OF_RARE_FLAG * len(present)):
-            return "boolean", None
-    if _is_row_number(present):
-        return "ignore", "looks like a row number"
-    return "numeric", None
-
-
-def _text_kind(counts: pd.Series) -> tuple[ColumnKind, str | None]:
-    """Return the kind of a text column from how often each value occurs."""
-    text, n_rows = pd.Series(counts.index), int(counts.sum())
-    if _boolean_pair(text):
-        return "boolean", None
-
-    def fraction(is_true: pd.Series) -> float:
-        return counts.to_numpy()[is_true.to_numpy()].sum() / n_rows
-
-    is_number = pd.to_numeric(text, errors="coerce").notna()
-    if fraction(is_number) >= NUMERIC_SHARE:
-        return "numeric", None
-    if fraction(text.str.fullmatch(DATE)) >= NUMERIC_SHARE:
-        return "ignore", DATE_REASON
-    if len(text) <= max(2, MAX_DISTINCT_SHARE * n_rows):
-        return "category", None
-    reason = "identifier or free text"
-    if fraction(is_number) >= 0.5:
-        others = text[~is_number].sort_values().iloc[0]
-        reason = f"numbers except for {1 - fraction(is_number):.0%}, e.g. {others!r}"
-    elif pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().all():
-        reason = "numbers with a decimal comma; write them with a point"
-    return "ignore", f"{len(text)} distinct values in {n_rows} rows: {reason}"
-
-
-def coerce_column(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, np.ndarray]:
-    """Return the typed values of a column, and which values have the wrong type."""
-    if column.kind == "numeric":
-        typed = pd.to_numeric(values, errors="coerce").astype(float)
-        typed = typed.where(np.isfinite(typed))
-        return typed, (typed.isna() & values.notna()).to_numpy()
-    text = as_text(values)
-    if column.kind == "boolean":
-        # A third value cannot be encoded and counts as missing, so that predictions do not fail.
-        text = text.where(text.isin(column.categories), None)
-    return text, np.zeros(len(values), bool)
-
-
-def as_text(values: pd.Series) -> pd.Series:
-    """Return values as text, whole floats without ``.0``; missing values become None."""
-    text = values.astype(str).astype(object)
-    if pd.api.types.is_float_dtype(values):
-        text = text.str.removesuffix(".0")
-    return text.where(values.notna(), None)
-
-
-def _boolean_pair(distinct: Iterable[str]) -> tuple[str, str] | None:
-    """Return the boolean pair that two values equal, ignoring case."""
-    lower = sorted(value.lower() for value in distinct)
-    return next((pair for pair in BOOLEAN_PAIRS if lower == sorted(pair)), None)
-
-
-def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
-    distinct = sorted(text.unique())
-    pair = _boolean_pair(distinct)
-    if pair is not None:
-        return tuple(sorted(distinct, key=lambda value: pair.index(value.lower())))
-    if len(distinct) != 2:
-        raise UserError(
-            f"data.kinds: column {text.name!r} is set to boolean, but has {len(distinct)} values"
-        )
-    return tuple(distinct)
-
-
 def _stack(
     labeled: pd.Series, unlabeled: pd.Series, kind: ColumnKind | None
 ) -> tuple[pd.Series, ColumnKind | None]:
@@ -357,11 +182,3 @@ def _stack(
             kind = "numeric"
         parts = [as_text(part) for part in parts]
     return pd.concat(parts, ignore_index=True), kind
-
-
-def _is_row_number(present: pd.Series) -> bool:
-    n_rows = len(present)
-    if n_rows < MIN_ROWS_FOR_ROW_NUMBER or not present.is_unique:
-        return False
-    is_whole = bool((present.astype(float) % 1 == 0).all())
-    return is_whole and float(present.max()) - float(present.min()) < 2 * n_rows

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.params.config import DataParams
-from semigen.tables.schema import as_text
+from semigen.tables.columns import as_text
 from semigen.tables.sources import read_table
 
 

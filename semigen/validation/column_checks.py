@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from semigen.params.config import ValidateParams
-from semigen.tables.schema import ColumnSchema
+from semigen.tables.columns import ColumnSchema
 from semigen.validation.check import Check, at_least, set_kind
 from semigen.validation.facts import Part, allowed_outside_range, allowed_unseen
 

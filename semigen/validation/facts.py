@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from semigen.tables.schema import ColumnSchema, TableSchema, as_text, coerce_column
+from semigen.tables.columns import ColumnSchema, as_text, coerce_column
+from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables
 
 CLASS_SIZE = "(rows of the class)"

@@ -12,8 +12,8 @@ from semigen.artifacts import Layout
 from semigen.classifiers.classifier import Classifier, Member
 from semigen.params.config import DataParams, EvaluateParams, Params, PromoteParams
 from semigen.registry.registry import Registry
+from semigen.tables.columns import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
-from semigen.tables.schema import as_text
 from tests.semigen.example_tables import TARGET, mixed_table, schema_of
 
 DATA = DataParams(labeled="labeled.csv", unlabeled="unlabeled.csv", test="test.csv", target=TARGET)

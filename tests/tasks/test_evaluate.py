@@ -21,9 +21,10 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.errors import UserError
 from semigen.evaluation.metrics import METRICS
 from semigen.params.config import EvaluateParams, Params, SampleParams
+from semigen.tables.columns import ColumnSchema, as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.samples import cut_sample
-from semigen.tables.schema import ColumnSchema, TableSchema, as_text
+from semigen.tables.schema import TableSchema
 from tasks import evaluate
 
 PARAMS = Params(seed=3, evaluate=EvaluateParams(n_bootstrap=200))

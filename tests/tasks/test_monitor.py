@@ -66,7 +66,7 @@ def test_absent_columns_and_text_among_numbers_are_findings_that_name_them(layou
     assert "first 'a lot' in row 5" in found["sentence"]
     page = layout.drift_markdown.read_text()
     assert "| city | drift | 1.000 | < 0.0001 | 0.0% | 100.0% |  |" in page
-    assert "city (column is absent)" in page
+    assert "city (column is missing)" in page
 
 
 def test_drifted_columns_come_first_in_the_table(layout):

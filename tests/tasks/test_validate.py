@@ -126,7 +126,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no column in common": (
         lambda: edit("data/u.csv", lambda f: f.add_prefix("x_")),
-        "data/l.csv, data/u.csv: the labeled and the unlabeled table share no usable feature column",
+        "data/l.csv, data/u.csv: the labeled and the unlabeled table share no usable feature",
     ),
     "junk among numbers": (
         lambda: edit("data/u.csv", lambda f: f.assign(age=["abc", "?", *f["age"][2:]])),

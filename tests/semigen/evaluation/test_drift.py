@@ -139,13 +139,13 @@ def test_a_change_in_the_dependence_of_two_columns_alone_is_found(reference, sch
     assert found.drifted == ()
     assert found.auc.low > 0.6
     assert found.has_drifted
-    assert found.sentence.startswith("drift in how 5 columns of 600 rows depend on one another")
+    assert found.sentence.startswith("drift in the dependence between 5 columns of 600 rows")
 
 
 def test_an_absent_column_is_a_finding_that_names_it(reference, schema):
     found = drift(reference, people(300, seed=8).drop(columns="city"), schema)
     assert found.drifted == ("city",)
-    assert "city (column is absent)" in found.sentence
+    assert "city (column is missing)" in found.sentence
 
 
 def test_text_among_numbers_is_a_finding_that_names_row_and_value(reference, schema):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from semigen.evaluation.fidelity import column_distance, correlation_difference, fidelity
-from semigen.tables.schema import ColumnSchema, TableSchema
+from semigen.tables.columns import ColumnSchema
+from semigen.tables.schema import TableSchema
 
 
 def mixed_table(n_rows=400, seed=0):

@@ -8,15 +8,8 @@ from numpy.testing import assert_allclose
 from sklearn import metrics as oracle
 
 from semigen.evaluation import metrics
-from semigen.evaluation.metrics import (
-    METRICS,
-    Scorer,
-    calibration_table,
-    confidence_bin,
-    evaluate,
-    resamples,
-    score,
-)
+from semigen.evaluation.metrics import METRICS, calibration_table, evaluate, resamples, score
+from semigen.evaluation.scorer import Scorer, confidence_bin
 
 
 def simulate(n_rows, n_classes, seed, *, skill=1.5, decimals=None):
@@ -205,7 +198,7 @@ def test_no_error_in_few_rows_is_not_certainty():
 
 
 def test_the_interval_of_the_calibration_error_is_rid_of_the_second_bias():
-    """200 rows of a slightly overconfident classifier, true error 0.05 (see ``_draws``)."""
+    """200 rows of a slightly overconfident classifier, true error 0.05 (see ``_corrected``)."""
     rng, n_trials, n_covered = np.random.default_rng(2), 100, 0
     for trial in range(n_trials):
         confidence = rng.uniform(0.6, 1.0, 200)

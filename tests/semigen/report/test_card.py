@@ -5,7 +5,8 @@ import pytest
 
 from semigen.evaluation.metrics import METRICS
 from semigen.report.card import model_card
-from semigen.tables.schema import ColumnSchema, TableSchema
+from semigen.tables.columns import ColumnSchema
+from semigen.tables.schema import TableSchema
 
 
 def make_card(**changes):
@@ -57,7 +58,7 @@ def test_says_what_was_measured():
     card = make_card()
     for expected in (
         "predicts column churn (2 classes) from 1 feature columns",
-        "selected candidate is mlp, trained on labeled and synthetic rows.",
+        'selected candidate is "mlp", trained on labeled and synthetic rows.',
         "| labeled | a.csv | 30 |",
         "Ignored columns: id (looks like a row number).",
         "| Accuracy | 80.0% [70.0, 90.0] | 80.0% [70.0, 90.0] | +10.0 points [+2.0, +18.0] |",

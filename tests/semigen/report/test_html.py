@@ -2,7 +2,8 @@ import pandas as pd
 
 from semigen.params.config import Params, TrainParams
 from semigen.report.html import example_rows, list_parameters
-from semigen.tables.schema import ColumnSchema, TableSchema
+from semigen.tables.columns import ColumnSchema
+from semigen.tables.schema import TableSchema
 
 
 def schema_of(n_columns):

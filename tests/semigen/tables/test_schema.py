@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semigen.errors import UserError
-from semigen.tables.schema import TableSchema, as_text, coerce_column, infer_column
+from semigen.tables.columns import as_text, coerce_column, infer_column
+from semigen.tables.schema import TableSchema
 from tests.semigen.example_tables import people
 
 N_ROWS = 200
