@@ -1,9 +1,11 @@
-"""Temperature scaling and log loss of class probabilities."""
+"""Calibration of class probabilities by temperature scaling and smoothing."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+
+from semigen.methods.temperature_scaling import log_loss, scale_temperature
 
 SMOOTHING = 0.01
 """Weight of the uniform distribution in every prediction, so that no class has probability 0."""
@@ -20,10 +22,12 @@ def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
     Returns:
         Shape ``(n, n_classes)``.
+
+    Examples:
+        >>> calibrate(np.array([[1.0, 0.0]]), temperature=1.0).tolist()
+        [[0.995, 0.005]]
     """
-    logits = np.log(probabilities.clip(min=MIN_PROBABILITY)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scaled = powers / powers.sum(axis=1, keepdims=True)
+    scaled = scale_temperature(probabilities, temperature, MIN_PROBABILITY)
     return (1 - SMOOTHING) * scaled + SMOOTHING / probabilities.shape[1]
 
 
@@ -35,6 +39,11 @@ def fit_temperature(probabilities: np.ndarray, y: np.ndarray) -> float:
     Args:
         probabilities: Out-of-fold class probabilities, shape ``(n, n_classes)``.
         y: Column of each row's class, shape ``(n,)``.
+
+    Examples:
+        >>> overconfident = np.array([[0.99, 0.01]] * 4)
+        >>> fit_temperature(overconfident, np.array([0, 0, 0, 1])) > 1
+        True
     """
 
     def objective(log_temperature: float) -> float:
@@ -42,16 +51,6 @@ def fit_temperature(probabilities: np.ndarray, y: np.ndarray) -> float:
 
     bounds = (np.log(0.1), np.log(10.0))
     return float(np.exp(minimize_scalar(objective, bounds=bounds, method="bounded").x))
-
-
-def log_loss(probabilities: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean negative log probability of the true classes, in nats.
-
-    Args:
-        probabilities: Class probabilities, shape ``(..., n, n_classes)``.
-        y: Column of each row's class, shape ``(n,)``.
-    """
-    return float(-np.log(probabilities[..., np.arange(len(y)), y]).mean())
 
 
 def align(probabilities: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -12,11 +12,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import RepeatedStratifiedKFold
 
-from semigen.classifiers.calibration import align, calibrate, fit_temperature, log_loss
+from semigen.classifiers.calibration import align, calibrate, fit_temperature
 from semigen.classifiers.callbacks import FitCallbacks
 from semigen.classifiers.learners import Learner
 from semigen.classifiers.problem import LearningProblem
 from semigen.errors import UserError
+from semigen.methods.temperature_scaling import log_loss
 from semigen.params.config import TrainParams
 from semigen.training.compute import one_thread
 

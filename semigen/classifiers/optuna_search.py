@@ -14,12 +14,13 @@ import pandas as pd
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from semigen.classifiers.calibration import calibrate, fit_temperature, log_loss
+from semigen.classifiers.calibration import calibrate, fit_temperature
 from semigen.classifiers.cross_validation import predict_fold, split
 from semigen.classifiers.learner_table import LEARNERS
 from semigen.classifiers.learners import Learner
 from semigen.classifiers.problem import LearningProblem
 from semigen.classifiers.search_space import Choice, LogFloat, LogInt, SearchSpace
+from semigen.methods.temperature_scaling import log_loss
 from semigen.params.config import TrainParams
 
 N_BEST_KINDS = 3

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from semigen.methods.gaussian_mixture import LatentClasses
+from semigen.methods.temperature_scaling import log_loss, scale_temperature
 
 N_FOLDS = 5
 N_TREES = 100
@@ -94,12 +95,13 @@ def _predict(
             y_masked[labeled[held_out]] = -1
             predicted[held_out] = method(y_masked, labeled[held_out])
         loss, temperature = min(
-            (_log_loss(_scale_temperature(predicted, t), labels[labeled]), t) for t in TEMPERATURES
+            (log_loss(scale_temperature(predicted, t, MIN_PROBABILITY), labels[labeled]), t)
+            for t in TEMPERATURES
         )
         if best is None or loss < best[0]:
             best = (loss, temperature, method)
     assert best is not None
-    return _scale_temperature(best[2](labels, rows), best[1])
+    return scale_temperature(best[2](labels, rows), best[1], MIN_PROBABILITY)
 
 
 def _methods(x: np.ndarray, features: np.ndarray, seed: int) -> list[Method]:
@@ -115,12 +117,3 @@ def _methods(x: np.ndarray, features: np.ndarray, seed: int) -> list[Method]:
         return LatentClasses.fit(features, y).responsibilities(features[rows])
 
     return [trees, regression, mixture]
-
-
-def _scale_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    powers = np.maximum(probabilities, MIN_PROBABILITY) ** (1 / temperature)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
