@@ -1,4 +1,4 @@
-"""Fitted scikit-learn estimators as files: skops, and the same bytes for the same estimator."""
+"""Files of fitted scikit-learn estimators, written by skops, byte for byte reproducible."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RECORDED_MODULES = {
     "semigen.estimators.posterior": "semigen.classifiers.posterior",
     "semigen.estimators.self_training": "semigen.classifiers.self_training",
 }
-"""Modules of our estimators, and the names that files record for them. The recorded names belong to
-the file format: they stay when a class moves, so that models of earlier versions still load and
-equal models still give equal bytes."""
+"""Modules of our estimators, and the module names that files record for them. The recorded names
+are part of the file format. They do not change when a class moves, so that models of earlier
+versions still load and equal models still give equal files."""
 TRUSTED_TYPES = (
     "numpy.dtype",
     "semigen.estimators.consistency.ConsistencyNetwork",
@@ -36,23 +36,37 @@ TRUSTED_TYPES = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
 )
-"""Types beyond skops' own list that our models hold. A tampered tree can crash the process, though
-not run code: load models from sources that you trust."""
-EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Types in our models that skops does not trust by default. A manipulated tree can crash the
+process but cannot run code: load models only from sources that you trust."""
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""Earliest date of a zip archive, used for all members."""
 
 
 def save_estimator(estimator: Any, path: Path) -> None:
-    """Write a fitted estimator; equal estimators give equal bytes."""
+    """Write a fitted estimator; equal estimators give equal files.
+
+    Args:
+        estimator: Fitted estimator of scikit-learn or of ``semigen.estimators``.
+        path: File to write, with the ending ``.skops``.
+
+    Examples:
+        >>> import tempfile
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> path = Path(tempfile.mkdtemp()) / "model.skops"
+        >>> save_estimator(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), path)
+        >>> load_estimator(path).predict([[0.9]])
+        array([1])
+    """
     with atomic_path(path) as temporary:
         skops.io.dump(estimator, temporary)
         _canonicalize(temporary)
 
 
 def load_estimator(path: Path) -> Any:
-    """Read what ``save_estimator`` wrote; no code in the file is run.
+    """Read an estimator that ``save_estimator`` wrote; no code in the file is executed.
 
     Raises:
-        UserError: If the file is absent or holds a type that our models do not use.
+        UserError: If the file cannot be read or contains a type that our models do not use.
     """
     try:
         content = _with_current_modules(path)
@@ -61,13 +75,13 @@ def load_estimator(path: Path) -> Any:
         raise UserError(f"{path}: cannot read the model: {error.strerror}") from error
     except skops.io.exceptions.UntrustedTypesFoundException as error:
         raise UserError(
-            f"{path}: refused, since it holds types that no semigen model has: "
+            f"{path}: refused, because it contains types that no semigen model has: "
             f"{', '.join(skops.io.get_untrusted_types(data=content))}"
         ) from error
 
 
 def _with_current_modules(path: Path) -> bytes:
-    """Return a skops archive whose recorded modules are those that our estimators live in now."""
+    """Return a skops archive with the recorded module names replaced by the current ones."""
     content = path.read_bytes()
     current = {recorded: module for module, recorded in RECORDED_MODULES.items()}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -96,11 +110,11 @@ def _renamed(node: Any, modules: dict[str, str]) -> Any:
 
 
 def _canonicalize(path: Path) -> None:
-    """Rewrite a skops archive without what differs between equal estimators.
+    """Rewrite a skops archive so that equal estimators give equal bytes.
 
-    skops numbers objects by their address in memory, names array files by it, and stamps members
-    with the time; here both become running numbers and a fixed date. Modules get the names that the
-    file format has for them.
+    skops numbers objects and array files by memory address and gives archive members the current
+    time. This function replaces the addresses by consecutive numbers and the time by a fixed date,
+    and writes the recorded module names.
     """
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -110,18 +124,19 @@ def _canonicalize(path: Path) -> None:
     schema = _renamed(schema, RECORDED_MODULES)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for old, new in files.items():
-            archive.writestr(_dated(new), members[old])
-        archive.writestr(_dated("schema.json"), json.dumps(schema))
+            archive.writestr(_entry(new), members[old])
+        archive.writestr(_entry("schema.json"), json.dumps(schema))
 
 
-def _dated(name: str) -> zipfile.ZipInfo:
-    """Return an entry of a fixed date, compressed: trees shrink to a fraction."""
-    info = zipfile.ZipInfo(name, EPOCH)
+def _entry(name: str) -> zipfile.ZipInfo:
+    """Return an archive entry with a fixed date; compression makes trees much smaller."""
+    info = zipfile.ZipInfo(name, ZIP_DATE)
     info.compress_type = zipfile.ZIP_DEFLATED
     return info
 
 
 def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> Any:
+    """Return a skops schema with consecutive object numbers and file names."""
     if isinstance(node, list):
         return [_renumber(item, numbers, files) for item in node]
     if not isinstance(node, dict):

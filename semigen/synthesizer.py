@@ -1,4 +1,4 @@
-"""A generative model of a table, by itself: readable rows in, readable new rows out."""
+"""``Synthesizer``: a generative model that is fitted to a table and samples new rows."""
 
 from __future__ import annotations
 
@@ -23,26 +23,38 @@ from semigen.training.plan import History
 from semigen.training.progress import Progress
 
 FORMAT = 1
-"""Version of the files that ``save`` writes."""
+"""Format version of the files that ``save`` writes."""
 MARKER = "synthesizer.json"
 """File of a saved folder that describes the others."""
 
 
 class Synthesizer:
-    """Learns the rows of a table and draws new ones of the classes asked for.
+    """Generative model of a table that samples new rows of given classes.
 
     Args:
-        generator: Model family; ``autoregressive`` gives the most faithful rows.
-        params: Parameters of the families, for those that the defaults do not suit.
-        compute: Device, precision and threads.
+        generator: Model family; ``autoregressive`` gives the most realistic rows.
+        params: Parameters of the model families; the defaults if None.
+        compute: Device, precision and number of threads.
         seed: Seed of weights, batches and noise.
 
     Attributes:
-        encoder_: Encodes the table's rows.
-        generator_: The trained model.
-        history_: Losses of its training; None for a loaded synthesizer.
-        columns_: Columns of the rows that it draws, in the table's order.
-        class_shares_: Shares of the labels among the labeled rows.
+        encoder_: Encoder of the table's rows.
+        generator_: Trained model.
+        history_: Losses of the training; None for a loaded synthesizer.
+        columns_: Columns of the sampled rows, in the order of the table.
+        class_shares_: Fraction of each label among the labeled rows.
+
+    Example:
+        >>> from semigen.params.generators import VAEParams
+        >>> rng = np.random.default_rng(0)
+        >>> table = pd.DataFrame({"height": rng.normal(1.7, 0.1, 50)})
+        >>> table["ward"] = rng.choice(["north", "south"], 50)
+        >>> table["group"] = np.where(table["height"] > 1.7, "tall", "short")
+        >>> params = PretrainParams(vae=VAEParams(latent_dim=2, hidden_dims=(8,), epochs=2))
+        >>> synthesizer = Synthesizer("vae", params=params).fit(table, target="group")
+        >>> rows = synthesizer.sample({"tall": 2, "short": 1})
+        >>> rows.columns.tolist(), rows["group"].tolist()
+        (['height', 'ward', 'group'], ['short', 'tall', 'tall'])
     """
 
     encoder_: TableEncoder
@@ -71,18 +83,18 @@ class Synthesizer:
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Learn a table's rows.
+        """Fit the model to the rows of a table.
 
         Args:
-            table: Rows; identifiers, dates and free text among the columns are left out.
-            target: Name of the label column. Rows where it is missing are unlabeled: they teach
-                what rows look like, not which class they are.
-            kinds: Column kinds that inference should not decide.
-            checkpoint: Folder for checkpoints; a fit that was killed goes on from there.
-            progress: Shows the epochs.
+            table: Rows; columns with identifiers, dates or free text are ignored.
+            target: Name of the label column. Rows without a label are unlabeled: they contribute to
+                the distribution of the features but not to that of the classes.
+            kinds: Column kinds that override inference, by column name.
+            checkpoint: Folder of checkpoints; an interrupted fit resumes from there.
+            progress: Reports the epochs.
 
         Raises:
-            UserError: If the label column is absent or empty, or a column cannot be used.
+            UserError: If the label column is absent or empty, or no column can be used.
         """
         if target not in table:
             raise UserError(f"column {target!r} is not in the table: {', '.join(table.columns)}")
@@ -102,12 +114,12 @@ class Synthesizer:
         return self
 
     def sample(self, rows: int | Mapping[object, int], seed: int = 0) -> pd.DataFrame:
-        """Return new rows with their labels, classes one after the other.
+        """Return new rows with their labels, sorted by class.
 
         Args:
-            rows: How many; classes then have the shares of the labeled rows, to the row. Or how
-                many of each class, by label.
-            seed: Seed of the draws.
+            rows: Number of rows, divided between the classes in the proportions of the labeled
+                rows; or the number of rows of each class, by label.
+            seed: Seed of the sample.
 
         Raises:
             UserError: If a class is unknown or a number is negative.
@@ -116,24 +128,24 @@ class Synthesizer:
         y = np.repeat(np.arange(len(counts)), counts)
         x = self.generator_.sample(y, seed) if len(y) else np.empty((0, self.encoder_.n_features))
         schema = self.encoder_.schema
-        drawn = self.encoder_.inverse_transform(x).assign(
+        sampled = self.encoder_.inverse_transform(x).assign(
             **{schema.target: schema.decode_labels(y)}
         )
-        return drawn[self.columns_]
+        return sampled[self.columns_]
 
     def score(self, table: pd.DataFrame) -> np.ndarray:
-        """Return how well the model explains each row, shape ``(n_rows,)``; higher is typical."""
+        """Return the score of each row, shape ``(n_rows,)``; higher is more typical."""
         return self.generator_.score(self.encoder_.transform(table))
 
     def features(self, table: pd.DataFrame) -> np.ndarray:
-        """Return learned features of rows, shape ``(n_rows, n_latent)``."""
+        """Return the learned features of rows, shape ``(n_rows, latent_dim)``."""
         return self.generator_.features(self.encoder_.transform(table))
 
     def save(self, folder: str | Path) -> None:
-        """Write model and encoder into a folder: safetensors, skops and JSON; no training row.
+        """Write model and encoder, without training rows, into a folder.
 
         Raises:
-            UserError: If the folder holds anything but an earlier synthesizer.
+            UserError: If the folder contains anything but an earlier synthesizer.
         """
         check_output_folder(Path(folder), MARKER)
         with atomic_path(Path(folder)) as temporary:
@@ -150,10 +162,10 @@ class Synthesizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read what ``save`` wrote; no pickle is loaded.
+        """Read a synthesizer that ``save`` wrote; no pickle is loaded.
 
         Raises:
-            UserError: If the folder holds no synthesizer, or one of another version.
+            UserError: If the folder contains no synthesizer, or one of another format version.
         """
         folder = Path(folder)
         facts = read_json(folder / MARKER)
@@ -172,11 +184,11 @@ class Synthesizer:
     def _counts(self, rows: int | Mapping[object, int]) -> np.ndarray:
         classes = self.encoder_.schema.classes
         if isinstance(rows, Mapping):
-            asked = dict(zip(as_text(pd.Series(list(rows))), rows.values(), strict=True))
-            unknown = [label for label in asked if label not in classes]
+            requested = dict(zip(as_text(pd.Series(list(rows))), rows.values(), strict=True))
+            unknown = [label for label in requested if label not in classes]
             if unknown:
                 raise UserError(f"unknown class {unknown[0]!r}; known: {', '.join(classes)}")
-            counts = [asked.get(label, 0) for label in classes]
+            counts = [requested.get(label, 0) for label in classes]
         else:
             counts = list(apportion(rows, np.array(list(self.class_shares_.values()))))
         if min(counts) < 0:
@@ -184,12 +196,21 @@ class Synthesizer:
         return np.array(counts)
 
 
-def apportion(n: int, shares: np.ndarray) -> np.ndarray:
-    """Return whole numbers that add up to ``n`` in the proportions of ``shares``.
+def apportion(n: int, proportions: np.ndarray) -> np.ndarray:
+    """Return integers that sum to ``n`` in given proportions (largest remainder method).
 
-    What is left after rounding down goes to the largest remainders (Hamilton's method).
+    Args:
+        n: Sum of the integers.
+        proportions: Proportions, which sum to 1, shape ``(n_classes,)``.
+
+    Returns:
+        Shape ``(n_classes,)``.
+
+    Examples:
+        >>> apportion(10, np.array([0.57, 0.43]))
+        array([6, 4])
     """
-    exact = n * shares
+    exact = n * proportions
     counts = np.floor(exact).astype(int)
     order = np.argsort(counts - exact, kind="stable")
     counts[order[: n - counts.sum()]] += 1

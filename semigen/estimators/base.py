@@ -1,4 +1,4 @@
-"""What classifiers that give probabilities have in common."""
+"""Base class of the classifiers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 
 class ProbabilisticClassifier(ClassifierMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]
-    """Predicts the class of the largest probability."""
+    """Base class of classifiers that predict the most probable class.
+
+    Attributes:
+        classes_: Labels, shape ``(n_classes,)``.
+
+    Example:
+        >>> class AlwaysFirst(ProbabilisticClassifier):
+        ...     classes_ = np.array(["ill", "well"])
+        ...     def predict_proba(self, X):
+        ...         return np.tile([1.0, 0.0], (len(X), 1))
+        >>> AlwaysFirst().predict([[1], [2]]).tolist()
+        ['ill', 'ill']
+    """
 
     classes_: np.ndarray
 
@@ -19,6 +31,6 @@ class ProbabilisticClassifier(ClassifierMixin, BaseEstimator, abc.ABC):  # type:
         """Return class probabilities, shape ``(n, n_classes)``."""
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return labels, shape ``(n,)``."""
-        probabilities = self.predict_proba(X)  # says so if the classifier is not fitted
+        """Return the predicted labels, shape ``(n,)``."""
+        probabilities = self.predict_proba(X)  # raises NotFittedError before the fit
         return self.classes_[probabilities.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""A network whose answers must also be consistent on unlabeled rows."""
+"""Neural network with consistency regularization on unlabeled rows."""
 
 from __future__ import annotations
 
@@ -23,40 +23,50 @@ from semigen.methods.vat import (
 from semigen.training.averaging import update_average
 from semigen.training.compute import seeded, threads_for
 
-TINY = 1e-8
+MIN_PROBABILITY = 1e-8
 
 
 class ConsistencyNetwork(ProbabilisticClassifier):
-    """A perceptron whose answers stay where a row moves a little, and are sure and balanced.
+    """Multilayer perceptron whose predictions are consistent on perturbed unlabeled rows.
 
-    On unlabeled rows the answer to a row with noise must be a teacher's answer to the row without;
-    the teacher is the moving average of the weights (Tarvainen & Valpola 2017, "Mean teachers").
-    With ``smoothness`` the answer must also stay when a row moves in the worst direction (Miyato et
-    al. 2018), and with ``information`` the answers must tell classes apart (see
-    ``smoothness.information``). With ``mixing`` rows are mixed in pairs instead of made noisy:
-    mixup of labeled rows (Zhang et al. 2018), and interpolation consistency of unlabeled ones
-    (Verma et al. 2019), which hurts where classes are curved. Weights are kept as arrays, as in
-    scikit-learn's networks, so that no training row and no pickle is in a saved model.
+    The predictions for noisy unlabeled rows must agree with the predictions of a teacher for the
+    same rows without noise. The teacher is a moving average of the weights (Tarvainen & Valpola
+    2017, "Mean teachers are better role models"). Optional terms are virtual adversarial training
+    (Miyato et al. 2018) with ``smoothness``, and mutual information between rows and classes with
+    ``information`` (see ``semigen.methods.vat.information``). With ``mixing``, pairs of rows are
+    mixed instead of adding noise: mixup of labeled rows (Zhang et al. 2018) and interpolation
+    consistency of unlabeled ones (Verma et al. 2019), which hurts if class boundaries are curved.
+
+    The weights are stored as arrays, as in scikit-learn's networks, so that a saved model contains
+    neither training rows nor pickles.
 
     Args:
-        hidden_dims: Hidden layers.
-        n_steps: Steps of Adam.
-        batch_size: Labeled rows, and unlabeled ones, of a step.
-        learning_rate: At the start; it falls to zero along a half cosine.
-        consistency: Weight of the teacher's term, reached in the middle of the training, as are the
-            next two.
-        smoothness: Weight of the worst direction's term; 0 leaves it out.
-        information: Weight of the information term; 0 leaves it out.
-        mixing: Whether rows are mixed.
-        radius: Length of noise and steps, as a share of a row's typical distance to its tenth
-            neighbor.
-        averaging: Decay, per step, of the teacher.
-        random_state: Seed.
+        hidden_dims: Number of units of each hidden layer.
+        n_steps: Number of optimization steps (Adam with decoupled weight decay).
+        batch_size: Number of labeled and of unlabeled rows per step.
+        learning_rate: Initial learning rate; it decays to zero along a half cosine.
+        consistency: Weight of the teacher's term. This weight and the next two are ramped up during
+            the first half of the training.
+        smoothness: Weight of the virtual adversarial term; 0 omits the term.
+        information: Weight of the information term; 0 omits the term.
+        mixing: Whether to mix rows instead of adding noise.
+        radius: Length of noise and adversarial steps, as a fraction of the median distance of a row
+            to its tenth neighbor.
+        averaging: Decay of the teacher's moving average per step.
+        random_state: Seed of weights, batches and noise.
 
     Attributes:
-        classes_: Shape ``(n_classes,)``.
-        coefs_: The teacher's weights, layer by layer, shapes ``(n_in, n_out)``.
-        intercepts_: Its biases.
+        classes_: Labels, shape ``(n_classes,)``.
+        coefs_: Weights of the teacher's layers, shapes ``(n_in, n_out)``.
+        intercepts_: Biases of the teacher's layers, shapes ``(n_out,)``.
+        n_iter_: Number of steps made.
+
+    Example:
+        >>> X = np.array([[-1.0], [-0.9], [-0.8], [0.8], [0.9], [1.0]])
+        >>> y = np.array([0, -1, -1, -1, -1, 1])
+        >>> model = ConsistencyNetwork(hidden_dims=(8,), n_steps=100).fit(X, y)
+        >>> model.predict(X)
+        array([0, 0, 0, 1, 1, 1])
     """
 
     def __init__(
@@ -86,15 +96,20 @@ class ConsistencyNetwork(ProbabilisticClassifier):
         self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Fit on rows ``(n, n_features)`` with labels ``y``, -1 where unlabeled."""
+        """Train the network.
+
+        Args:
+            X: Rows, shape ``(n, n_features)``.
+            y: Labels, -1 where unlabeled, shape ``(n,)``.
+        """
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         is_labeled = y != -1
         self.classes_, codes = np.unique(y[is_labeled], return_inverse=True)
-        labeled, hidden = (torch.from_numpy(X[rows]) for rows in (is_labeled, ~is_labeled))
+        labeled, unlabeled = (torch.from_numpy(X[rows]) for rows in (is_labeled, ~is_labeled))
         width = max(self.hidden_dims, default=1)
         with seeded(self.random_state), threads_for(width=width, batch_size=self.batch_size):
-            self._train(labeled, torch.from_numpy(codes), hidden)
+            self._train(labeled, torch.from_numpy(codes), unlabeled)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -106,20 +121,22 @@ class ConsistencyNetwork(ProbabilisticClassifier):
         probabilities: np.ndarray = softmax(units @ self.coefs_[-1] + self.intercepts_[-1], axis=1)
         return probabilities
 
-    def _train(self, labeled: Tensor, codes: Tensor, hidden: Tensor) -> None:
+    def _train(self, labeled: Tensor, codes: Tensor, unlabeled: Tensor) -> None:
         student = _perceptron(labeled.shape[1], self.hidden_dims, len(self.classes_))
         teacher = copy.deepcopy(student).requires_grad_(False)
         optimizer = torch.optim.AdamW(student.parameters(), self.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.n_steps)
-        known = F.one_hot(codes, len(self.classes_)).float()
-        expected = known.mean(0)
-        rows = torch.cat([labeled, hidden]).numpy()
-        reach = self.radius * typical_distance(rows) if len(rows) > 1 else 0.0
+        targets = F.one_hot(codes, len(self.classes_)).float()
+        proportions = targets.mean(0)
+        rows = torch.cat([labeled, unlabeled]).numpy()
+        radius = self.radius * typical_distance(rows) if len(rows) > 1 else 0.0
         for step in range(self.n_steps):
-            loss = self._labeled_loss(student, labeled, known, reach)
-            if len(hidden):
+            loss = self._labeled_loss(student, labeled, targets, radius)
+            if len(unlabeled):
                 ramp = min(1.0, 2 * step / self.n_steps)
-                loss = loss + ramp * self._hidden_loss(student, teacher, hidden, expected, reach)
+                loss = loss + ramp * self._unlabeled_loss(
+                    student, teacher, unlabeled, proportions, radius
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -131,35 +148,41 @@ class ConsistencyNetwork(ProbabilisticClassifier):
         self.intercepts_ = [layer.bias.numpy().copy() for layer in layers]
         self.n_iter_ = self.n_steps
 
-    def _labeled_loss(self, student: nn.Module, x: Tensor, known: Tensor, reach: float) -> Tensor:
-        one, other = (torch.randint(len(x), (min(self.batch_size, len(x)),)) for _ in range(2))
-        if not self.mixing:
-            return F.cross_entropy(student(_noisy(x[one], reach)), known[one])
-        share = torch.rand(len(one), 1)
-        logits = student(share * x[one] + (1 - share) * x[other])
-        return F.cross_entropy(logits, share * known[one] + (1 - share) * known[other])
-
-    def _hidden_loss(
-        self, student: nn.Module, teacher: nn.Module, x: Tensor, expected: Tensor, reach: float
+    def _labeled_loss(
+        self, student: nn.Module, x: Tensor, targets: Tensor, radius: float
     ) -> Tensor:
-        one, other = (x[torch.randint(len(x), (self.batch_size,))] for _ in range(2))
+        first, second = (torch.randint(len(x), (min(self.batch_size, len(x)),)) for _ in range(2))
+        if not self.mixing:
+            return F.cross_entropy(student(_add_noise(x[first], radius)), targets[first])
+        weight = torch.rand(len(first), 1)
+        logits = student(weight * x[first] + (1 - weight) * x[second])
+        return F.cross_entropy(logits, weight * targets[first] + (1 - weight) * targets[second])
 
-        def log_shares_of(rows: Tensor) -> Tensor:
+    def _unlabeled_loss(
+        self, student: nn.Module, teacher: nn.Module, x: Tensor, proportions: Tensor, radius: float
+    ) -> Tensor:
+        first, second = (x[torch.randint(len(x), (self.batch_size,))] for _ in range(2))
+
+        def log_probabilities(rows: Tensor) -> Tensor:
             return student(rows).log_softmax(1)
 
         if self.mixing:
-            share = torch.rand(len(one), 1)
-            wanted = share * teacher(one).softmax(1) + (1 - share) * teacher(other).softmax(1)
-            answer = log_shares_of(share * one + (1 - share) * other)
+            weight = torch.rand(len(first), 1)
+            one, other = teacher(first).softmax(1), teacher(second).softmax(1)
+            expected = weight * one + (1 - weight) * other
+            predicted = log_probabilities(weight * first + (1 - weight) * second)
         else:
-            wanted, answer = teacher(one).softmax(1), log_shares_of(_noisy(one, reach))
-        loss = self.consistency * divergences((wanted + TINY).log(), answer).mean()
+            expected = teacher(first).softmax(1)
+            predicted = log_probabilities(_add_noise(first, radius))
+        loss = self.consistency * divergences((expected + MIN_PROBABILITY).log(), predicted).mean()
         if self.smoothness:
-            now = log_shares_of(one).detach()
-            moved = one + worst_step(log_shares_of, one, now, reach)
-            loss = loss + self.smoothness * divergences(now, log_shares_of(moved)).mean()
+            current = log_probabilities(first).detach()
+            perturbed = first + worst_step(log_probabilities, first, current, radius)
+            loss = (
+                loss + self.smoothness * divergences(current, log_probabilities(perturbed)).mean()
+            )
         if self.information:
-            loss = loss - self.information * information(log_shares_of(one), expected)
+            loss = loss - self.information * information(log_probabilities(first), proportions)
         return loss
 
     def __sklearn_tags__(self) -> Any:
@@ -176,6 +199,6 @@ def _perceptron(n_features: int, hidden_dims: tuple[int, ...], n_classes: int) -
     return nn.Sequential(*layers, nn.Linear(n_features, n_classes))
 
 
-def _noisy(x: Tensor, reach: float) -> Tensor:
-    """Return rows with normal noise of expected length ``reach``."""
-    return x + reach / x.shape[1] ** 0.5 * torch.randn_like(x)
+def _add_noise(x: Tensor, radius: float) -> Tensor:
+    """Return rows with normal noise of expected length ``radius``."""
+    return x + radius / x.shape[1] ** 0.5 * torch.randn_like(x)

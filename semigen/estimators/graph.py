@@ -1,4 +1,4 @@
-"""Labels spread over a graph of neighbors, and a forest that learns from the spread labels."""
+"""Label spreading whose labels train a forest."""
 
 from __future__ import annotations
 
@@ -15,21 +15,29 @@ from semigen.methods.label_spreading import N_DIFFUSIONS, neighbor_graph, spread
 
 
 class GraphClassifier(ProbabilisticClassifier):
-    """Label spreading that scores new rows and keeps none.
+    """Inductive label spreading: a forest trained on labels spread over a neighbor graph.
 
-    A graph answers for its own rows only, and would carry them into the model. So a forest learns
-    the spread labels, each row weighing as much as the graph is sure of it.
+    Label spreading is transductive, and its model would contain the training rows. Here a forest is
+    trained on the spread labels, with their confidence as sample weights, so that new rows can be
+    predicted and no training row is stored.
 
     Args:
-        n_neighbors: Neighbors of a row in the graph.
-        n_diffusions: Rounds that shorten the classes' boundaries; 0 is plain label spreading (see
-            ``spread_on_graph``).
-        n_trees: Trees of the forest.
+        n_neighbors: Number of neighbors of a row in the graph.
+        n_diffusions: Number of rounds that shorten the class boundaries; 0 is plain label spreading
+            (see ``spread_on_graph``).
+        n_trees: Number of trees in the forest.
         random_state: Seed of the forest.
 
     Attributes:
-        classes_: Shape ``(n_classes,)``.
-        student_: The forest.
+        classes_: Labels, shape ``(n_classes,)``.
+        student_: Fitted forest.
+
+    Example:
+        >>> X = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
+        >>> y = np.array([0, -1, -1, -1, -1, 1])
+        >>> model = GraphClassifier(n_neighbors=2, n_trees=5).fit(X, y)
+        >>> model.predict([[0.15], [5.05]])
+        array([0, 1])
     """
 
     def __init__(
@@ -49,35 +57,44 @@ class GraphClassifier(ProbabilisticClassifier):
         X: np.ndarray,
         y: np.ndarray,
         graph: sparse.csr_array | None = None,
-        withheld: np.ndarray | None = None,
+        excluded: np.ndarray | None = None,
     ) -> Self:
-        """Fit on rows ``(n, n_features)`` with labels ``y``, -1 where unlabeled.
+        """Spread the labels and fit the forest.
 
         Args:
-            X: Rows.
-            y: Labels.
-            graph: Weights of the rows' graph if they are known, shape ``(n, n)``.
-            withheld: Indices of unlabeled rows that are in the graph, but that the forest does not
-                learn from: those that it will be judged by.
+            X: Rows, shape ``(n, n_features)``.
+            y: Labels, -1 where unlabeled, shape ``(n,)``.
+            graph: Weights of the rows' graph, shape ``(n, n)``; computed if None.
+            excluded: Indices of unlabeled rows that are nodes of the graph but no training rows of
+                the forest, such as held-out rows.
         """
         X, y = validate_data(self, X, y, ensure_min_samples=2)
-        shares = self.spread(X, y, graph)
-        sureness = shares.max(axis=1)
-        taught = sureness > 0  # a row that no label reached has no distribution
-        if withheld is not None:
-            taught[withheld] = False
+        probabilities = self.spread(X, y, graph)
+        confidence = probabilities.max(axis=1)
+        is_training_row = confidence > 0  # labels do not reach rows without a path to them
+        if excluded is not None:
+            is_training_row[excluded] = False
         forest = ExtraTreesClassifier(self.n_trees, random_state=self.random_state)
         self.student_ = forest.fit(
-            X[taught],
-            self.classes_[shares[taught].argmax(axis=1)],
-            sample_weight=sureness[taught],
+            X[is_training_row],
+            self.classes_[probabilities[is_training_row].argmax(axis=1)],
+            sample_weight=confidence[is_training_row],
         )
         return self
 
     def spread(
         self, X: np.ndarray, y: np.ndarray, graph: sparse.csr_array | None = None
     ) -> np.ndarray:
-        """Return the class shares of the rows themselves, shape ``(n, n_classes)``."""
+        """Return class probabilities of the rows by label spreading.
+
+        Args:
+            X: Rows, shape ``(n, n_features)``.
+            y: Labels, -1 where unlabeled, shape ``(n,)``.
+            graph: Weights of the rows' graph, shape ``(n, n)``; computed if None.
+
+        Returns:
+            Shape ``(n, n_classes)``; zeros for rows that no label reaches.
+        """
         check_classification_targets(y)
         self.classes_, codes = np.unique(y[y != -1], return_inverse=True)
         labels = np.full(len(y), -1)

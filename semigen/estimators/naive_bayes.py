@@ -1,4 +1,4 @@
-"""Naive Bayes over binned columns that also learns from rows without a label."""
+"""Semi-supervised naive Bayes on binned columns."""
 
 from __future__ import annotations
 
@@ -14,30 +14,37 @@ from semigen.estimators.base import ProbabilisticClassifier
 
 
 class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
-    """A categorical distribution for each class and column, fitted by EM (Nigam et al. 2000).
+    """Naive Bayes with a categorical distribution per class and column, fitted by EM.
 
-    Columns of more than ``n_bins`` values are cut at their quantiles, so that no shape is assumed
-    of a column. A bin's probability is drawn towards its share among all rows. Unlabeled rows
-    belong to the classes by their posterior probabilities and count ``unlabeled_weight`` of a
-    labeled one (EM-lambda of "Text Classification from Labeled and Unlabeled Documents using EM",
-    section 5.3). Classes keep the shares that they have among the labeled rows. Columns that repeat
-    one another make naive Bayes too sure, and EM trusts what it is sure of; ``tempering`` below 1
-    scales the log likelihood down against that.
+    EM-lambda of Nigam et al. 2000, "Text Classification from Labeled and Unlabeled Documents using
+    EM", section 5.3: unlabeled rows belong to the classes by their posterior probabilities and have
+    the weight ``unlabeled_weight``. Columns with more than ``n_bins`` values are cut at their
+    quantiles, so that no distribution is assumed. The probability of a bin is shrunk towards the
+    frequency of the bin among all rows. The prior probabilities are the frequencies of the classes
+    among the labeled rows. Redundant columns make naive Bayes overconfident, and EM amplifies this;
+    a ``tempering`` below 1 counteracts it.
 
     Args:
-        n_bins: Most bins of a column.
-        unlabeled_weight: Weight of an unlabeled row; 0 ignores it.
-        tempering: Power of the likelihood.
-        smoothing: Rows' worth of the prior on a class's bins, in multiples of a labeled row.
-        max_iter: EM steps.
+        n_bins: Maximum number of bins of a column.
+        unlabeled_weight: Weight of an unlabeled row relative to a labeled one; 0 ignores unlabeled
+            rows.
+        tempering: Factor of the log likelihood.
+        smoothing: Weight of the prior on a class's bins, in labeled rows.
+        max_iter: Number of EM steps.
 
     Attributes:
-        classes_: Shape ``(n_classes,)``.
+        classes_: Labels, shape ``(n_classes,)``.
         edges_: Inner bin edges of every column.
-        log_priors_: Shape ``(n_classes,)``.
-        n_iter_: Steps made.
+        log_priors_: Log prior probabilities of the classes, shape ``(n_classes,)``.
+        n_iter_: Number of steps made.
         log_likelihoods_: Log probability of each bin of each column, shape
-            ``(n_bins_in_all, n_classes)``.
+            ``(n_bins_of_all_columns, n_classes)``.
+
+    Example:
+        >>> X = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+        >>> model = SemiSupervisedNaiveBayes().fit(X, np.array([0, -1, 1, -1]))
+        >>> model.predict([[0, 0], [1, 1]])
+        array([0, 1])
     """
 
     def __init__(
@@ -55,23 +62,28 @@ class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
         self.max_iter = max_iter
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Fit on rows ``(n, n_features)`` with labels ``y``, -1 where unlabeled."""
+        """Fit by expectation-maximization.
+
+        Args:
+            X: Rows, shape ``(n, n_features)``.
+            y: Labels, -1 where unlabeled, shape ``(n,)``.
+        """
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         is_labeled = y != -1
         self.classes_ = np.unique(y[is_labeled])
         self.edges_ = [_inner_edges(column, self.n_bins) for column in X.T]
         one_hot = self._one_hot(X)
-        marginals = self.smoothing * self._marginals(one_hot)
-        shares = (y[:, None] == self.classes_).astype(float)
-        self.log_priors_ = np.log(shares[is_labeled].mean(axis=0))
-        self._maximize(one_hot, shares, marginals)
-        learns = self.unlabeled_weight > 0 and not is_labeled.all()
-        self.n_iter_ = self.max_iter if learns else 1
-        for _ in range(self.max_iter if learns else 0):
+        prior_counts = self.smoothing * self._bin_frequencies(one_hot)
+        memberships = (y[:, None] == self.classes_).astype(float)
+        self.log_priors_ = np.log(memberships[is_labeled].mean(axis=0))
+        self._maximize(one_hot, memberships, prior_counts)
+        uses_unlabeled = self.unlabeled_weight > 0 and not is_labeled.all()
+        self.n_iter_ = self.max_iter if uses_unlabeled else 1
+        for _ in range(self.max_iter if uses_unlabeled else 0):
             posterior = self._posterior(one_hot[~is_labeled])
-            shares[~is_labeled] = self.unlabeled_weight * posterior
-            self._maximize(one_hot, shares, marginals)
+            memberships[~is_labeled] = self.unlabeled_weight * posterior
+            self._maximize(one_hot, memberships, prior_counts)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -79,23 +91,24 @@ class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
         check_is_fitted(self)
         return self._posterior(self._one_hot(validate_data(self, X, dtype=np.float64, reset=False)))
 
-    def _marginals(self, one_hot: sparse.csr_array) -> np.ndarray:
-        """Return every bin's share among all rows, none of them zero (Laplace's rule)."""
+    def _bin_frequencies(self, one_hot: sparse.csr_array) -> np.ndarray:
+        """Return the frequency of every bin among all rows, above 0 by Laplace's rule."""
         n_bins = np.array([len(edges) + 1 for edges in self.edges_])
         counts = np.asarray(one_hot.sum(axis=0)).ravel()
         return (counts + 1) / (one_hot.shape[0] + np.repeat(n_bins, n_bins))
 
     def _maximize(
-        self, one_hot: sparse.csr_array, shares: np.ndarray, marginals: np.ndarray
+        self, one_hot: sparse.csr_array, memberships: np.ndarray, prior_counts: np.ndarray
     ) -> None:
-        counts = one_hot.T @ shares + marginals[:, None]
-        self.log_likelihoods_ = np.log(counts) - np.log(shares.sum(axis=0) + self.smoothing)
+        counts = one_hot.T @ memberships + prior_counts[:, None]
+        self.log_likelihoods_ = np.log(counts) - np.log(memberships.sum(axis=0) + self.smoothing)
 
     def _posterior(self, one_hot: sparse.csr_array) -> np.ndarray:
-        evidence = self.tempering * (one_hot @ self.log_likelihoods_)
-        return softmax(evidence + self.log_priors_, axis=1)
+        log_likelihood = self.tempering * (one_hot @ self.log_likelihoods_)
+        return softmax(log_likelihood + self.log_priors_, axis=1)
 
     def _one_hot(self, X: np.ndarray) -> sparse.csr_array:
+        """Return the bins of rows as indicators, shape ``(n, n_bins_of_all_columns)``."""
         n_bins = [len(edges) + 1 for edges in self.edges_]
         starts = np.concatenate([[0], np.cumsum(n_bins)])
         bins = [np.searchsorted(e, x, side="right") for e, x in zip(self.edges_, X.T, strict=True)]
@@ -111,7 +124,7 @@ class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
 
 
 def _inner_edges(column: np.ndarray, n_bins: int) -> np.ndarray:
-    """Return where bins meet: between the values of a column that has few, else at quantiles."""
+    """Return the inner bin edges: quantiles, or midpoints of at most ``n_bins`` values."""
     values = np.unique(column)
     if len(values) <= n_bins:
         return (values[1:] + values[:-1]) / 2

@@ -1,4 +1,4 @@
-"""The class probabilities of a generator that classifies, as a classifier among others."""
+"""Class probabilities of a generator, as a classifier."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from semigen.estimators.base import ProbabilisticClassifier
 
 
 class PosteriorClassifier(ProbabilisticClassifier):
-    """Takes rows that are class probabilities already, and returns them.
+    """Classifier whose rows are class probabilities already and are returned unchanged.
 
     Attributes:
         classes_: Class indices, shape ``(n_classes,)``.
+
+    Example:
+        >>> PosteriorClassifier().fit(None, [0, 1]).predict(np.array([[0.2, 0.8]]))
+        array([1])
     """
 
     def fit(self, _X: object, y: np.ndarray) -> Self:
-        """Note the classes ``y``; there is nothing to learn."""
+        """Store the classes of ``y``, shape ``(n,)``; the rows are not used."""
         self.classes_ = np.unique(y)
         return self
 

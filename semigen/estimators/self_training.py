@@ -1,4 +1,4 @@
-"""Self-training that cannot run away: few pseudo-labels at first, balanced, of little weight."""
+"""Self-training with class-balanced pseudo-labels."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ from semigen.estimators.base import ProbabilisticClassifier
 
 
 class BalancedSelfTraining(ProbabilisticClassifier):
-    """A classifier taught by its own surest answers, in the classes' proportions.
+    """Self-training whose pseudo-labels keep the class proportions of the labeled rows.
 
-    Plain self-training takes whatever passes a threshold, which is mostly the class that it already
-    prefers. Here every round starts anew from the labeled rows (curriculum labeling, Cascante-
-    Bonilla et al. 2021) and takes a growing share of the unlabeled ones, each class as many as its
-    share among the labeled rows allows, by how sure the last round was. All pseudo-labeled rows
-    together weigh ``pseudo_weight`` of the labeled ones.
+    Plain self-training adds every row above a confidence threshold, mostly rows of the class that
+    the classifier prefers already. Here every round starts again from the labeled rows (curriculum
+    labeling, Cascante-Bonilla et al. 2021) and adds the most confident predictions of the previous
+    round: a growing fraction of the unlabeled rows, divided between the classes by their
+    proportions among the labeled rows. The total weight of the pseudo-labeled rows is
+    ``pseudo_weight`` times that of the labeled rows.
 
     Args:
-        estimator: Classifier that takes ``sample_weight``; logistic regression by default.
-        n_rounds: Rounds; the last takes ``max_share`` of the unlabeled rows.
-        max_share: Of the unlabeled rows.
-        pseudo_weight: Total weight of the pseudo-labeled rows, in multiples of the labeled ones'.
+        estimator: Classifier that accepts ``sample_weight``; logistic regression if None.
+        n_rounds: Number of rounds; the last one adds ``max_share`` of the unlabeled rows.
+        max_share: Fraction of the unlabeled rows that get a pseudo-label in the last round.
+        pseudo_weight: Total weight of the pseudo-labeled rows relative to the labeled ones.
 
     Attributes:
-        classes_: Shape ``(n_classes,)``.
-        estimator_: The classifier of the last round.
-        pseudo_labels_: Its training labels, shape ``(n,)``; -1 for rows that it left out.
+        classes_: Labels, shape ``(n_classes,)``.
+        estimator_: Classifier of the last round.
+        pseudo_labels_: Training labels of the last round, shape ``(n,)``; -1 for unused rows.
+
+    Example:
+        >>> X = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
+        >>> model = BalancedSelfTraining(max_share=0.5).fit(X, np.array([0, -1, -1, -1, -1, 1]))
+        >>> model.pseudo_labels_
+        array([ 0,  0, -1, -1,  1,  1])
     """
 
     def __init__(
@@ -47,7 +54,12 @@ class BalancedSelfTraining(ProbabilisticClassifier):
         self.pseudo_weight = pseudo_weight
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Fit on rows ``(n, n_features)`` with labels ``y``, -1 where unlabeled."""
+        """Fit in ``n_rounds`` rounds.
+
+        Args:
+            X: Rows, shape ``(n, n_features)``.
+            y: Labels, -1 where unlabeled, shape ``(n,)``.
+        """
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
         is_labeled = y != -1
@@ -55,16 +67,16 @@ class BalancedSelfTraining(ProbabilisticClassifier):
         self.estimator_ = clone(base).fit(X[is_labeled], y[is_labeled])
         self.classes_ = self.estimator_.classes_
         self.pseudo_labels_ = np.where(is_labeled, y, -1)
-        hidden = np.flatnonzero(~is_labeled)
-        shares = (y[is_labeled][:, None] == self.classes_).mean(axis=0)
-        for round_ in range(self.n_rounds if len(hidden) else 0):
-            share = self.max_share * (round_ + 1) / self.n_rounds
-            answers = self.estimator_.predict_proba(X[hidden])
-            taken, codes = _surest_by_class(answers, share * shares)
+        unlabeled = np.flatnonzero(~is_labeled)
+        proportions = (y[is_labeled][:, None] == self.classes_).mean(axis=0)
+        for round_ in range(self.n_rounds if len(unlabeled) else 0):
+            fraction = self.max_share * (round_ + 1) / self.n_rounds
+            probabilities = self.estimator_.predict_proba(X[unlabeled])
+            chosen, codes = _most_confident(probabilities, fraction * proportions)
             self.pseudo_labels_ = np.where(is_labeled, y, -1)
-            self.pseudo_labels_[hidden[taken]] = self.classes_[codes]
+            self.pseudo_labels_[unlabeled[chosen]] = self.classes_[codes]
             weights = np.ones(len(y))
-            weights[hidden] = self.pseudo_weight * is_labeled.sum() / max(len(taken), 1)
+            weights[unlabeled] = self.pseudo_weight * is_labeled.sum() / max(len(chosen), 1)
             used = self.pseudo_labels_ != -1
             self.estimator_ = clone(base).fit(
                 X[used], self.pseudo_labels_[used], sample_weight=weights[used]
@@ -80,18 +92,21 @@ class BalancedSelfTraining(ProbabilisticClassifier):
         return probabilities
 
 
-def _surest_by_class(answers: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows are taken, and the column of each; a row goes to its most probable class.
+def _most_confident(
+    probabilities: np.ndarray, fractions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the most confident rows of every predicted class, and their predicted columns.
 
     Args:
-        answers: Class probabilities, shape ``(n, n_classes)``.
-        shares: Most rows of each class, as shares of all, shape ``(n_classes,)``.
+        probabilities: Class probabilities, shape ``(n, n_classes)``.
+        fractions: Maximum number of rows of each class, as a fraction of all rows, shape
+            ``(n_classes,)``.
     """
-    codes, sureness = answers.argmax(axis=1), answers.max(axis=1)
-    order = np.argsort(-sureness, kind="stable")
-    taken = [
-        order[codes[order] == column][: round(share * len(answers))]
-        for column, share in enumerate(shares)
+    codes, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    chosen = [
+        order[codes[order] == column][: round(fraction * len(probabilities))]
+        for column, fraction in enumerate(fractions)
     ]
-    rows = np.concatenate(taken)
+    rows = np.concatenate(chosen)
     return rows, codes[rows]

@@ -6,23 +6,23 @@ from semigen.augmentation import MAX_ROUNDS, synthesize
 from semigen.params.config import AugmentParams
 
 
-class Noise:
-    """A generator whose rows say their class in the first feature, or lie half of the time."""
+class NoisyGenerator:
+    """Generator whose first feature is the class, wrong in half of the rows if ``wrong``."""
 
     n_features = 2
 
-    def __init__(self, lies: bool = False) -> None:
-        self.lies = lies
+    def __init__(self, wrong: bool = False) -> None:
+        self.wrong = wrong
 
     def sample(self, y, seed):
         rng = np.random.default_rng(seed)
-        lying = rng.random(len(y)) < 0.5 if self.lies else np.zeros(len(y), bool)
-        first = np.where(lying, -1, y)
+        is_wrong = rng.random(len(y)) < 0.5 if self.wrong else np.zeros(len(y), bool)
+        first = np.where(is_wrong, -1, y)
         return np.stack([first, rng.normal(size=len(y))], axis=1).astype(np.float32)
 
 
-class Reader:
-    """A judge that reads the class off the first feature."""
+class FirstFeature:
+    """Classifier that predicts the first feature."""
 
     def predict(self, x):
         return x[:, 0].astype(int)
@@ -31,45 +31,53 @@ class Reader:
 Y = np.array([0] * 6 + [1] * 3 + [4])
 
 
-def test_classes_keep_their_proportions_exactly():
-    made = synthesize(Noise(), Y, AugmentParams(ratio=10), seed=0, classifier=Reader())
+def test_class_proportions_are_exact():
+    made = synthesize(
+        NoisyGenerator(), Y, AugmentParams(ratio=10), seed=0, classifier=FirstFeature()
+    )
     classes, counts = np.unique(made.rows.y, return_counts=True)
     assert dict(zip(classes.tolist(), counts.tolist(), strict=True)) == {0: 60, 1: 30, 4: 10}
     assert made.rows.x.shape == (100, 2)
     assert made.accepted_share == 1.0 and made.n_drawn == 100
 
 
-def test_rejected_rows_are_drawn_again_and_none_that_the_judge_rejects_is_kept():
-    made = synthesize(Noise(lies=True), Y, AugmentParams(ratio=20), seed=0, classifier=Reader())
+def test_rejected_rows_are_drawn_again_and_not_kept():
+    made = synthesize(
+        NoisyGenerator(wrong=True), Y, AugmentParams(ratio=20), seed=0, classifier=FirstFeature()
+    )
     np.testing.assert_array_equal(made.rows.x[:, 0], made.rows.y)
-    assert 195 <= len(made.rows.y) <= 200  # 200 coins, eight throws each: 0.8 fail on average
+    assert (
+        195 <= len(made.rows.y) <= 200
+    )  # each of 200 rows fails eight times with probability 1/256
     assert 0.4 < made.accepted_share < 0.6
 
 
-def test_without_filter_every_draw_is_kept():
+def test_without_filter_all_rows_are_kept():
     params = AugmentParams(ratio=20, filter="none")
-    made = synthesize(Noise(lies=True), Y, params, seed=0, classifier=Reader())
+    made = synthesize(NoisyGenerator(wrong=True), Y, params, seed=0, classifier=FirstFeature())
     assert made.n_drawn == len(made.rows.y) == 200
     assert (made.rows.x[:, 0] == -1).any()
 
 
-def test_hopeless_class_ends_after_the_last_round():
+def test_drawing_stops_after_the_last_round():
     class Never:
         def predict(self, x):
             return np.full(len(x), 99)
 
-    made = synthesize(Noise(), Y, AugmentParams(ratio=1), seed=0, classifier=Never())
+    made = synthesize(NoisyGenerator(), Y, AugmentParams(ratio=1), seed=0, classifier=Never())
     assert made.rows.x.shape == (0, 2)
     assert made.n_drawn == MAX_ROUNDS * len(Y)
 
 
-def test_ratio_zero_makes_no_rows():
-    made = synthesize(Noise(), Y, AugmentParams(ratio=0), seed=0)
+def test_ratio_zero_gives_no_rows():
+    made = synthesize(NoisyGenerator(), Y, AugmentParams(ratio=0), seed=0)
     assert made.rows.x.shape == (0, 2) and made.rows.y.shape == (0,)
     assert made.accepted_share == 1.0
 
 
-def test_same_seed_same_rows():
-    one, two, other = (synthesize(Noise(), Y, AugmentParams(), seed=s).rows.x for s in (1, 1, 2))
+def test_equal_seeds_give_equal_rows():
+    one, two, other = (
+        synthesize(NoisyGenerator(), Y, AugmentParams(), seed=s).rows.x for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)

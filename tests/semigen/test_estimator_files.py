@@ -25,7 +25,7 @@ Y = (X[:, 0] > 0).astype(int)
         lambda: LatentMixtureClassifier(),
     ],
 )
-def test_reloaded_model_predicts_alike_and_equal_models_have_equal_bytes(make, tmp_path):
+def test_reloaded_model_predicts_the_same_and_equal_models_have_equal_files(make, tmp_path):
     paths = [tmp_path / "one.skops", tmp_path / "two.skops"]
     for path in paths:
         save_estimator(make().fit(X, Y), path)
@@ -34,7 +34,7 @@ def test_reloaded_model_predicts_alike_and_equal_models_have_equal_bytes(make, t
     np.testing.assert_allclose(load_estimator(paths[0]).predict_proba(X), expected, rtol=1e-12)
 
 
-def test_types_beyond_our_models_are_refused(tmp_path):
+def test_rejects_types_that_no_model_has(tmp_path):
     path = tmp_path / "model.skops"
     skops.io.dump({"hook": pytest.raises}, path)
     with pytest.raises(UserError, match="refused"):
@@ -43,6 +43,6 @@ def test_types_beyond_our_models_are_refused(tmp_path):
     assert load_estimator(path).n_clusters == 2
 
 
-def test_absent_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.skops"):
         load_estimator(tmp_path / "nowhere.skops")

@@ -12,7 +12,8 @@ import pytest
 
 import semigen
 from semigen.estimator_files import RECORDED_MODULES, load_estimator
-from semigen.registry.registry import Registry, digest_of
+from semigen.registry.registry import Registry
+from semigen.registry.versions import digest_of
 
 FOLDER = Path(__file__).parent / "data" / "models_fd3f79a"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())

@@ -29,7 +29,7 @@ def fitted(table):
     return Synthesizer("vae", params=PARAMS, seed=1).fit(table, TARGET)
 
 
-def test_rows_look_like_the_tables(fitted, table):
+def test_sampled_rows_resemble_the_table(fitted, table):
     rows = fitted.sample(300)
     assert list(rows.columns) == list(table.columns)
     assert set(rows["ward"].dropna()) <= {"north", "south", "west"}
@@ -37,7 +37,7 @@ def test_rows_look_like_the_tables(fitted, table):
     assert 0.02 < rows["weight"].isna().mean() < 0.25  # a tenth of the real cells
 
 
-def test_classes_keep_their_shares_and_differ(fitted, table):
+def test_sampled_classes_have_the_proportions_and_features_of_the_table(fitted, table):
     rows = fitted.sample(200)
     share = (table[TARGET].dropna() == "ill").mean()
     assert (rows[TARGET] == "ill").sum() == pytest.approx(200 * share, abs=1)
@@ -45,13 +45,13 @@ def test_classes_keep_their_shares_and_differ(fitted, table):
     assert weights["ill"] > weights["well"] + 10  # 80 and 60 in truth
 
 
-def test_as_many_of_a_class_as_asked_for(fitted):
+def test_samples_the_requested_number_of_each_class(fitted):
     rows = fitted.sample({"well": 7, "ill": 0})
     assert rows[TARGET].tolist() == ["well"] * 7
     assert fitted.sample(0).empty
 
 
-def test_labels_that_are_numbers_are_asked_for_as_numbers(table):
+def test_numeric_labels_are_requested_as_numbers(table):
     numbers = table.assign(**{TARGET: table[TARGET].map({"ill": 1, "well": 0}).astype("Int64")})
     brief = PARAMS.vae.model_copy(update={"epochs": 1})
     model = Synthesizer("vae", params=PretrainParams(vae=brief)).fit(numbers, TARGET)
@@ -61,18 +61,18 @@ def test_labels_that_are_numbers_are_asked_for_as_numbers(table):
 @pytest.mark.parametrize(
     ("rows", "words"), [({"dead": 3}, "'dead'; known: ill, well"), ({"ill": -1}, "negative")]
 )
-def test_what_cannot_be_drawn_is_refused(fitted, rows, words):
+def test_rejects_unknown_classes_and_negative_numbers_by_class(fitted, rows, words):
     with pytest.raises(UserError, match=words):
         fitted.sample(rows)
 
 
 @pytest.mark.parametrize("n", [-5])
-def test_negative_number_is_refused(fitted, n):
+def test_rejects_negative_number_of_rows(fitted, n):
     with pytest.raises(UserError, match="negative"):
         fitted.sample(n)
 
 
-def test_same_seed_same_rows_from_a_file_too(fitted, tmp_path):
+def test_reloaded_synthesizer_gives_the_same_rows(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     loaded = semigen.Synthesizer.load(tmp_path / "model")
     pd.testing.assert_frame_equal(loaded.sample(50, seed=3), fitted.sample(50, seed=3))
@@ -82,7 +82,7 @@ def test_same_seed_same_rows_from_a_file_too(fitted, tmp_path):
     np.testing.assert_array_equal(loaded.features(rows), fitted.features(rows))
 
 
-def test_mistakes_are_named(table, tmp_path):
+def test_errors_name_the_column_or_file(table, tmp_path):
     with pytest.raises(UserError, match="'diagnosis' is not in the table: weight, outcome"):
         Synthesizer("vae").fit(table, "diagnosis")
     with pytest.raises(UserError, match="every label is missing"):
@@ -95,7 +95,7 @@ def test_mistakes_are_named(table, tmp_path):
     n=st.integers(0, 10_000),
     weights=st.lists(st.integers(0, 1000), min_size=1, max_size=8).filter(any),
 )
-def test_apportioned_rows_add_up_and_are_off_by_less_than_one(n, weights):
+def test_apportioned_numbers_sum_to_n_and_differ_by_less_than_one(n, weights):
     shares = np.array(weights) / sum(weights)
     counts = apportion(n, shares)
     assert counts.sum() == n

@@ -30,19 +30,19 @@ def binary_rows(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return (rng.random((n, 30)) < np.where(y[:, None] == 1, 0.65, 0.35)).astype(float), y
 
 
-def test_all_labeled_is_categorical_naive_bayes():
+def test_with_all_labels_equals_categorical_naive_bayes():
     x, y = binary_rows(400)
     ours = SemiSupervisedNaiveBayes(smoothing=1e-9).fit(x, y).predict_proba(x)
     reference = CategoricalNB(alpha=1e-9).fit(x.astype(int), y).predict_proba(x.astype(int))
     np.testing.assert_allclose(ours, reference, atol=1e-6)
 
 
-def test_unlabeled_rows_help_where_the_model_holds():
+def test_unlabeled_rows_help_if_the_model_is_correct():
     x, y = binary_rows(2000)
-    hidden = np.where(np.arange(2000) < 10, y, -1)
+    y_masked = np.where(np.arange(2000) < 10, y, -1)
     test, truth = binary_rows(4000, seed=1)
     accuracies = [
-        SemiSupervisedNaiveBayes(unlabeled_weight=w).fit(x, hidden).score(test, truth)
+        SemiSupervisedNaiveBayes(unlabeled_weight=w).fit(x, y_masked).score(test, truth)
         for w in (0.0, 0.1)
     ]
     bayes = SemiSupervisedNaiveBayes().fit(x, y).score(test, truth)
@@ -50,25 +50,25 @@ def test_unlabeled_rows_help_where_the_model_holds():
     assert accuracies[1] == pytest.approx(bayes, abs=0.02)  # standard error 0.004
 
 
-def test_value_never_seen_gives_probabilities():
+def test_unseen_values_give_probabilities():
     x = np.array([[0.0], [0.0], [1.0], [1.0]])
     model = SemiSupervisedNaiveBayes().fit(x, np.array([0, 0, 1, 1]))
     found = model.predict_proba(np.array([[9.0], [-9.0]]))
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
 
 
-def test_bin_without_any_labeled_row_is_no_nan():
+def test_bin_without_labeled_rows_gives_finite_probabilities():
     x = np.repeat(np.arange(6.0), 10)[:, None]
     y = np.where(np.arange(60) < 10, 0, np.where(np.arange(60) >= 50, 1, -1))
     model = SemiSupervisedNaiveBayes(unlabeled_weight=0.0).fit(x, y)
     assert np.isfinite(model.predict_proba(x)).all()
 
 
-def test_tempering_draws_towards_the_shares_of_the_classes():
+def test_tempering_shrinks_probabilities_towards_the_class_proportions():
     x, y = binary_rows(100)
-    sure, unsure, none = (
+    full, partial, none = (
         SemiSupervisedNaiveBayes(tempering=t).fit(x, y).predict_proba(x).max(axis=1).mean()
         for t in (1.0, 0.25, 0.0)
     )
-    assert sure > unsure > none
+    assert full > partial > none
     assert none == pytest.approx(max(y.mean(), 1 - y.mean()))

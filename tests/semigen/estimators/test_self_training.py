@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from semigen.estimators.consistency import ConsistencyNetwork
-from semigen.estimators.self_training import BalancedSelfTraining, _surest_by_class
+from semigen.estimators.self_training import BalancedSelfTraining, _most_confident
 
 UNLABELED_IS_MINUS_ONE = "-1 marks unlabeled rows and is a class in this check"
 
@@ -26,53 +26,53 @@ def unbalanced(n: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(n, 5)) + 0.8 * y[:, None], y
 
 
-def test_all_labeled_is_the_classifier_itself():
+def test_with_all_labels_equals_the_base_classifier():
     x, y = unbalanced()
     ours = BalancedSelfTraining().fit(x, y).predict_proba(x)
     reference = LogisticRegression(max_iter=1000).fit(x, y).predict_proba(x)
     np.testing.assert_array_equal(ours, reference)
 
 
-def test_pseudo_labels_keep_the_classes_shares():
+def test_pseudo_labels_keep_the_class_proportions():
     x, y = unbalanced()
-    hidden = np.where(np.arange(500) < 40, y, -1)
-    model = BalancedSelfTraining(max_share=0.5).fit(x, hidden)
+    y_masked = np.where(np.arange(500) < 40, y, -1)
+    model = BalancedSelfTraining(max_share=0.5).fit(x, y_masked)
     counts = np.bincount(model.pseudo_labels_[40:][model.pseudo_labels_[40:] >= 0])
-    shares = np.bincount(y[:40]) / 40
-    assert (counts <= np.round(0.5 * 460 * shares)).all() and counts[1] > 0
+    proportions = np.bincount(y[:40]) / 40
+    assert (counts <= np.round(0.5 * 460 * proportions)).all() and counts[1] > 0
     assert (model.pseudo_labels_[:40] == y[:40]).all()
 
 
-def test_surest_rows_are_taken_first():
-    answers = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]])
-    rows, codes = _surest_by_class(answers, np.array([0.5, 0.25]))
+def test_chooses_the_most_confident_rows_of_each_class():
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]])
+    rows, codes = _most_confident(probabilities, np.array([0.5, 0.25]))
     np.testing.assert_array_equal(rows, [0, 2, 3])
     np.testing.assert_array_equal(codes, [0, 0, 1])
 
 
 def moons(n_labeled: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = make_moons(600, noise=0.07, random_state=0)
-    hidden = np.full(600, -1)
+    y_masked = np.full(600, -1)
     for c in (0, 1):
-        hidden[np.flatnonzero(y == c)[: n_labeled // 2]] = c
-    return x, hidden
+        y_masked[np.flatnonzero(y == c)[: n_labeled // 2]] = c
+    return x, y_masked
 
 
-def test_smooth_answers_follow_the_shape_of_the_data():
-    x, hidden = moons(16)
+def test_adversarial_network_follows_the_shape_of_the_data():
+    x, y_masked = moons(16)
     new, truth = make_moons(2000, noise=0.07, random_state=1)
-    plain = ConsistencyNetwork(consistency=0.0).fit(x, hidden)
-    smooth = ConsistencyNetwork(smoothness=1.0, information=0.3, radius=1.0).fit(x, hidden)
+    plain = ConsistencyNetwork(consistency=0.0).fit(x, y_masked)
+    smooth = ConsistencyNetwork(smoothness=1.0, information=0.3, radius=1.0).fit(x, y_masked)
     assert plain.score(new, truth) < 0.97 < 0.99 < smooth.score(new, truth)
 
 
-def test_mixing_trains_a_classifier_too():
-    x, hidden = moons(300)
+def test_mixing_is_accurate():
+    x, y_masked = moons(300)
     new, truth = make_moons(500, noise=0.07, random_state=1)
-    assert ConsistencyNetwork(mixing=True).fit(x, hidden).score(new, truth) > 0.85
+    assert ConsistencyNetwork(mixing=True).fit(x, y_masked).score(new, truth) > 0.85
 
 
-def test_same_seed_same_network_and_the_global_generator_is_left_alone():
+def test_equal_seeds_give_equal_networks_without_touching_the_global_generator():
     import torch
 
     x, y = unbalanced(100)
