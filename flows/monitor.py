@@ -1,7 +1,4 @@
-"""Check which tables changed since the last run and whether new rows drifted; start a retraining.
-
-``python -m tasks monitor`` measures drift without Prefect.
-"""
+"""The flow ``monitor``: check for changed tables and for drift, and start a retraining."""
 
 from __future__ import annotations
 

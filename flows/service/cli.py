@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from flows.environment import LOGIN, is_listening, service_settings
+from flows.environment import LOGIN, address_file, is_listening, service_settings
 from flows.project import Project, template_variables
 from flows.service.processes import (
     GPU,
@@ -78,12 +78,12 @@ def down(service: Service) -> bool:
     Running flow runs are terminated and end as crashed; DVC keeps the results of finished stages.
     On a shared server the schedules of the project are deactivated.
     """
+    is_registered = address_file(service.root).exists()
     was_running = is_running(service)
     if was_running:
         stop(service)
-    if stop_strays(service):
-        was_running = True
-    if was_running and service.shared_url:
+    was_running = bool(stop_strays(service)) or was_running
+    if service.shared_url and is_registered:
         _tear_down(service)
     service.forget_address()
     return was_running
