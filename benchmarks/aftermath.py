@@ -1,4 +1,4 @@
-"""What a fault must not leave behind; the tests of faults ask the same of a project."""
+"""Checks of a project after a fault, for ``benchmarks.chaos`` and the tests of faults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from semigen.artifacts import read_json
 from tasks.process_lifetime import OWNER, processes_with
 
 ORPHAN_SECONDS = 15.0
-"""How long a process may outlive the one that it worked for: the guard looks every half second and
-leaves a stage five seconds to tidy up, a stage on a worker looks every five."""
+"""Time in which processes must exit after their owner: it is checked every half second, a stage has
+five seconds to clean up, and a stage on a worker checks its parent run every five seconds."""
 
 
 def hashes(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """Return the SHA-256 of every file at or below some paths, by its name."""
+    """Return the SHA-256 of every file at or below some paths, by file name."""
     found = {}
     for path in paths:
         files = (root / path).rglob("*") if (root / path).is_dir() else [root / path]
@@ -36,25 +36,25 @@ def hashes(root: Path, paths: Sequence[str]) -> dict[str, str]:
 def complaints(
     root: Path, expected: Mapping[str, str], outputs: Sequence[str], environment: dict[str, str]
 ) -> list[str]:
-    """Return what is not as after an undisturbed run, in words; nothing if all is well.
+    """Return the differences from an undisturbed run as messages; empty if there are none.
 
     Args:
-        root: The project, with no run at work in it.
+        root: The project's root. No run may be active.
         expected: ``hashes`` after an undisturbed run.
-        outputs: Whose hashes these are.
-        environment: In which ``dvc`` is run.
+        outputs: Paths of the outputs that are compared.
+        environment: Environment variables of ``dvc``.
     """
     found = hashes(root, outputs)
     names = sorted(set(found) | set(expected))
-    told = [f"differs: {name}" for name in names if found.get(name) != expected.get(name)]
-    told += [f"orphan: {orphan}" for orphan in orphans(root)]
-    told += [f"lock held: {lock}" for lock in held_locks(root)]
+    messages = [f"differs: {name}" for name in names if found.get(name) != expected.get(name)]
+    messages += [f"orphan: {orphan}" for orphan in orphans(root)]
+    messages += [f"lock held: {lock}" for lock in held_locks(root)]
     status = dvc_status(root, environment)
-    return told + ([] if "up to date" in status else [f"dvc status: {status}"])
+    return messages + ([] if "up to date" in status else [f"dvc status: {status}"])
 
 
 def orphans(root: Path, *, seconds: float = ORPHAN_SECONDS) -> list[str]:
-    """Return the stages, and DVC around them, that still run in a project after a while."""
+    """Return the stages, and their DVC processes, that still run in a project after a while."""
     last: list[str] = []
 
     def is_free() -> bool:
@@ -83,7 +83,7 @@ def stage_processes(root: Path) -> list[psutil.Process]:
 
 
 def held_locks(root: Path) -> list[str]:
-    """Return the locks of stages and of DVC that somebody holds, or that DVC thinks are held."""
+    """Return the locks of stages and of DVC that are held, or that DVC considers held."""
     held = []
     for path in [*(root / ".semigen" / "locks").glob("*"), root / ".dvc" / "tmp" / "lock"]:
         try:
@@ -91,15 +91,15 @@ def held_locks(root: Path) -> list[str]:
                 pass
         except Timeout:
             held.append(str(path.relative_to(root)))
-    books = root / ".dvc" / "tmp" / "rwlock"
-    if books.exists() and books.read_text().strip():
-        held += [f"rwlock of {path}" for path in read_json(books) if not is_stale(books, path)]
+    rwlock = root / ".dvc" / "tmp" / "rwlock"
+    if rwlock.exists() and rwlock.read_text().strip():
+        held += [f"rwlock of {path}" for path in read_json(rwlock) if not is_stale(rwlock, path)]
     return held
 
 
-def is_stale(books: Path, path: str) -> bool:
-    """Return whether all who have a path in DVC's books are gone; DVC passes over them itself."""
-    users = read_json(books)[path]
+def is_stale(rwlock: Path, path: str) -> bool:
+    """Return whether all processes that lock a path have exited; DVC ignores such entries."""
+    users = read_json(rwlock)[path]
     holders = [*users.get("read", []), *([users["write"]] if "write" in users else [])]
     return not any(psutil.pid_exists(holder["pid"]) for holder in holders)
 

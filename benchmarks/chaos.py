@@ -1,15 +1,15 @@
-"""Kill a random process of a running pipeline at a random moment, many times; count what was lost.
+"""Kill a random process of a running pipeline at a random time, many times, and count losses.
 
-Each time the parameters change, a scheduled retraining starts on a server with its workers as
-``semigen up`` starts them (``benchmarks.chaos_stages``: three small stages, one of them on the GPU
-worker), and one process gets SIGKILL: that of the flow, of a stage's run on the worker, of the
-stage, of the DVC around it, of a worker, of the server or of the supervisor. Then the run must end
-in a true state in bounded time, a second run must complete, and the project must be as after an
-undisturbed run: equal hashes of outputs and of ``dvc.lock``, a clean ``dvc status``, no process
-left over, no lock held. Anything else is a loss.
+For each kill the parameters change, a retraining starts on a server with workers, as started by
+``semigen up`` (``benchmarks.chaos_stages``: three small stages, one of them on the GPU worker), and
+one process receives SIGKILL: the flow, the run of a stage on the worker, the stage, its DVC
+process, a worker, the server or the supervisor. Then the run must end in a final state in limited
+time, a second run must complete, and the project must be as after an undisturbed run: equal hashes
+of outputs and of ``dvc.lock``, a clean ``dvc status``, no process and no lock left. Anything else
+is a loss.
 
-Every kill is kept when it is done, in ``benchmarks/results/chaos.json``; ``--resume`` goes on after
-those that are there. The victims depend on the seed alone, the moments on the machine too.
+Every kill is saved in ``benchmarks/results/chaos.json``; ``--resume`` continues after the saved
+kills. The killed processes depend on the seed alone, the times on the machine too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS = (
 
 
 def disturb(arena: Arena, i: int, seed: int) -> dict[str, Any]:
-    """Kill once; return what happened."""
+    """Kill one process; return the record of the kill."""
     chance = random.Random(f"{seed}-{i}")
     wanted = chance.sample(KINDS, len(KINDS))
     moment = chance.uniform(0, arena.seconds)
@@ -69,7 +69,7 @@ def disturb(arena: Arena, i: int, seed: int) -> dict[str, Any]:
 
 
 def summary(records: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
-    """Return the table of all kills as Markdown."""
+    """Return a table of all kills as Markdown."""
     n_late = sum(record["before"] in FINAL for record in records)
     lines = [
         "# Chaos",
@@ -111,18 +111,24 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--kills", type=int, default=200, help="how many in all (default: 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of victims and moments (default: 0)")
-    parser.add_argument("--port", type=int, default=4290, help="of the server (default: 4290)")
-    parser.add_argument("--resume", action="store_true", help="go on after the kills that are kept")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file; a .md is beside")
-    parser.add_argument("--folder", type=Path, help="new folder of the project, which is kept")
+    parser.add_argument("--kills", type=int, default=200, help="number of kills (default: 200)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of processes and times (default: 0)"
+    )
+    parser.add_argument("--port", type=int, default=4290, help="port of the server (default: 4290)")
+    parser.add_argument("--resume", action="store_true", help="continue after the saved kills")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="JSON file; a .md file is written next to it"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="new folder of the project, which is not removed"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the server too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the server too
     kept = read_json(arguments.results)["kills"] if arguments.resume else []
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -146,10 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def line(record: dict[str, Any]) -> str:
-    told = "; ".join(record["lost"]) or "nothing lost"
+    lost = "; ".join(record["lost"]) or "nothing lost"
     return (
         f"{record['kill']:4}  {record['victim']:10}  at {record['moment']:5.1f} s: "
-        f"{record['before']} -> {record['state']} after {record['seconds']:.0f} s, {told}"
+        f"{record['before']} -> {record['state']} after {record['seconds']:.0f} s, {lost}"
     )
 
 

@@ -1,7 +1,7 @@
-"""The pipeline that ``benchmarks.chaos`` kills: small stages that take their time and matter.
+"""The pipeline of ``benchmarks.chaos``: small stages with checkpoints.
 
-``pretrain`` goes on from its checkpoint. Each step hashes the one before, so that a step lost or
-done twice changes the output.
+``pretrain`` resumes from its checkpoint. Each step hashes the previous one, so that a step that is
+lost or repeated changes the output.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OUTPUTS = (
 N_STEPS = 10
 STEP_SECONDS = 0.1
 SLOW = Path("slow")
-"""A file that makes each step take a second."""
+"""File that makes each step take a second."""
 ESTIMATE = {"value": 0.9, "low": 0.8, "high": 1.0}
 LAYOUT = Layout()
 GENERATOR = Path("models/generator")
@@ -54,15 +54,15 @@ def sample() -> None:
 
 
 def pretrain() -> None:
-    """Hash for a second; write the last hash and all of them."""
+    """Compute hashes for a second; write the last hash and all hashes."""
     folder = LAYOUT.checkpoint("pretrain")
     digest = hashlib.sha256(Path("data/labeled.csv").read_bytes()).hexdigest()
     hashes = [digest]
     if folder.exists():
         found = read_json(folder / "hashes.json")
-        if found[0] == digest:  # else of other inputs
+        if found[0] == digest:  # otherwise of other inputs
             hashes = found
-            print(f"goes on at step {len(hashes) - 1}")
+            print(f"resumes at step {len(hashes) - 1}")
     while len(hashes) <= N_STEPS:
         time.sleep(1 if SLOW.exists() else STEP_SECONDS)
         hashes.append(hashlib.sha256(hashes[-1].encode()).hexdigest())

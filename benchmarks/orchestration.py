@@ -1,15 +1,15 @@
-"""What the orchestration costs: seconds and CPU seconds beside those of the stages themselves.
+"""Overhead of the orchestration, in seconds and CPU seconds, compared with the stages alone.
 
-On one server with its workers, as ``semigen up`` starts them, commands are timed that a user would
-give: ``python -m flows.train --force`` beside one process that calls the same stages as functions
-one after the other, on the default data and on a run of about two minutes; the flow and ``dvc
-repro`` where nothing changed; and a stage sent to a warm GPU worker beside the same stage
-in place. Commands that are compared take turns, and what counts is the median of the differences.
+A server with workers is started as by ``semigen up``, and commands of a user are timed: ``semigen
+run --force`` compared with one process that calls the same stages as functions, on the default data
+and on a run of about two minutes; the flow and ``dvc repro`` when nothing has changed; and a stage
+on a running GPU worker compared with the same stage in place. Commands that are compared alternate;
+the result is the median of the differences.
 
-All of it is wall clock from the command to its prompt. A machine that others use makes both sides
-longer, so CPU seconds are told too, of the command, all that it starts and the server, and how many
-other processes were ready to run. A GPU worker would take two stages of the runs; its pool is
-paused during these, so that what one hop costs is told once, by itself.
+All times are wall-clock times of the command. Other programs on the machine make both sides slower,
+so CPU seconds (of the command, its children and the server) and the load average are reported too.
+A GPU worker would run two stages of the runs. Its pool is paused during the runs, so that the
+overhead of a worker is measured separately.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tasks.process_lifetime import SERVICE, processes_with
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
 LONG = ("train.repeats=20",)
-"""Makes of the default run one of about two minutes."""
+"""Overrides that make the default run take about two minutes."""
 PARTS = ("no-op", "hop", "default", "long")
 LINKED = ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", "dvc.yaml", ".dvcignore")
 FUNCTIONS = """
@@ -61,7 +61,7 @@ for stage in STAGES:
 leave(0)
 """
 HOP_STAGE = "sample"
-"""The stage that is sent to a worker: the shortest one."""
+"""The stage that is sent to a worker: the shortest."""
 
 
 class Bench:
@@ -136,7 +136,7 @@ class Bench:
         return record
 
     def _service_seconds(self) -> float:
-        """Return the CPU seconds of server, workers and what these started and saw end."""
+        """Return the CPU seconds of server and workers, with their children that have exited."""
         total = 0.0
         for process in processes_with(SERVICE, str(self.root)):
             with contextlib.suppress(psutil.Error):
@@ -146,7 +146,7 @@ class Bench:
 
 
 def measure_runs(bench: Bench, size: str, n: int) -> Iterator[Record]:
-    """Time the flow and the functions in turns."""
+    """Time the flow and the functions alternately."""
     for i in range(n):
         pair = [
             (f"{size}: flow", ("-m", "flows.train", "--force")),
@@ -159,14 +159,14 @@ def measure_runs(bench: Bench, size: str, n: int) -> Iterator[Record]:
 
 
 def measure_unchanged(bench: Bench, n: int) -> Iterator[Record]:
-    """Time a flow and ``dvc repro`` that have nothing to do."""
+    """Time a flow and ``dvc repro`` when nothing has changed."""
     for i in range(n):
         yield {**bench.timed("no-op: flow", "-m", "flows.train"), "repetition": i}
         yield {**bench.timed("no-op: dvc repro", "-m", "dvc", "repro"), "repetition": i}
 
 
 def measure_hops(bench: Bench, n: int) -> Iterator[Record]:
-    """Time a stage on the worker and in place, in turns, in a process that has all imported."""
+    """Time a stage on the worker and in place alternately, in a process after its imports."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.orchestration", "--hops-here", str(n)],
         cwd=bench.root,
@@ -182,7 +182,7 @@ def measure_hops(bench: Bench, n: int) -> Iterator[Record]:
 
 
 def hops_here(n: int) -> None:
-    """Print a record for each time that a stage is run on the worker or in place."""
+    """Print a record for each run of a stage on the worker or in place."""
     from dataclasses import replace
 
     from flows.dispatch import run_where_wanted
@@ -192,7 +192,7 @@ def hops_here(n: int) -> None:
 
     layout = Layout()
     stage = plan(layout.root, HOP_STAGE)[-1]
-    for i in range(-1, n):  # the first one warms up
+    for i in range(-1, n):  # the first repetition is a warm-up
         for what, pool in (("hop: worker", "gpu"), ("hop: in place", None)):
             load, started = os.getloadavg()[0], time.monotonic()
             where = replace(stage, worker=pool)
@@ -204,7 +204,7 @@ def hops_here(n: int) -> None:
 
 
 def measure(bench: Bench, arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure the parts that are wanted, the short ones first."""
+    """Measure the selected parts, the short ones first."""
     bench.make()
     with bench.up():
         bench.pause_gpu(True)
@@ -228,14 +228,24 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--repetitions", type=int, default=5, help="of the default run")
-    parser.add_argument("--long-repetitions", type=int, default=3, help="of the run of two minutes")
-    parser.add_argument("--short-repetitions", type=int, default=9, help="of all else")
+    parser.add_argument("--repetitions", type=int, default=5, help="repetitions of the default run")
+    parser.add_argument(
+        "--long-repetitions", type=int, default=3, help="repetitions of the run of two minutes"
+    )
+    parser.add_argument(
+        "--short-repetitions", type=int, default=9, help="repetitions of the other parts"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    parser.add_argument("--resume", action="store_true", help="keep other parts' records of --out")
-    parser.add_argument("--threads", type=int, default=0, help="of each process; 0 for all cores")
-    parser.add_argument("--port", type=int, default=4290, help="of the server (default: 4290)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON; the Markdown lies beside")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the records of other parts in --out"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of each process; 0 for all cores"
+    )
+    parser.add_argument("--port", type=int, default=4290, help="port of the server (default: 4290)")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, help="JSON file; a .md file is written next to it"
+    )
     parser.add_argument("--hops-here", type=int, help=argparse.SUPPRESS)
     return parser
 

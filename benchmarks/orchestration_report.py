@@ -1,4 +1,4 @@
-"""The table of ``benchmarks.orchestration``: medians, their differences, and the bars."""
+"""The tables of ``benchmarks.orchestration``: medians, differences and limits."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Record = dict[str, Any]
-"""One command: ``what``, ``repetition``, ``seconds``, ``cpu_seconds`` and, of runs, ``stages``."""
+"""One command: ``what``, ``repetition``, ``seconds``, ``cpu_seconds`` and, for runs, ``stages``."""
 SHARE_BAR, DEFAULT_BAR, FLOW_BAR, DVC_BAR, HOP_BAR = 0.05, 8.0, 3.0, 2.0, 6.0
 
 
 def values(records: Sequence[Record], what: str, key: str = "seconds") -> list[float]:
-    """Return a figure of one kind of command, in the order of the repetitions."""
+    """Return one figure of a kind of command, ordered by repetition."""
     found = [record for record in records if record["what"] == what]
     return [float(r[key]) for r in sorted(found, key=lambda record: record["repetition"])]
 
 
 def excess(records: Sequence[Record], more: str, less: str, key: str = "seconds") -> list[float]:
-    """Return by how much one kind of command took longer than the one that took turns with it."""
+    """Return the differences between two kinds of commands, by repetition."""
     pairs = zip(values(records, more, key), values(records, less, key), strict=True)
     return [a - b for a, b in pairs]
 
 
 def around_stages(records: Sequence[Record], what: str) -> list[float]:
-    """Return what runs took beside the seconds of their stages, each within one run."""
+    """Return the duration of each run without its stages."""
     found = [record for record in records if record["what"] == what]
     return [float(r["seconds"]) - sum(r["stages"].values()) for r in found]
 
 
 def summary(records: Sequence[Record], about: Mapping[str, Any]) -> str:
-    """Return all as Markdown."""
+    """Return the report as Markdown."""
     kinds = list(dict.fromkeys(record["what"] for record in records))
     loads = [record["load"] for record in records]
     lines = [
@@ -56,7 +56,7 @@ def summary(records: Sequence[Record], about: Mapping[str, Any]) -> str:
 
 
 def bars(records: Sequence[Record]) -> list[str]:
-    """Return a line of the table for each bar that was measured."""
+    """Return a line of the table for each limit that was measured."""
     lines = []
     kinds = {record["what"] for record in records}
     for size, limit in (("default", DEFAULT_BAR), ("two minutes", None)):
@@ -70,8 +70,8 @@ def bars(records: Sequence[Record]) -> list[str]:
             else:
                 base = values(records, functions, key)
                 shares = [100 * a / b for a, b in zip(found, base, strict=True)]
-                told = f"flow beside functions, {size}, {unit}"
-                lines.append(_bar(told, shares, 100 * SHARE_BAR, "%"))
+                what = f"flow beside functions, {size}, {unit}"
+                lines.append(_bar(what, shares, 100 * SHARE_BAR, "%"))
     for what, limit in (("no-op: flow", FLOW_BAR), ("no-op: dvc repro", DVC_BAR)):
         if what in kinds:
             lines.append(_bar(what, values(records, what), limit, "s"))
@@ -84,16 +84,18 @@ def bars(records: Sequence[Record]) -> list[str]:
 
 def _bar(what: str, found: Sequence[float], limit: float, unit: str) -> str:
     middle = statistics.median(found)
-    told = f"{middle:.1f} {unit} ({min(found):.1f} to {max(found):.1f})"
-    return f"| {what} | {told} | {limit:g} {unit} | {'met' if middle <= limit else 'missed'} |"
+    measured = f"{middle:.1f} {unit} ({min(found):.1f} to {max(found):.1f})"
+    return f"| {what} | {measured} | {limit:g} {unit} | {'met' if middle <= limit else 'missed'} |"
 
 
 def _command(records: Sequence[Record], what: str) -> str:
     seconds = values(records, what)
     spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
     cpu = [float(r["cpu_seconds"]) for r in records if r["what"] == what and "cpu_seconds" in r]
-    told = f"{statistics.median(cpu):.1f}" if cpu else ""
-    return f"| {what} | {len(seconds)} | {statistics.median(seconds):.1f} | {spread} | {told} |"
+    cpu_seconds = f"{statistics.median(cpu):.1f}" if cpu else ""
+    return (
+        f"| {what} | {len(seconds)} | {statistics.median(seconds):.1f} | {spread} | {cpu_seconds} |"
+    )
 
 
 def _around(records: Sequence[Record], size: str) -> list[str]:

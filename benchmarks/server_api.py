@@ -1,7 +1,7 @@
-"""Asking a Prefect server that may be busy or about to come back, as Prefect's own client does.
+"""Requests to a Prefect server that may be busy or restarting, with retries.
 
-That client itself gives up at once on a server that it never reached, and this one's callers kill
-servers between two requests.
+Prefect's own client does not retry if it has never reached the server, and the callers of this
+module kill servers between two requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TRY_AGAIN = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.SERVICE_UNAVAILABLE,  # what a locked SQLite makes of a request
+    HTTPStatus.SERVICE_UNAVAILABLE,  # if SQLite is locked
 }
 
 
@@ -30,12 +30,12 @@ def ask(
     login: tuple[str, str] | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Any:
-    """Return what a server answers in JSON, None for an empty answer.
+    """Return the JSON response of a server, None for an empty response.
 
     Args:
         method: ``GET``, ``POST`` ...
-        url: The whole address.
-        content: What to send as JSON. It may be received twice.
+        url: The URL.
+        content: JSON content of the request, which may be received twice.
         login: User and password.
         timeout: Seconds after which no further attempt is started.
 

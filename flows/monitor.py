@@ -146,7 +146,7 @@ def show(found: dict[str, Any], layout: Layout) -> None:
 
 
 def report(found: dict[str, Any], layout: Layout, retrain: RetrainParams) -> list[str]:
-    """Report the findings that are new, and start a retraining if ``retrain`` says so.
+    """Report the findings that are new, and start a retraining as set in ``retrain``.
 
     With a temporary server nothing is reported, since it has no worker that could retrain: the
     findings are left for the next run. Changed tables are left, too, if drift has started a
@@ -239,7 +239,7 @@ def start_training(reason: str, project: Project) -> None:
     options: dict[str, Any] = {
         "parameters": {"reason": reason},
         "timeout": 0,
-        "as_subflow": False,  # it goes on after this run
+        "as_subflow": False,  # it runs longer than this run
         # The server may receive the request twice. Projects on one server share the flow.
         "idempotency_key": f"{project.name} {flow_run.id} {reason}",
     }

@@ -1,7 +1,8 @@
-"""How long processes live: exit with an owner, terminate a process group, find what is left over.
+"""Lifetime of processes: exit with an owner, terminate a process group, find marked processes.
 
-A killed process cannot terminate the processes that it started. Without an owner they would go on,
-next to those that replace them. Imports are light, since ``tasks.forked`` must start fast.
+A killed process cannot terminate the processes that it started; without this module they would
+keep running next to their replacements. ``psutil`` is imported in the functions, since
+``tasks.forked`` must start fast.
 
 ``python -m tasks.process_lifetime MODULE ARGUMENTS`` runs a module that exits with its parent.
 """

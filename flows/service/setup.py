@@ -63,7 +63,7 @@ def deployments(client: SyncPrefectClient, project: Project) -> list[DeploymentR
 
 
 def tear_down(root: Path) -> None:
-    """Deactivate the schedules of a project on a server that goes on without its workers.
+    """Deactivate the schedules of a project on a server that keeps running without its workers.
 
     Otherwise its runs would pile up there. ``set_up`` activates the schedules again. Runs that the
     workers have left unfinished are crashed.

@@ -61,12 +61,12 @@ class Running:
     def start(self, flow: str = "train", **parameters: object) -> str:
         """Have a worker run a flow; return the id of the flow run."""
         found = self.get(f"deployments/name/{Project.of(self.root).deployment(flow)}")
-        asked = {
+        content = {
             "state": {"type": "SCHEDULED"},
             "parameters": parameters,
             "idempotency_key": str(uuid.uuid4()),  # the request may be received twice
         }
-        return str(self.post(f"deployments/{found['id']}/create_flow_run", asked)["id"])
+        return str(self.post(f"deployments/{found['id']}/create_flow_run", content)["id"])
 
     def state_of(self, run: str) -> str:
         return str(self.get(f"flow_runs/{run}")["state_type"])

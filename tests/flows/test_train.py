@@ -83,7 +83,7 @@ def test_first_run_runs_all_and_second_is_cached(fresh: Project) -> None:
     first = run()
     assert state_names(first) == dict.fromkeys(ORDER, "Completed")
     assert list(task_runs(first)) == ORDER
-    assert not any(run.tags for run in task_runs(first).values())  # each asks for a slot
+    assert not any(run.tags for run in task_runs(first).values())  # each would request a slot
     assert first.result() == dict.fromkeys(ORDER, True)
     assert fresh.ran() == ORDER
 

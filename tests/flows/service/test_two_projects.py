@@ -93,7 +93,7 @@ def test_two_scheduled_projects_share_a_server_and_one_is_killed(
         pid = first.service.supervisor_pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not first.processes(), "the killed project goes on")
+        wait_for(lambda: not first.processes(), "the killed project is still running")
         await_runs(server, "fraud", len(runs(server, "fraud", "COMPLETED")) + 1)
         assert second.processes()
 
