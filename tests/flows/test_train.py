@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, TaskRun
 from prefect.testing.utilities import prefect_test_harness
 
+from flows.project import Project as Scope
 from flows.train import is_report_stale, train
 from semigen.artifacts import Layout
 
@@ -194,12 +197,20 @@ def test_command_prints_the_score_and_keeps_its_server_in_the_project(project: P
     environment = {k: v for k, v in project.environment.items() if k != "PREFECT_HOME"}
     done = flow_command(project, environment)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Accuracy +90.0 % \[80.0, 100.0\] +360 test rows", done.stdout)
+    assert re.search(r"Accuracy +90.0% \[80.0, 100.0\] +360 test rows", done.stdout)
     assert re.search(r"Gain +\+90.0 points \[.*\] +p = 0.01", done.stdout)
     assert re.search(r"sample +\d\.\d s", done.stdout)
     assert "reports/report.html" in done.stdout
-    assert (project.root / ".prefect" / "prefect.db").exists()
+    database = project.root / ".prefect" / "prefect.db"
+    assert tags_in(database, "flow_run") == {f'["{Scope.of(project.root).tag}"]'}
+    assert tags_in(database, "task_run") == {"[]"}
     assert not (Path(environment["HOME"]) / ".prefect").exists()
+
+
+def tags_in(database: Path, table: str) -> set[str]:
+    """Return the different values of the column ``tags`` of a table."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return {row[0] for row in connection.execute(f"SELECT tags FROM {table}")}
 
 
 def test_command_reports_an_error_in_one_line(project: Project) -> None:
