@@ -37,6 +37,10 @@ class FitContext:
         params: Section ``train`` of the parameters.
         seed: Seed of the estimator.
         n_rows: Number of training rows.
+
+    Example:
+        >>> mlp(FitContext(TrainParams(hidden_dims=(16,)), seed=0, n_rows=20)).batch_size
+        20
     """
 
     params: TrainParams

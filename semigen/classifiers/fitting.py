@@ -33,6 +33,19 @@ class FittedCommittee:
         trials: A row per trial of the search, see ``Search.trials``.
         seconds: Wall-clock seconds of the steps ``compare`` (search and cross-validation) and
             ``fit``.
+
+    Example:
+        >>> from semigen.params.config import AugmentParams
+        >>> x, none = np.linspace(0, 1, 6)[:, None], np.zeros((0, 1))
+        >>> problem = LearningProblem(
+        ...     x, np.array([0, 0, 0, 1, 1, 1]), none, x, none, None, AugmentParams(), seed=0
+        ... )
+        >>> params = TrainParams(folds=2, repeats=1, epochs=1, time_budget_s=1e-9)
+        >>> committee = fit_committee(problem, params)  # no time for learners of unlabeled rows
+        >>> committee.selection.reason
+        'no learner uses unlabeled rows'
+        >>> committee.estimators["logistic_regression"].predict([[0.1], [0.9]]).tolist()
+        [0, 1]
     """
 
     selection: Selection

@@ -73,7 +73,22 @@ class Learner:
 
 
 class SyntheticLearner(Learner):
-    """Fits an estimator to labeled and synthetic rows, in encoded space."""
+    """Fits an estimator to labeled and synthetic rows, in encoded space.
+
+    Example:
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> from semigen.params.config import AugmentParams
+        >>> from semigen.tables.encoding import Encoded
+        >>> x, none = np.array([[0.0], [1.0]]), np.zeros((0, 1))
+        >>> synthetic = Encoded(np.array([[0.1], [0.2], [0.9], [0.8]]), np.array([0, 0, 1, 1]))
+        >>> problem = LearningProblem(
+        ...     x, np.array([0, 1]), none, x, none, None, AugmentParams(), 0, synthetic
+        ... )
+        >>> uses = ("unlabeled", "synthetic")
+        >>> learner = SyntheticLearner("nb", uses, "encoded", lambda seed, n_rows: GaussianNB())
+        >>> learner.fit(problem).class_count_.tolist()
+        [3.0, 3.0]
+    """
 
     def _training_rows(self, problem: LearningProblem) -> tuple[np.ndarray, np.ndarray]:
         x = np.concatenate([problem.labeled(self.space), problem.synthetic.x])
@@ -81,14 +96,42 @@ class SyntheticLearner(Learner):
 
 
 class SemiSupervisedLearner(Learner):
-    """Fits a semi-supervised estimator to labeled and unlabeled rows."""
+    """Fits a semi-supervised estimator to labeled and unlabeled rows.
+
+    Example:
+        >>> from semigen.estimators.latent_mixture import LatentMixtureClassifier
+        >>> from semigen.params.config import AugmentParams
+        >>> x, more = np.array([[0.0], [1.0]]), np.array([[0.1], [0.2], [0.8], [0.9]])
+        >>> problem = LearningProblem(
+        ...     x, np.array([0, 1]), more, x, more, None, AugmentParams(), seed=0
+        ... )
+        >>> learner = SemiSupervisedLearner(
+        ...     "mixture", ("unlabeled",), "latent", lambda seed, n_rows: LatentMixtureClassifier()
+        ... )
+        >>> learner.fit(problem).predict(more).tolist()
+        [0, 0, 1, 1]
+    """
 
     def _training_rows(self, problem: LearningProblem) -> tuple[np.ndarray, np.ndarray]:
         return problem.all_rows(self.space)
 
 
 class GraphLearner(SemiSupervisedLearner):
-    """Fits a ``GraphClassifier``; a problem and its folds share the graph."""
+    """Fits a ``GraphClassifier``; a problem and its folds share the graph.
+
+    Example:
+        >>> from semigen.params.config import AugmentParams
+        >>> x, more = np.array([[0.0], [1.0]]), np.array([[0.1], [0.2], [0.8], [0.9]])
+        >>> problem = LearningProblem(
+        ...     x, np.array([0, 1]), more, x, more, None, AugmentParams(), seed=0
+        ... )
+        >>> learner = GraphLearner(
+        ...     "graph", ("unlabeled",), "encoded",
+        ...     lambda seed, n_rows: GraphClassifier(n_neighbors=2, n_trees=5),
+        ... )
+        >>> learner.fit(problem).predict(more).tolist()
+        [0, 0, 1, 1]
+    """
 
     def fit(self, problem: LearningProblem) -> GraphClassifier:
         return self._fit(problem, excluded=None)
@@ -115,7 +158,22 @@ class GraphLearner(SemiSupervisedLearner):
 
 
 class PosteriorLearner(Learner):
-    """Uses the class probabilities of a generator that classifies."""
+    """Uses the class probabilities of a generator that classifies.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from semigen.params.config import AugmentParams
+        >>> generator = SimpleNamespace(classes_=np.array([0, 1]))
+        >>> none = np.zeros((0, 1))
+        >>> problem = LearningProblem(
+        ...     none, np.zeros(0), none, none, none, generator, AugmentParams(), seed=0
+        ... )
+        >>> learner = PosteriorLearner(
+        ...     "generator", ("unlabeled",), "posterior", lambda seed, n_rows: PosteriorClassifier()
+        ... )
+        >>> learner.fit(problem).predict(np.array([[0.2, 0.8]])).tolist()
+        [1]
+    """
 
     def fit(self, problem: LearningProblem) -> PosteriorClassifier:
         estimator: PosteriorClassifier = self.make(problem.seed, 0)

@@ -213,7 +213,18 @@ class Fold:
 
     Attributes:
         whole: Problem with all labeled rows.
-        kept: Indices of the labeled rows of ``whole`` that the fold trains on.
+        kept: Indices of the labeled rows of ``whole`` that the fold trains on, shape
+            ``(n_labeled,)``.
+
+    Example:
+        >>> from semigen.params.config import AugmentParams
+        >>> x, none = np.arange(3.0)[:, None], np.zeros((0, 1))
+        >>> whole = LearningProblem(
+        ...     x, np.array([0, 1, 1]), none, x, none, None, AugmentParams(), seed=0
+        ... )
+        >>> part = whole.subset(np.array([0, 2]))
+        >>> part.fold.kept.tolist(), part.all_rows("encoded")[1].tolist()
+        ([0, 2], [0, -1, 1])
     """
 
     whole: LearningProblem

@@ -9,7 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LogFloat:
-    """A float between two bounds, sampled on a logarithmic scale."""
+    """A float between two bounds, sampled on a logarithmic scale.
+
+    Attributes:
+        low: Lower bound, above 0.
+        high: Upper bound.
+
+    Example:
+        >>> LogFloat(0.01, 100.0)
+        LogFloat(low=0.01, high=100.0)
+    """
 
     low: float
     high: float
@@ -17,7 +26,16 @@ class LogFloat:
 
 @dataclass(frozen=True)
 class LogInt:
-    """An integer between two bounds, both included, sampled on a logarithmic scale."""
+    """An integer between two bounds, both included, sampled on a logarithmic scale.
+
+    Attributes:
+        low: Lower bound, at least 1.
+        high: Upper bound.
+
+    Example:
+        >>> LogInt(1, 5)
+        LogInt(low=1, high=5)
+    """
 
     low: int
     high: int
@@ -25,7 +43,15 @@ class LogInt:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values."""
+    """One of several values.
+
+    Attributes:
+        options: The values.
+
+    Example:
+        >>> Choice(("encoded", "both"))
+        Choice(options=('encoded', 'both'))
+    """
 
     options: tuple[Any, ...]
 

@@ -19,9 +19,9 @@ TRUTH = np.array([0, 1] * 20)
 SYNTHETIC = ("unlabeled", "synthetic")
 
 
-def candidate(name: str, right: np.ndarray | float, uses: tuple[str, ...] = ()) -> Candidate:
-    """Return evidence that gives the right class of each of 40 rows a probability."""
-    p = np.broadcast_to(right, (1, 40))
+def candidate(name: str, probability: np.ndarray | float, uses: tuple[str, ...] = ()) -> Candidate:
+    """Return a candidate that gives the true class of each of 40 rows this probability."""
+    p = np.broadcast_to(probability, (1, 40))
     columns = np.where(TRUTH == 0, p, 1 - p)
     probabilities = np.stack([columns, 1 - columns], axis=2)
     learner = Learner(name, uses, "encoded", make=make_learners(TrainParams())[0].make)
@@ -33,7 +33,7 @@ def select_from(*candidates: Candidate, min_gain_probability: float = 0.95) -> S
     return select(Evidence(candidates, TRUTH, 5), params)
 
 
-def test_clear_gain_from_unlabeled_rows_is_taken():
+def test_clear_gain_selects_all_learners():
     better = candidate("semi", 0.97, ("unlabeled",))
     chosen = select_from(candidate("plain", 0.55), better)
     assert chosen.gain_probability == 1.0 and not chosen.is_fallback
@@ -41,26 +41,26 @@ def test_clear_gain_from_unlabeled_rows_is_taken():
     assert chosen.labels_only.name == "plain"
 
 
-def test_worse_semi_supervised_learner_leaves_labels_alone():
+def test_falls_back_to_labels_only_if_unlabeled_rows_hurt():
     chosen = select_from(candidate("plain", 0.9), candidate("semi", 0.6, ("unlabeled",)))
     assert chosen.is_fallback and "fallback" in chosen.reason
     assert chosen.selected.name == chosen.labels_only.name == "plain"
     assert chosen.gain_probability < 0.5
 
 
-def test_thin_evidence_leaves_much_of_the_labels_only_committee():
+def test_uncertain_gain_blends_in_the_labels_only_committee():
     rng = np.random.default_rng(0)
     noisy = candidate("semi", rng.uniform(0.35, 0.95, 40), ("unlabeled",))
     plain = candidate("plain", 0.6)
     chosen = select_from(plain, noisy, min_gain_probability=0.5)
     assert 0.5 < chosen.gain_probability < 0.999
     everything = chosen.ablation["all"]
-    share = chosen.gain_probability
-    expected = share * weight_of(everything, "plain") + (1 - share)
+    weight = chosen.gain_probability
+    expected = weight * weight_of(everything, "plain") + (1 - weight)
     assert weight_of(chosen.selected, "plain") == pytest.approx(expected)
 
 
-def test_gain_that_is_not_sure_enough_leaves_labels_alone():
+def test_falls_back_to_labels_only_below_the_minimum_probability():
     rng = np.random.default_rng(0)
     noisy = candidate("semi", rng.uniform(0.35, 0.95, 40), ("unlabeled",))
     plain = candidate("plain", 0.6)
@@ -79,7 +79,7 @@ def weight_of(committee: Committee, name: str) -> float:
     ]
 
 
-def test_ablation_separates_what_learners_use():
+def test_ablation_groups_learners_by_the_rows_they_use():
     chosen = select_from(
         candidate("plain", 0.6),
         candidate("semi", 0.7, ("unlabeled",)),
@@ -97,13 +97,13 @@ def test_ablation_separates_what_learners_use():
     assert {m.learner.name for m in chosen.labels_only.members} == {"plain"}
 
 
-def test_labels_alone_need_no_decision():
+def test_without_unlabeled_learners_there_is_no_ablation():
     chosen = select_from(candidate("one", 0.6), candidate("two", 0.7))
     assert chosen.is_fallback and chosen.ablation == {}
     assert chosen.reason == "no learner uses unlabeled rows"
 
 
-def test_committee_of_one_is_its_member():
+def test_committee_of_one_has_the_name_of_its_member():
     one = candidate("one", 0.7)
     committee = Committee.weighted([one], [1.0], TRUTH, "many")
     assert committee.name == "one"
@@ -111,14 +111,14 @@ def test_committee_of_one_is_its_member():
     assert (committee.hits == 1).all()
 
 
-def test_committee_averages_by_weight_and_drops_members_without():
-    one, two, mute = candidate("one", 0.9), candidate("two", 0.5), candidate("mute", 0.1)
-    committee = Committee.weighted([two, one, mute], [0.25, 0.75, 0.0], TRUTH, "many")
+def test_committee_averages_by_weight_and_drops_zero_weights():
+    one, two, zero = candidate("one", 0.9), candidate("two", 0.5), candidate("zero", 0.1)
+    committee = Committee.weighted([two, one, zero], [0.25, 0.75, 0.0], TRUTH, "many")
     assert [m.learner.name for m in committee.members] == ["one", "two"]
     np.testing.assert_allclose(committee.losses, -np.log(0.75 * 0.9 + 0.25 * 0.5))
 
 
-def test_json_names_every_weight():
+def test_json_contains_every_weight():
     chosen = select_from(candidate("plain", 0.6), candidate("semi", 0.9, ("unlabeled",)))
     content = chosen.to_json_dict()
     assert set(content["committees"]) == {"selected", "labels_only", "unlabeled", "all"}
@@ -127,7 +127,7 @@ def test_json_names_every_weight():
     assert list(weights) == ["semi", "plain"]
 
 
-def test_temperature_one_only_smooths_and_a_hot_one_flattens():
+def test_temperature_one_only_smooths_and_higher_ones_flatten():
     p = np.array([[0.9, 0.1], [0.5, 0.5]])
     np.testing.assert_allclose(calibrate(p, 1.0), (1 - SMOOTHING) * p + SMOOTHING / 2)
     assert abs(calibrate(p, 5.0)[0] - 0.5).max() < abs(p[0] - 0.5).max()
@@ -150,7 +150,7 @@ def test_fitted_temperature_is_a_stationary_point_of_the_loss():
     assert abs(approx_fprime([temperature], loss, 1e-5)[0]) < 1e-3
 
 
-def test_aligning_gives_unseen_classes_nothing():
+def test_align_gives_unseen_classes_probability_zero():
     aligned = align(np.array([[0.3, 0.7]]), np.array([0, 2]), np.arange(4))
     np.testing.assert_array_equal(aligned, [[0.3, 0.0, 0.7, 0.0]])
 
@@ -159,7 +159,7 @@ def named(*names: str) -> list[Learner]:
     return [learner for learner in make_learners(QUICK) if learner.name in names]
 
 
-def test_every_labeled_row_is_held_out_once_a_repeat(problem):
+def test_every_labeled_row_is_held_out_once_per_repeat(problem):
     learners = named("extra_trees", "latent_mixture", "label_spreading")
     one, two = (select(cross_validate(learners, problem, QUICK), QUICK) for _ in range(2))
     assert one.to_json_dict() == two.to_json_dict()
@@ -169,8 +169,8 @@ def test_every_labeled_row_is_held_out_once_a_repeat(problem):
         np.testing.assert_allclose(committee.members[0].probabilities.sum(axis=2), 1.0)
 
 
-def test_evidence_is_out_of_fold(problem):
-    """With shuffled labels nothing can be learned: honest accuracy is that of a coin."""
+def test_accuracy_with_shuffled_labels_is_chance_level(problem):
+    """The predictions are out of fold, so shuffled labels cannot be predicted."""
     rng = np.random.default_rng(0)
     shuffled = replace(problem, y=rng.permutation(problem.y))
     learners = named("extra_trees", "extra_trees_synthetic", "label_diffusion", "naive_bayes_em")
@@ -179,7 +179,7 @@ def test_evidence_is_out_of_fold(problem):
         assert committee.hits.mean() < 0.5 + 3 * 0.5 / np.sqrt(24)
 
 
-def test_two_labels_a_class_are_enough(problem):
+def test_two_labels_per_class_are_enough(problem):
     few = problem.subset(np.concatenate([np.flatnonzero(problem.y == c)[:2] for c in (0, 1)]))
     found = cross_validate(make_learners(QUICK), replace(few, fold=None), QUICK)
     assert found.n_splits == 4
@@ -197,7 +197,7 @@ def test_only_row_of_a_class_is_never_held_out(problem):
         cross_validate(named("extra_trees"), singles, QUICK)
 
 
-def test_without_time_only_labels_are_learned_from(problem):
+def test_time_budget_leaves_out_all_but_labels_only_learners(problem):
     learners = named("extra_trees", "naive_bayes", "label_spreading")
     params = QUICK.model_copy(update={"time_budget_s": 1e-9})
     found = cross_validate(learners, problem, params)

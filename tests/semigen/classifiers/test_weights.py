@@ -19,7 +19,7 @@ def likelihoods(seed: int = 0, n_repeats: int = 2) -> np.ndarray:
     return rng.beta([3, 2, 1], [1, 1, 1], (n_repeats, 30, 3))
 
 
-def test_evidence_is_a_tempered_likelihood_ratio():
+def test_evidence_weights_are_tempered_likelihood_ratios():
     p = likelihoods(n_repeats=1)
     weights = evidence_weights(p)
     nats = np.log(p[0, :, 0] / p[0, :, 1]).sum()
@@ -27,7 +27,7 @@ def test_evidence_is_a_tempered_likelihood_ratio():
     assert weights.sum() == pytest.approx(1.0)
 
 
-def test_mixture_weights_are_the_maximum_of_the_posterior():
+def test_mixture_weights_maximize_the_posterior():
     p = likelihoods()
 
     def loss(logits):
@@ -38,12 +38,12 @@ def test_mixture_weights_are_the_maximum_of_the_posterior():
     np.testing.assert_allclose(mixture_weights(p), np.exp(best) / np.exp(best).sum(), atol=1e-4)
 
 
-def test_repeats_do_not_count_as_rows():
+def test_repeats_do_not_count_as_further_rows():
     p = likelihoods(n_repeats=1)
     np.testing.assert_allclose(committee_weights(np.repeat(p, 5, axis=0)), committee_weights(p))
 
 
-def test_equal_learners_count_alike_and_a_hopeless_one_not_at_all():
+def test_equal_learners_have_equal_weights_and_a_poor_one_has_none():
     p = np.full((1, 200, 3), 0.8)
     p[:, :, 2] = 1e-3
     weights = committee_weights(p)
@@ -52,7 +52,7 @@ def test_equal_learners_count_alike_and_a_hopeless_one_not_at_all():
     np.testing.assert_allclose(committee_weights(p), [0.5, 0.5])
 
 
-def test_small_weights_are_dropped_but_never_all():
+def test_small_weights_are_dropped_unless_all_are_small():
     many = np.random.default_rng(0).uniform(0.4, 0.6, (1, 20, 300))
     assert committee_weights(many).sum() == pytest.approx(1.0)
     few = committee_weights(likelihoods())
