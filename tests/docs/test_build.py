@@ -42,6 +42,7 @@ def test_pages_fetch_nothing_from_the_network(site: Path) -> None:
 def test_reference_pages_are_generated_from_the_code(site: Path) -> None:
     estimator = (site / "reference/api/semigen.classifiers.semi_supervised.html").read_text("utf-8")
     assert "time_budget_s" in estimator
+    assert "<strong>classes_</strong>" in estimator
     parameters = (site / "reference/parameters.html").read_text("utf-8")
     assert "min_gain_probability" in parameters
     command_line = (site / "reference/command-line.html").read_text("utf-8")
