@@ -106,8 +106,8 @@ class Synthesizer:
         self.columns_ = [name for name in table.columns if name in kept]
         self.encoder_ = TableEncoder(schema).fit(features, self.seed)
         y = schema.encode_labels(table[target])
-        shares = np.bincount(y[y >= 0], minlength=len(schema.classes)) / (y >= 0).sum()
-        self.class_shares_ = dict(zip(schema.classes, shares.tolist(), strict=True))
+        fractions = np.bincount(y[y >= 0], minlength=len(schema.classes)) / (y >= 0).sum()
+        self.class_shares_ = dict(zip(schema.classes, fractions.tolist(), strict=True))
         self.generator_ = make_generator(self.encoder_, self.params, self.compute, self.seed)
         rows = encode_rows(self.encoder_, features, y)
         self.history_ = self.generator_.fit(rows, checkpoint=checkpoint, progress=progress)

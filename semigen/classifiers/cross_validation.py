@@ -156,7 +156,7 @@ def split(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the labeled rows that each fold trains on and holds out.
 
-    The only row of a class is always a training row: without it no learner would know the class.
+    The only row of a class is always a training row, so that every fold knows every class.
 
     Raises:
         UserError: If no class has two labeled rows.

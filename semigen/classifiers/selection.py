@@ -212,8 +212,8 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
             selected = _blend(everything, labels_only, probability, y)
         else:
             reason = (
-                f"fallback to labels alone, since it is not sure that unlabeled rows help: {reason}"
-                f", where train.min_gain_probability is {params.min_gain_probability:g}"
+                "fallback to labels alone, since it is uncertain that unlabeled rows help: "
+                f"{reason}, where train.min_gain_probability is {params.min_gain_probability:g}"
             )
     return Selection(
         selected,

@@ -21,7 +21,7 @@ MIN_WEIGHT = 0.01
 def committee_weights(likelihoods: np.ndarray) -> np.ndarray:
     """Return the learners' weights, which sum to 1.
 
-    The weights are the mean of two estimates with different weaknesses. ``evidence_weights`` judges
+    The weights are the mean of two estimates with different weaknesses. ``evidence_weights`` rates
     each learner by its own loss and so suppresses a weak learner that complements the others;
     ``mixture_weights`` finds such complements and overfits them if there are few rows.
 

@@ -39,8 +39,8 @@ def test_sampled_rows_resemble_the_table(fitted, table):
 
 def test_sampled_classes_have_the_proportions_and_features_of_the_table(fitted, table):
     rows = fitted.sample(200)
-    share = (table[TARGET].dropna() == "ill").mean()
-    assert (rows[TARGET] == "ill").sum() == pytest.approx(200 * share, abs=1)
+    fraction = (table[TARGET].dropna() == "ill").mean()
+    assert (rows[TARGET] == "ill").sum() == pytest.approx(200 * fraction, abs=1)
     weights = rows.groupby(TARGET)["weight"].mean()
     assert weights["ill"] > weights["well"] + 10  # 80 and 60 in truth
 
@@ -96,7 +96,7 @@ def test_errors_name_the_column_or_file(table, tmp_path):
     weights=st.lists(st.integers(0, 1000), min_size=1, max_size=8).filter(any),
 )
 def test_apportioned_numbers_sum_to_n_and_differ_by_less_than_one(n, weights):
-    shares = np.array(weights) / sum(weights)
-    counts = apportion(n, shares)
+    proportions = np.array(weights) / sum(weights)
+    counts = apportion(n, proportions)
     assert counts.sum() == n
-    assert (np.abs(counts - n * shares) < 1 + 1e-6).all()
+    assert (np.abs(counts - n * proportions) < 1 + 1e-6).all()

@@ -67,8 +67,8 @@ def test_spread_labels_keep_the_class_proportions():
     x = np.concatenate([rng.normal(0, 1, (300, 2)), rng.normal(2.2, 1, (100, 2))])
     y = np.full(400, -1)
     y[:6], y[300:302] = 0, 1
-    shares = spread_on_graph(neighbor_graph(x, 8), y)
-    assert shares.argmax(axis=1).mean() == pytest.approx(0.25, abs=0.03)
+    probabilities = spread_on_graph(neighbor_graph(x, 8), y)
+    assert probabilities.argmax(axis=1).mean() == pytest.approx(0.25, abs=0.03)
 
 
 def test_predicts_labels_other_than_0_and_1(moons):
