@@ -74,7 +74,7 @@ def former_names(client: SyncPrefectClient, project: Project) -> list[Project]:
 
 
 def _may_replace(other: dict[str, Any], own: dict[str, Any], name: str) -> bool:
-    if (other["folder"], other["host"]) == (own["folder"], own["host"]):
+    if other["folder"] == own["folder"]:  # a restarted container has another host name
         return True
     if own["owns_server"] and other["owns_server"]:  # the folder was moved or copied
         return True
