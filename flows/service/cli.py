@@ -141,17 +141,22 @@ def _describe(service: Service) -> str:
 
 def _answers(service: Service) -> bool:
     try:
-        return httpx.get(f"{service.api_url}/health", timeout=5).status_code == 200
+        status = httpx.get(f"{service.api_url}/health", timeout=5).status_code
     except httpx.HTTPError:
         return False
+    return status < 500 if service.shared_url else status == 200  # Prefect Cloud has no /health
 
 
 def _await_server(service: Service) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _answers(service):
         if time.monotonic() > deadline:
-            raise UserError(f"the Prefect server did not start; see {service.log('server')}")
+            raise UserError(f"the Prefect server did not start; {_where_to_look(service)}")
         time.sleep(0.2)
+
+
+def _where_to_look(service: Service) -> str:
+    return f"check {service.shared_url or service.log('server')}"
 
 
 def _check_login(service: Service) -> None:
@@ -167,7 +172,7 @@ def _check_login(service: Service) -> None:
         answer = httpx.get(f"{service.api_url}/admin/version", auth=login, timeout=30)
     except httpx.TransportError as error:
         raise UserError(
-            f"the Prefect server does not answer ({error}); see {service.log('server')}"
+            f"the Prefect server does not answer ({error}); {_where_to_look(service)}"
         ) from error
     if answer.status_code == 401 and "PREFECT_API_KEY" not in os.environ:
         raise UserError(
