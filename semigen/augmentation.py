@@ -24,7 +24,7 @@ class SyntheticRows:
         rows: Encoded rows, and the class that each row was drawn from.
         n_drawn: Number of rows drawn, accepted or not.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from semigen.tables.encoding import Encoded
         >>> rows = Encoded(np.zeros((3, 2), np.float32), np.array([0, 0, 1]))

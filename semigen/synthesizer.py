@@ -44,7 +44,7 @@ class Synthesizer:
         columns_: Columns of the sampled rows, in the order of the table.
         class_shares_: Fraction of each label among the labeled rows.
 
-    Example:
+    Examples:
         >>> from semigen.params.generators import VAEParams
         >>> rng = np.random.default_rng(0)
         >>> table = pd.DataFrame({"height": rng.normal(1.7, 0.1, 50)})

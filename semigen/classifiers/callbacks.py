@@ -8,7 +8,7 @@ from collections.abc import Sequence
 class FitCallbacks:
     """Called while a committee is fitted; these methods do nothing.
 
-    Example:
+    Examples:
         >>> class PrintLearners(FitCallbacks):
         ...     def on_learner_start(self, name):
         ...         print("evaluating", name)

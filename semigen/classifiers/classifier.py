@@ -38,7 +38,7 @@ class Member:
         temperature: Temperature that calibrates the probabilities.
         weight: Weight in the classifier's average.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from sklearn.naive_bayes import GaussianNB
         >>> x = np.array([[0.0], [1.0], [8.0], [9.0]])
@@ -81,7 +81,7 @@ class Classifier:
         members: Fitted estimators.
         generator: Generator that computes features and novelty; None for a labels-only classifier.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from sklearn.naive_bayes import GaussianNB
         >>> table = pd.DataFrame({"height": [1.5, 1.6, 1.8, 1.9], "sport": list("abab")})

@@ -32,7 +32,7 @@ class Candidate:
         probabilities: Calibrated out-of-fold probabilities of every row in every repeat, shape
             ``(n_repeats, n_rows, n_classes)``.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> probabilities = np.array([[[0.8, 0.2], [0.5, 0.5]]])
         >>> round(Candidate(None, 1.0, probabilities).log_loss(np.array([0, 1])), 3)
@@ -59,7 +59,7 @@ class Evidence:
         n_splits: Number of fits of each learner.
         left_out: Names of the learners that the time budget left out.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> Evidence((), np.array([0, 1]), n_splits=8, left_out=("mlp_synthetic",)).left_out
         ('mlp_synthetic',)

@@ -38,7 +38,7 @@ class FitContext:
         seed: Seed of the estimator.
         n_rows: Number of training rows.
 
-    Example:
+    Examples:
         >>> mlp(FitContext(TrainParams(hidden_dims=(16,)), seed=0, n_rows=20)).batch_size
         20
     """

@@ -34,7 +34,7 @@ class FittedCommittee:
         seconds: Wall-clock seconds of the steps ``compare`` (search and cross-validation) and
             ``fit``.
 
-    Example:
+    Examples:
         >>> from semigen.params.config import AugmentParams
         >>> x, none = np.linspace(0, 1, 6)[:, None], np.zeros((0, 1))
         >>> problem = LearningProblem(

@@ -25,7 +25,7 @@ class LabelCurveTables:
         test: Features of the test rows.
         y_test: Class indices of the test rows, shape ``(n_test,)``.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({"height": [1.5, 1.6, 1.8, 1.9], "group": list("aabb")})
         >>> schema = TableSchema.infer(table, table, "group")
         >>> LabelCurveTables.from_prepared(schema, table[:3], table[3:], table).y.tolist()

@@ -40,7 +40,7 @@ class LearnerSpec:
         search_space: Settings that ``train.search`` may try; None if the search leaves it out.
         learner: Class of the learner, which decides the training rows.
 
-    Example:
+    Examples:
         >>> spec = next(spec for spec in LEARNERS if spec.name == "extra_trees")
         >>> learner = spec.build(TrainParams(), max_features=0.5)
         >>> learner.make(0, 100).max_features

@@ -28,7 +28,7 @@ class Learner:
         space: Space of the rows that the estimator is fitted on and predicts.
         make: Returns an unfitted scikit-learn classifier.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from sklearn.naive_bayes import GaussianNB
         >>> from semigen.params.config import AugmentParams
@@ -75,7 +75,7 @@ class Learner:
 class SyntheticLearner(Learner):
     """Fits an estimator to labeled and synthetic rows, in encoded space.
 
-    Example:
+    Examples:
         >>> from sklearn.naive_bayes import GaussianNB
         >>> from semigen.params.config import AugmentParams
         >>> from semigen.tables.encoding import Encoded
@@ -98,7 +98,7 @@ class SyntheticLearner(Learner):
 class SemiSupervisedLearner(Learner):
     """Fits a semi-supervised estimator to labeled and unlabeled rows.
 
-    Example:
+    Examples:
         >>> from semigen.estimators.latent_mixture import LatentMixtureClassifier
         >>> from semigen.params.config import AugmentParams
         >>> x, more = np.array([[0.0], [1.0]]), np.array([[0.1], [0.2], [0.8], [0.9]])
@@ -119,7 +119,7 @@ class SemiSupervisedLearner(Learner):
 class GraphLearner(SemiSupervisedLearner):
     """Fits a ``GraphClassifier``; a problem and its folds share the graph.
 
-    Example:
+    Examples:
         >>> from semigen.params.config import AugmentParams
         >>> x, more = np.array([[0.0], [1.0]]), np.array([[0.1], [0.2], [0.8], [0.9]])
         >>> problem = LearningProblem(
@@ -160,7 +160,7 @@ class GraphLearner(SemiSupervisedLearner):
 class PosteriorLearner(Learner):
     """Uses the class probabilities of a generator that classifies.
 
-    Example:
+    Examples:
         >>> from types import SimpleNamespace
         >>> from semigen.params.config import AugmentParams
         >>> generator = SimpleNamespace(classes_=np.array([0, 1]))

@@ -38,7 +38,7 @@ class LearningProblem:
         max_rows: Maximum number of unlabeled rows that ``all_rows`` returns.
         fold: Where this problem comes from if it is the training part of a fold.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from semigen.params.config import AugmentParams
         >>> x, z = np.zeros((2, 3)), np.ones((2, 1))
@@ -216,7 +216,7 @@ class Fold:
         kept: Indices of the labeled rows of ``whole`` that the fold trains on, shape
             ``(n_labeled,)``.
 
-    Example:
+    Examples:
         >>> from semigen.params.config import AugmentParams
         >>> x, none = np.arange(3.0)[:, None], np.zeros((0, 1))
         >>> whole = LearningProblem(

@@ -25,7 +25,7 @@ class Search:
         trials: A row per trial: number, kind, state, out-of-fold log loss in nats, and the lowest
             log loss so far.
 
-    Example:
+    Examples:
         >>> Search((), pd.DataFrame(columns=TRIAL_COLUMNS)).trials.empty
         True
     """

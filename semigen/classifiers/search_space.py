@@ -15,7 +15,7 @@ class LogFloat:
         low: Lower bound, above 0.
         high: Upper bound.
 
-    Example:
+    Examples:
         >>> LogFloat(0.01, 100.0)
         LogFloat(low=0.01, high=100.0)
     """
@@ -32,7 +32,7 @@ class LogInt:
         low: Lower bound, at least 1.
         high: Upper bound.
 
-    Example:
+    Examples:
         >>> LogInt(1, 5)
         LogInt(low=1, high=5)
     """
@@ -48,7 +48,7 @@ class Choice:
     Attributes:
         options: The values.
 
-    Example:
+    Examples:
         >>> Choice(("encoded", "both"))
         Choice(options=('encoded', 'both'))
     """
@@ -65,7 +65,7 @@ class SearchSpace:
         settings: Ranges, or fixed values, of keyword arguments of the learner's factory, in the
             order in which they are sampled. ``space``, if present, is the learner's input space.
 
-    Example:
+    Examples:
         >>> ranges = {"space": Choice(("encoded", "both")), "C": LogFloat(0.01, 100.0)}
         >>> SearchSpace("logistic_regression", ranges).settings["C"].high
         100.0

@@ -30,7 +30,7 @@ class Committee:
         hits: Fraction of repeats in which each labeled row was classified correctly, shape
             ``(n_labeled,)``.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from semigen.classifiers.learners import Learner
         >>> y = np.array([0, 1])
@@ -109,7 +109,7 @@ class Selection:
         reason: Reason of the decision, one sentence.
         left_out: Names of the learners that the time budget left out.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from semigen.classifiers.learners import Learner
         >>> y = np.array([0, 1] * 20)

@@ -61,7 +61,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         n_features_in_: Number of columns of ``X``.
         fit_seconds_: Wall-clock seconds of the steps ``pretrain``, ``compare`` and ``fit``.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from semigen.params.config import PretrainParams, TrainParams
         >>> from semigen.params.generators import VAEParams
@@ -204,7 +204,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
 class PrintedProgress(FitCallbacks):
     """Prints a line per trial and learner.
 
-    Example:
+    Examples:
         >>> PrintedProgress().on_learner_start("extra_trees")
         semigen: evaluating extra_trees
     """

@@ -15,7 +15,7 @@ class ProbabilisticClassifier(ClassifierMixin, BaseEstimator, abc.ABC):  # type:
     Attributes:
         classes_: Labels, shape ``(n_classes,)``.
 
-    Example:
+    Examples:
         >>> class AlwaysFirst(ProbabilisticClassifier):
         ...     classes_ = np.array(["ill", "well"])
         ...     def predict_proba(self, X):

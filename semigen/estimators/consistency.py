@@ -61,7 +61,7 @@ class ConsistencyNetwork(ProbabilisticClassifier):
         intercepts_: Biases of the teacher's layers, shapes ``(n_out,)``.
         n_iter_: Number of steps made.
 
-    Example:
+    Examples:
         >>> X = np.array([[-1.0], [-0.9], [-0.8], [0.8], [0.9], [1.0]])
         >>> y = np.array([0, -1, -1, -1, -1, 1])
         >>> model = ConsistencyNetwork(hidden_dims=(8,), n_steps=100).fit(X, y)

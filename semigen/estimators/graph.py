@@ -32,7 +32,7 @@ class GraphClassifier(ProbabilisticClassifier):
         classes_: Labels, shape ``(n_classes,)``.
         student_: Fitted forest.
 
-    Example:
+    Examples:
         >>> X = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
         >>> y = np.array([0, -1, -1, -1, -1, 1])
         >>> model = GraphClassifier(n_neighbors=2, n_trees=5).fit(X, y)

@@ -22,7 +22,7 @@ class LatentMixtureClassifier(ProbabilisticClassifier):
         factors_: Cholesky factors of the covariances, shape
             ``(n_classes, n_features, n_features)``.
 
-    Example:
+    Examples:
         >>> X = np.array([[0.0, 0.1], [0.1, 0.0], [3.0, 3.1], [3.1, 3.0]])
         >>> model = LatentMixtureClassifier().fit(X, np.array([0, -1, 1, -1]))
         >>> model.predict(X)

@@ -40,7 +40,7 @@ class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
         log_likelihoods_: Log probability of each bin of each column, shape
             ``(n_bins_of_all_columns, n_classes)``.
 
-    Example:
+    Examples:
         >>> X = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
         >>> model = SemiSupervisedNaiveBayes().fit(X, np.array([0, -1, 1, -1]))
         >>> model.predict([[0, 0], [1, 1]])

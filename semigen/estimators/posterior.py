@@ -15,7 +15,7 @@ class PosteriorClassifier(ProbabilisticClassifier):
     Attributes:
         classes_: Class indices, shape ``(n_classes,)``.
 
-    Example:
+    Examples:
         >>> PosteriorClassifier().fit(None, [0, 1]).predict(np.array([[0.2, 0.8]]))
         array([1])
     """

@@ -34,7 +34,7 @@ class BalancedSelfTraining(ProbabilisticClassifier):
         estimator_: Classifier of the last round.
         pseudo_labels_: Training labels of the last round, shape ``(n,)``; -1 for unused rows.
 
-    Example:
+    Examples:
         >>> X = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
         >>> model = BalancedSelfTraining(max_share=0.5).fit(X, np.array([0, -1, -1, -1, -1, 1]))
         >>> model.pseudo_labels_

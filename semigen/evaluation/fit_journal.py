@@ -20,7 +20,7 @@ class FitJournal:
         path: The file; it need not exist.
         inputs: Hash of all that a fit depends on, except its number of labels and draw.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> journal = FitJournal(Path(tempfile.mkdtemp()) / "fits.jsonl", inputs="abc")
         >>> journal.append(Fit(10, 0, 2.5, np.array([[True, True], [True, False]])))

@@ -35,7 +35,7 @@ class Fit:
         hits: Whether each of ``LEARNERS`` classified each test row correctly, shape
             ``(2, n_test)``.
 
-    Example:
+    Examples:
         >>> fit = Fit(10, draw=0, seconds=2.5, hits=np.array([[True, True], [True, False]]))
         >>> fit.hits.mean(axis=1).tolist()
         [1.0, 0.5]
@@ -57,7 +57,7 @@ class Point:
         n_draws: Number of draws.
         accuracy: Mean accuracy over draws and test rows.
 
-    Example:
+    Examples:
         >>> Point("semigen", 10, 3, Estimate(0.9, 0.85, 0.95)).accuracy.value
         0.9
     """
@@ -76,7 +76,7 @@ class GainPoint:
         n_labeled: Number of labels.
         gain: Mean difference in accuracy between the first and the second of ``LEARNERS``.
 
-    Example:
+    Examples:
         >>> GainPoint(10, Estimate(0.05, 0.01, 0.09)).gain.value
         0.05
     """
@@ -93,7 +93,7 @@ class Forecast:
         n_more: Number of further labels.
         gain: Gain in accuracy.
 
-    Example:
+    Examples:
         >>> Forecast(50, Estimate(0.02, 0.0, 0.04)).n_more
         50
     """
@@ -111,7 +111,7 @@ class LabelCurve:
         gains: Gains over labels alone, by number of labels.
         forecast: Expected gain from twice the labels; None with a single number of labels.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> fits = [Fit(n, 0, 1.0, rng.random((2, 200)) < 1 - 1 / n) for n in (4, 8, 16)]
         >>> curve = summarize(fits, n_labels=16)

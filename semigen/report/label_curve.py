@@ -13,9 +13,10 @@ from semigen.evaluation.label_curve import Fit, Forecast, LabelCurve
 def fit_text(fit: Fit) -> str:
     """Return one line about a finished fit.
 
-    >>> import numpy as np
-    >>> fit_text(Fit(10, draw=0, seconds=2.5, hits=np.array([[True, True], [True, False]])))
-    '10 labels, draw 1: 100.0 %, labels only 50.0 % (2 s)'
+    Examples:
+        >>> import numpy as np
+        >>> fit_text(Fit(10, draw=0, seconds=2.5, hits=np.array([[True, True], [True, False]])))
+        '10 labels, draw 1: 100.0 %, labels only 50.0 % (2 s)'
     """
     selected, labels_only = (f"{100 * hits.mean():.1f} %" for hits in fit.hits)
     return (
@@ -27,10 +28,11 @@ def fit_text(fit: Fit) -> str:
 def forecast_text(forecast: Forecast) -> str:
     """Return one sentence about the expected gain from more labels.
 
-    >>> from semigen.evaluation.estimates import Estimate
-    >>> print(forecast_text(Forecast(50, Estimate(0.02, 0.0, 0.04))))
-    50 more labels would be worth +2.0 points [+0.0, +4.0] of accuracy, if the curve continues as a
-    power law
+    Examples:
+        >>> from semigen.evaluation.estimates import Estimate
+        >>> print(forecast_text(Forecast(50, Estimate(0.02, 0.0, 0.04))))
+        50 more labels would be worth +2.0 points [+0.0, +4.0] of accuracy, if the curve continues
+        as a power law
     """
     return (
         f"{forecast.n_more} more labels would be worth {forecast.gain:+.1p} of accuracy, "
