@@ -41,7 +41,7 @@ METRIC_TEXTS = {
     "log_loss": MetricText(
         "Log loss", "negative log-likelihood of the true label in nats; lower is better", False
     ),
-    "roc_auc": MetricText("ROC AUC", "mean over the classes of each against the rest", False),
+    "roc_auc": MetricText("ROC AUC", "mean AUC of each class against the rest", False),
     "calibration_error": MetricText(
         "Calibration error",
         "mean difference between confidence and accuracy; lower is better, and few rows inflate it",

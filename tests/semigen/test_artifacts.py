@@ -7,7 +7,7 @@ from semigen.errors import UserError
 from semigen.params.config import DataParams
 
 
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "out" / "file.txt"
     path.parent.mkdir()
     path.write_text("old")
@@ -18,7 +18,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_folder_is_replaced_as_a_whole(tmp_path):
+def test_folder_is_replaced_completely(tmp_path):
     path = tmp_path / "model"
     for content in ("first", "second"):
         with atomic_path(path) as temporary:
@@ -28,7 +28,7 @@ def test_folder_is_replaced_as_a_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_json_refuses_what_is_not_json_and_names_the_file(tmp_path):
+def test_rejects_invalid_json_with_the_file_name(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     (tmp_path / "a.json").write_text("{")
@@ -36,20 +36,20 @@ def test_json_refuses_what_is_not_json_and_names_the_file(tmp_path):
         read_json(tmp_path / "a.json")
 
 
-def test_users_paths_count_from_the_root_unless_absolute(tmp_path):
+def test_relative_paths_start_at_the_root(tmp_path):
     layout = Layout(tmp_path)
     assert layout.source("data/x.csv") == tmp_path / "data" / "x.csv"
     assert layout.source(str(tmp_path / "y.csv")) == tmp_path / "y.csv"
 
 
-def test_absent_tables_of_the_users_own_are_named_by_parameter(tmp_path):
+def test_missing_tables_are_reported_with_the_parameter(tmp_path):
     layout = Layout(tmp_path)
-    check_files(DataParams(), layout)  # the sample stage is yet to make them
+    check_files(DataParams(), layout)  # written by the sample stage later
     own = DataParams(labeled="l.csv", unlabeled="u.csv")
     (tmp_path / "l.csv").touch()
     with pytest.raises(UserError, match=r"u\.csv: no such file; check data\.unlabeled"):
         check_files(own, layout)
-    (tmp_path / "u.csv.dvc").touch()  # under DVC, yet to be pulled
+    (tmp_path / "u.csv.dvc").touch()  # tracked by DVC, not pulled yet
     check_files(own, layout)
     with pytest.raises(UserError, match=r"data\.test"):
         check_files(own.model_copy(update={"test": "t.csv"}), layout)

@@ -1,4 +1,4 @@
-"""A project whose classifiers are fitted on small tables, by the files that a run leaves."""
+"""A project with the files of a run, whose classifiers are fitted on small tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_run(
     unlabeled: pd.DataFrame | None = None,
     estimator: object = None,
 ) -> None:
-    """Write what a run leaves: prepared and encoded tables, a validation report, a classifier."""
+    """Write the files of a run: prepared and encoded tables, validation report, classifier."""
     unlabeled = mixed_table(200, seed=9) if unlabeled is None else unlabeled
     schema = schema_of(labeled)
     for part, rows in (("labeled", labeled), ("test", test)):
@@ -52,13 +52,13 @@ def write_run(
 
 
 def retrain(layout: Layout, strength: float = 0.9, n_labeled: int = 80) -> None:
-    """Train another classifier, about as good, on the same table."""
+    """Train another classifier of about the same accuracy on the same table."""
     labeled, test = mixed_table(n_labeled, seed=0), mixed_table(200, seed=1)
     write_run(layout, labeled, test, estimator=LogisticRegression(C=strength))
 
 
-def spoil(layout: Layout) -> None:
-    """Train a classifier that knows nothing, on the same table."""
+def train_constant(layout: Layout) -> None:
+    """Train a constant classifier on the same table."""
     write_run(
         layout, mixed_table(80, seed=0), mixed_table(200, seed=1), estimator=DummyClassifier()
     )

@@ -1,7 +1,7 @@
-"""The stage's files against figures computed here from the same probabilities.
+"""Files of the stage, compared with metrics computed from the same probabilities.
 
-One test scores saved classifiers. In the others the classifiers are objects of the same interface
-whose probabilities are columns of the test table, so that every figure is known.
+One test scores saved classifiers. The others use objects with the interface of a classifier whose
+probabilities are columns of the test table, so that all metrics are known.
 """
 
 import json
@@ -33,7 +33,7 @@ COLUMNS = [f"{side}_{k}" for side in ("good", "poor") for k in range(3)]
 
 @dataclass
 class ColumnClassifier:
-    """Reads its class probabilities, in the order of its own classes, from the table."""
+    """Classifier whose class probabilities are columns of the table."""
 
     learner_name: str
     schema: TableSchema
@@ -91,7 +91,7 @@ def predicted_of(test, side):
     ]
 
 
-def test_metrics_json_has_the_shape_and_the_figures(layout):
+def test_metrics_json_has_the_documented_keys_and_values(layout):
     evaluate.run(PARAMS, layout)
     metrics = json.loads(layout.metrics.read_text())
     assert list(metrics) == [
@@ -109,7 +109,7 @@ def test_metrics_json_has_the_shape_and_the_figures(layout):
     assert metrics["gain"]["accuracy"]["low"] > 0
 
 
-def test_saved_classifiers_are_scored(tmp_path):
+def test_scores_saved_classifiers(tmp_path):
     layout = Layout(tmp_path)
     tables = cut_sample(SampleParams(dataset="wine", n_labeled=30), seed=0)
     schema = TableSchema.infer(tables["labeled"], tables["unlabeled"], "label")
@@ -139,7 +139,7 @@ def test_saved_classifiers_are_scored(tmp_path):
     assert metrics["gain"]["accuracy"]["low"] > 0
 
 
-def test_plot_tables_are_those_of_the_selected_classifier(layout):
+def test_plot_tables_describe_the_selected_classifier(layout):
     evaluate.run(PARAMS, layout)
     test = pd.read_parquet(layout.prepared("test"))
     confusion = pd.read_csv(layout.plot("confusion"))
@@ -165,7 +165,7 @@ def test_equal_inputs_give_equal_bytes(layout):
     assert [path.read_bytes() for path in paths] == first
 
 
-def test_prints_figures_beside_labels_only(layout, capsys):
+def test_prints_metrics_beside_labels_only(layout, capsys):
     evaluate.run(PARAMS, layout)
     printed = capsys.readouterr().out
     accuracy = json.loads(layout.metrics.read_text())["test"]["accuracy"]
@@ -189,7 +189,7 @@ def test_whole_number_labels(tmp_path, monkeypatch):
     assert set(pd.read_csv(layout.plot("confusion"))["actual"]) == {2, 10, 30}
 
 
-def test_a_class_without_test_rows_is_no_obstacle(layout):
+def test_accepts_a_class_without_test_rows(layout):
     test = pd.read_parquet(layout.prepared("test"))
     test[test["label"] != "bee"].to_parquet(layout.prepared("test"))
     evaluate.run(PARAMS, layout)
@@ -203,7 +203,7 @@ def test_a_class_without_test_rows_is_no_obstacle(layout):
         ("dog", "row 5: label 'dog' is not one of"),
     ],
 )
-def test_names_the_row_whose_label_is_absent_or_unknown(layout, label, message):
+def test_rejects_missing_and_unknown_labels(layout, label, message):
     test = pd.read_parquet(layout.prepared("test"))
     test.loc[4, "label"] = label
     test.to_parquet(layout.prepared("test"))

@@ -1,4 +1,4 @@
-"""What the task says of batches whose drift is known."""
+"""The monitor task on tables with known drift."""
 
 import json
 
@@ -19,7 +19,7 @@ PARAMS = Params(monitor=MonitorParams(input="data/new.csv"))
 
 @pytest.fixture
 def layout(tmp_path):
-    """A project that has learned from 400 rows; ``data/new.csv`` holds others like them."""
+    """A project trained on 400 rows; ``data/new.csv`` has rows of the same distribution."""
     layout = Layout(tmp_path)
     learned = people(400, seed=0).assign(zip=lambda t: (t["age"] % 7 + 10115).astype(str))
     schema = TableSchema.infer(learned.assign(label="a"), learned, "label", {"zip": "category"})
@@ -36,8 +36,8 @@ def write(layout, table, name="data/new.csv"):
     with_zip.to_csv(layout.root / name, index=False)
 
 
-def test_rows_of_the_same_source_have_not_drifted_though_csv_has_forgotten_their_types(layout):
-    """``zip`` is read as numbers; the schema knows better, as in ``preprocess``."""
+def test_csv_columns_are_typed_by_the_schema(layout):
+    """``zip`` is read as numbers, but is a category in the schema."""
     found = monitor(PARAMS, layout)
     assert found["sentence"] == "no drift in 5 columns of 300 rows"
     assert found["input"] == "data/new.csv"
@@ -47,7 +47,7 @@ def test_rows_of_the_same_source_have_not_drifted_though_csv_has_forgotten_their
     assert layout.drift_markdown.read_text() == drift_markdown(found)
 
 
-def test_argument_names_another_table_and_parameters_set_the_limits(layout):
+def test_argument_overrides_the_table_and_parameters_set_the_limits(layout):
     table = people(300, seed=2)
     write(layout, table.assign(income=table["income"] + 4), "data/other.csv")
     found = monitor(PARAMS, layout, "data/other.csv")
@@ -57,7 +57,7 @@ def test_argument_names_another_table_and_parameters_set_the_limits(layout):
     assert monitor(strict, layout)["input"] == "data/new.csv"
 
 
-def test_absent_columns_and_text_among_numbers_are_findings_that_name_them(layout):
+def test_missing_columns_and_text_among_numbers_are_drift(layout):
     broken = people(300, seed=3).drop(columns="city").astype({"income": object})
     broken.loc[4, "income"] = "a lot"
     write(layout, broken.assign(extra=1))
@@ -81,18 +81,18 @@ def test_drifted_columns_come_first_in_the_table(layout):
     assert distances == sorted(distances, reverse=True)
 
 
-def test_a_page_of_very_many_columns_says_where_the_others_are(layout):
+def test_page_lists_a_limited_number_of_columns(layout):
     found = monitor(PARAMS, layout)
     many = {**found, "columns": found["columns"] * 30}
     assert "50 more columns are in `reports/drift.json`." in drift_markdown(many)
 
 
-def test_one_row_is_enough_to_look(layout):
+def test_accepts_one_row(layout):
     write(layout, people(1, seed=5))
     assert not monitor(PARAMS, layout)["has_drifted"]
 
 
-def test_mistakes_say_what_to_do(layout):
+def test_errors_have_a_remedy(layout):
     with pytest.raises(UserError, match=r"no table to monitor: give one with --input"):
         monitor(Params(), layout)
     with pytest.raises(UserError, match=r"data/none\.csv: no such file"):

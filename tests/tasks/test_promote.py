@@ -1,4 +1,4 @@
-"""Promotion of real classifiers, fitted on small tables, by the files that a run leaves."""
+"""Promotion of real classifiers, fitted on small tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semigen.report.promotion import registry_text
 from tasks import command_line
 from tasks.promote import promote
 from tests.semigen.example_tables import TARGET, mixed_table
-from tests.tasks.promotion_project import DATA, champion, params, retrain, spoil, write_run
+from tests.tasks.promotion_project import DATA, champion, params, retrain, train_constant, write_run
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def layout(tmp_path):
     return layout
 
 
-def test_first_model_becomes_champion_and_all_is_recorded(layout):
+def test_first_model_becomes_champion_and_is_recorded(layout):
     decision = promote(params(), layout, reason="schedule")
     assert (decision.outcome, decision.version, decision.champion) == ("promoted", "v0001", "v0001")
     assert [(gate.name, gate.passed) for gate in decision.gates] == [
@@ -45,24 +45,24 @@ def test_first_model_becomes_champion_and_all_is_recorded(layout):
     assert "**v0001 is the new champion.**" in layout.promotion_markdown.read_text()
 
 
-def test_the_same_classifier_is_not_registered_twice(layout):
+def test_same_classifier_is_not_registered_twice(layout):
     promote(params(), layout)
     decision = promote(params(), layout)
     assert (decision.outcome, decision.version) == ("unchanged", "v0001")
     assert len(Registry(layout.registry).history()) == 1
 
 
-def test_an_equal_model_is_promoted_and_a_worse_one_kept(layout):
+def test_equal_model_is_promoted_and_worse_one_kept(layout):
     promote(params(), layout)
     retrain(layout)
     decision = promote(params(), layout)
     assert (decision.outcome, decision.champion) == ("promoted", "v0002")
     assert decision.comparison.n_rows == 200
     figures = layout.promotion_markdown.read_text().partition("\n| 200 test rows")
-    again = promote(params(), layout)  # what is known is reported anew
+    again = promote(params(), layout)  # the report is written again
     assert again.outcome == "unchanged" and again.comparison.n_rows == 200
     assert figures[1:] == layout.promotion_markdown.read_text().partition(figures[1])[1:]
-    spoil(layout)
+    train_constant(layout)
     decision = promote(params(), layout)
     assert (decision.outcome, decision.version, decision.champion) == ("kept", "v0003", "v0002")
     assert "accuracy differs from v0002's by -0." in decision.reason
@@ -72,9 +72,9 @@ def test_an_equal_model_is_promoted_and_a_worse_one_kept(layout):
     assert "| 200 test rows | v0002 | v0003 | difference |" in page
 
 
-def test_a_kept_challenger_is_judged_again_and_promoted_when_it_may(layout):
+def test_kept_challenger_is_judged_again(layout):
     promote(params(), layout)
-    spoil(layout)
+    train_constant(layout)
     promote(params(), layout)
     again = promote(params(), layout)
     assert (again.outcome, again.version) == ("unchanged", "v0002") and again.comparison
@@ -86,14 +86,14 @@ def test_a_kept_challenger_is_judged_again_and_promoted_when_it_may(layout):
 
 def test_force_promotes_a_kept_challenger(layout):
     promote(params(), layout)
-    spoil(layout)
+    train_constant(layout)
     promote(params(), layout)
     decision = promote(params(), layout, force=True)
     assert (decision.outcome, decision.champion) == ("promoted", "v0002")
     assert decision.reason.startswith("forced, although accuracy differs")
 
 
-def test_a_rollback_is_not_undone_by_the_next_run(layout):
+def test_rollback_is_not_undone_by_the_next_run(layout):
     promote(params(), layout)
     retrain(layout)
     promote(params(), layout)
@@ -105,10 +105,10 @@ def test_a_rollback_is_not_undone_by_the_next_run(layout):
     assert len(Registry(layout.registry).versions()) == 2
 
 
-def test_predict_takes_the_champion_or_what_it_is_told(layout):
+def test_predict_uses_the_champion_or_the_given_model(layout):
     assert resolve_model(None, layout).name == "models/classifier"
     promote(params(), layout)
-    spoil(layout)
+    train_constant(layout)
     promote(params(), layout)
     found = resolve_model(None, layout)
     assert found.name == "champion v0001"
@@ -124,7 +124,7 @@ def test_commands(layout, tmp_path, monkeypatch, capsys):
     assert "empty" in capsys.readouterr().out
     assert command_line.main(["promote", "--reason", "first"]) == 0
     assert "v0001 is the new champion" in capsys.readouterr().out
-    spoil(layout)
+    train_constant(layout)
     assert command_line.main(["promote"]) == 0
     assert "v0002 is kept as challenger" in capsys.readouterr().out
     assert command_line.main(["promote", "--force"]) == 0

@@ -1,4 +1,4 @@
-"""Which test rows, columns and classes champion and challenger are compared on, and the gates."""
+"""Rows, columns and classes on which champion and challenger are compared, and the gates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semigen.params.config import DataParams
 from semigen.registry.registry import Registry
 from tasks.promote import promote
 from tests.semigen.example_tables import TARGET, mixed_table
-from tests.tasks.promotion_project import champion, params, retrain, spoil, write_run
+from tests.tasks.promotion_project import champion, params, retrain, train_constant, write_run
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def layout(tmp_path):
 
 
 def resplit(layout: Layout, n_moved: int, seed: int = 1) -> None:
-    """Add rows and split anew: so many of the first run's training rows become test rows."""
+    """Add rows and split again, so that ``n_moved`` former training rows are test rows."""
     old, fresh = mixed_table(80, seed=0), mixed_table(100 - n_moved, seed=seed)
     test = pd.concat([old[:n_moved], fresh], ignore_index=True)
     labeled = pd.concat([old[n_moved:], mixed_table(60, seed=2)], ignore_index=True)
     write_run(layout, labeled, test)
 
 
-def test_test_rows_that_the_champion_learned_from_are_left_out(layout):
+def test_training_rows_of_the_champion_are_left_out(layout):
     promote(params(), layout)
     resplit(layout, n_moved=25)
     decision = promote(params(), layout)
@@ -42,8 +42,8 @@ def test_test_rows_that_the_champion_learned_from_are_left_out(layout):
     assert "25 further test rows are left out" in layout.promotion_markdown.read_text()
 
 
-def test_leaked_rows_would_have_flattered_the_champion(layout):
-    """A champion that knows its training rows by heart is beaten on the rows that count."""
+def test_leaked_rows_do_not_inflate_the_champions_score(layout):
+    """A champion that memorized its training rows scores lower on the other rows."""
     rng = np.random.default_rng(0)
     noisy = mixed_table(80, seed=0)
     noisy[TARGET] = rng.permutation(noisy[TARGET].to_numpy())
@@ -59,7 +59,7 @@ def test_leaked_rows_would_have_flattered_the_champion(layout):
     assert (known.predict(test) == test[TARGET])[:70].all()
 
 
-def test_too_few_rows_left_keep_the_challenger(layout):
+def test_challenger_is_kept_if_too_few_rows_are_left(layout):
     promote(params(), layout)
     resplit(layout, n_moved=71)
     decision = promote(params(min_test_rows=30), layout)
@@ -68,7 +68,7 @@ def test_too_few_rows_left_keep_the_challenger(layout):
     assert promote(params(min_test_rows=29), layout).outcome == "promoted"
 
 
-def test_a_champion_that_lacks_a_column_is_not_replaced_unseen(layout):
+def test_champion_that_cannot_score_is_not_replaced(layout):
     promote(params(), layout)
     labeled, test = (mixed_table(n, seed=n).drop(columns="ward") for n in (80, 100))
     unlabeled = mixed_table(100).drop(columns="ward")
@@ -80,7 +80,7 @@ def test_a_champion_that_lacks_a_column_is_not_replaced_unseen(layout):
     assert promote(params(), layout, force=True).outcome == "promoted"
 
 
-def test_a_class_that_the_champion_does_not_know_keeps_the_challenger(layout):
+def test_challenger_is_kept_if_the_champion_lacks_a_class(layout):
     promote(params(), layout)
     labeled, test = mixed_table(80, seed=0), mixed_table(100, seed=1)
     for table in (labeled, test):
@@ -89,9 +89,9 @@ def test_a_class_that_the_champion_does_not_know_keeps_the_challenger(layout):
     assert "it does not know class 'dead'" in promote(params(), layout).reason
 
 
-def test_a_class_that_only_the_champion_knows_is_no_obstacle(layout):
+def test_compares_if_the_challenger_lacks_a_class(layout):
     labeled = mixed_table(80, seed=0)
-    labeled.loc[:9, TARGET] = "cured"  # first in order, so that the columns shift
+    labeled.loc[:9, TARGET] = "cured"  # first in order, so that the class indices shift
     write_run(layout, labeled, mixed_table(100, seed=1))
     promote(params(), layout)
     retrain(layout)
@@ -103,15 +103,15 @@ def test_a_class_that_only_the_champion_knows_is_no_obstacle(layout):
     assert decision.comparison.champion["accuracy"].value == pytest.approx(accuracy)
 
 
-def test_another_question_is_not_compared(layout):
+def test_models_of_different_tasks_are_not_compared(layout):
     promote(params(DataParams()), layout)
-    spoil(layout)
+    train_constant(layout)
     decision = promote(params(), layout)
     assert decision.outcome == "promoted" and decision.comparison is None
     assert "v0001 predicts something else ('label' of digits" in decision.reason
 
 
-def test_failed_gates_keep_even_the_first_model(layout):
+def test_failed_gate_keeps_the_first_model(layout):
     layout.validation_json.write_text('{"success": false}')
     unlabeled = mixed_table(200, seed=9).assign(weight=500.0)
     write_run(layout, mixed_table(80, seed=0), mixed_table(200, seed=1), unlabeled)
@@ -124,7 +124,7 @@ def test_failed_gates_keep_even_the_first_model(layout):
 
 
 def unfair_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return tables where the label is noise in the ward "west"; test rows have a column more."""
+    """Return labeled and test rows whose labels are random in the ward "west"."""
     tables = []
     for n, seed in ((80, 0), (300, 1)):
         table = mixed_table(n, seed=seed)
@@ -136,7 +136,7 @@ def unfair_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables[0], tables[1]
 
 
-def test_a_planted_gap_between_groups_fails_the_fairness_gate(layout):
+def test_gap_between_groups_fails_the_fairness_gate(layout):
     write_run(layout, *unfair_rows())
     fair = promote(params(fairness_columns=("smoker",)), layout)
     assert fair.outcome == "promoted"
@@ -147,7 +147,7 @@ def test_a_planted_gap_between_groups_fails_the_fairness_gate(layout):
     assert decision.reason.endswith("and west; limit 0.1")
 
 
-def test_groups_may_be_of_a_column_that_the_model_does_not_see(layout):
+def test_groups_may_be_defined_by_an_unused_column(layout):
     labeled, test = unfair_rows()
     (layout.root / "unlabeled.csv").write_text("weight\n1\n")
     labeled.assign(sex="f").to_csv(layout.root / "labeled.csv", index=False)

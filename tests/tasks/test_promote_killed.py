@@ -45,7 +45,7 @@ def layout(tmp_path):
 
 
 @pytest.mark.slow
-def test_predict_beside_promotions_that_are_killed_meets_whole_champions_only(layout):
+def test_predictions_use_complete_champions_while_promotions_are_killed(layout):
     content = {"data": DATA.model_dump(), "evaluate": {"n_bootstrap": 200}}
     layout.params.write_text(json.dumps(content))
     started = time.monotonic()
@@ -68,7 +68,7 @@ def test_predict_beside_promotions_that_are_killed_meets_whole_champions_only(la
 
 @contextlib.contextmanager
 def promotion(layout: Layout) -> Iterator[subprocess.Popen[str]]:
-    """Promote in another process, which has imported all when the block begins."""
+    """Promote in another process, whose imports are complete when the block begins."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
         [sys.executable, "-c", PROMOTION],
@@ -82,7 +82,7 @@ def promotion(layout: Layout) -> Iterator[subprocess.Popen[str]]:
 
 
 def predict_and_check(layout: Layout) -> None:
-    """Label rows with the champion; it must be one that was registered, and all of it."""
+    """Label rows with the champion, whose files must match a registered version."""
     found = resolve_model(None, layout)
     version = Registry(layout.registry).version(found.name.removeprefix("champion "))
     assert digest_of(found.folder) == version.digest

@@ -1,4 +1,4 @@
-"""The report stage on a project of real data sets, whose figures come from real classifiers."""
+"""The report stage on real data sets, with metrics of real classifiers."""
 
 import html.parser
 import json
@@ -25,7 +25,7 @@ from tasks import report
 
 
 def write_project(root, dataset="digits", *, rename=None):
-    """Write every artifact that the report reads, as the stages before it would."""
+    """Write all artifacts that the report reads."""
     layout, params = Layout(root), Params(sample=SampleParams(dataset=dataset))
     tables = {
         part: table.rename(columns=rename or {}).replace(rename or {})
@@ -164,7 +164,7 @@ def project(tmp_path):
     return write_project(tmp_path)
 
 
-def test_the_page_says_what_the_metrics_say(project):
+def test_page_shows_the_metrics(project):
     params, layout = project
     report.run(params, layout)
     metrics = json.loads(layout.metrics.read_text())
@@ -182,7 +182,7 @@ def test_the_page_says_what_the_metrics_say(project):
         assert expected in page.words, expected
 
 
-def test_the_page_needs_nothing_but_itself(project):
+def test_page_is_self_contained(project):
     params, layout = project
     report.run(params, layout)
     text = layout.report.read_text(encoding="utf-8")
@@ -198,7 +198,7 @@ def test_the_page_needs_nothing_but_itself(project):
     assert len(text) < 1_000_000
 
 
-def test_data_cannot_become_markup(tmp_path):
+def test_data_is_escaped(tmp_path):
     evil, template, mark = "<script>alert('x')</script>", "{{ 7 * 7 }}", "a|b `c` $d_e$ $f$"
     names = {"alcohol": evil, "proline": template, "class_0": "<img src=x>", "class_1": mark}
     params, layout = write_project(tmp_path, "wine", rename=names)
@@ -213,7 +213,7 @@ def test_data_cannot_become_markup(tmp_path):
     assert "<img" not in card.replace("\\<", "")
 
 
-def test_the_model_card_depends_on_the_artifacts_alone(project, tmp_path_factory):
+def test_model_card_depends_on_the_artifacts_only(project, tmp_path_factory):
     params, layout = project
     report.run(params, layout)
     card = layout.model_card.read_bytes()
@@ -224,7 +224,7 @@ def test_the_model_card_depends_on_the_artifacts_alone(project, tmp_path_factory
     assert str(layout.root) not in card.decode()
 
 
-def test_the_model_card_says_what_the_metrics_say(project):
+def test_model_card_shows_the_metrics(project):
     params, layout = project
     report.run(params, layout)
     metrics = json.loads(layout.metrics.read_text())
@@ -238,7 +238,7 @@ def test_the_model_card_says_what_the_metrics_say(project):
     assert "7 values of pixel" in card
 
 
-def test_synthetic_examples_fit_the_page_and_show_the_classes(project):
+def test_synthetic_examples_show_all_classes(project):
     params, layout = project
     report.run(params, layout)
     text = layout.report.read_text(encoding="utf-8")
@@ -249,7 +249,7 @@ def test_synthetic_examples_fit_the_page_and_show_the_classes(project):
     assert set(firsts) == {str(digit) for digit in range(10)}
 
 
-def test_a_run_without_synthetic_rows_or_timings(project):
+def test_run_without_synthetic_rows_or_timings(project):
     params, layout = project
     empty = pd.read_csv(layout.synthetic_table).head(0)
     empty.to_csv(layout.synthetic_table, index=False)
@@ -262,7 +262,7 @@ def test_a_run_without_synthetic_rows_or_timings(project):
     assert "There are no synthetic rows" in layout.model_card.read_text(encoding="utf-8")
 
 
-def test_a_run_that_fell_back_to_labels_alone(project):
+def test_run_that_fell_back_to_labels_only(project):
     params, layout = project
     selection = json.loads(layout.selection.read_text())
     write_json(layout.selection, {**selection, "selected": "extra_trees"})

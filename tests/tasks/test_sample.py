@@ -13,7 +13,7 @@ from tasks import sample
 PARTS = ("labeled", "unlabeled", "test")
 
 
-def test_written_tables_are_the_cut_ones_and_data_s_default(tmp_path, capsys):
+def test_writes_the_tables_that_data_reads_by_default(tmp_path, capsys):
     params = Params(sample=SampleParams(dataset="wine", n_labeled=12))
     sample.run(params, Layout(tmp_path))
     tables = read_tables(DataParams(), Layout(tmp_path))
@@ -22,7 +22,7 @@ def test_written_tables_are_the_cut_ones_and_data_s_default(tmp_path, capsys):
     assert "data/samples/labeled.csv: 12 rows" in capsys.readouterr().out
 
 
-def test_same_bytes_each_time(tmp_path):
+def test_equal_seeds_give_equal_bytes(tmp_path):
     for folder in ("a", "b"):
         sample.run(Params(), Layout(tmp_path / folder))
     for part in PARTS:
@@ -30,7 +30,7 @@ def test_same_bytes_each_time(tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_refused_sample_leaves_the_old_tables(tmp_path):
+def test_failed_sample_keeps_the_old_tables(tmp_path):
     layout = Layout(tmp_path)
     sample.run(Params(), layout)
     before = [layout.sample(part).read_bytes() for part in PARTS]

@@ -35,7 +35,7 @@ def rows(n_rows: int, seed: int) -> pd.DataFrame:
 
 @pytest.fixture
 def layout(tmp_path, monkeypatch) -> Layout:
-    """A project with clean tables and what an earlier, successful validation left."""
+    """A project with clean tables and the files of an earlier, successful validation."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     rows(40, 0).to_csv("data/l.csv", index=False)
@@ -83,7 +83,7 @@ def test_test_rows_are_split_off(layout):
     assert report["files"]["test"] == "data/l.csv"
 
 
-MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
+ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "unknown file": (lambda: Path("data/l.csv").unlink(), "data/l.csv: no such file"),
     "empty": (lambda: Path("data/u.csv").write_bytes(b""), "data/u.csv: the file is empty"),
     "header only": (lambda: Path("data/t.csv").write_text(HEADER), "data/t.csv: the table has no"),
@@ -147,10 +147,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistake_is_one_line_and_leaves_a_report_but_no_schema(layout, capsys, name: str):
-    spoil, words = MISTAKES[name]
-    spoil()
+@pytest.mark.parametrize("name", ERRORS)
+def test_error_is_one_line_and_writes_a_report_but_no_schema(layout, capsys, name: str):
+    change, words = ERRORS[name]
+    change()
     assert validate() == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {words}")
@@ -166,7 +166,7 @@ def test_mistake_is_one_line_and_leaves_a_report_but_no_schema(layout, capsys, n
     assert left - tables == {"params.yaml", "reports/validation.json", "reports/validation.md"}
 
 
-def test_all_errors_are_counted_and_the_report_named(layout, capsys):
+def test_errors_are_counted_and_the_report_is_named(layout, capsys):
     edit("data/t.csv", lambda f: f.drop(columns="age").assign(income="abc", y="z"))
     assert validate() == 1
     line = capsys.readouterr().err
@@ -194,9 +194,9 @@ def test_command_shows_no_traceback(layout):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_debug_shows_where_it_came_from(layout, capsys):
+def test_debug_shows_the_traceback(layout, capsys):
     Path("data/l.csv").write_bytes(b"")
     assert tasks.command_line.main(["validate", "--debug"]) == 1
-    told = capsys.readouterr().err
-    assert "Traceback" in told and "in read_table" in told
-    assert told.splitlines()[-1].startswith("error: data/l.csv: the file is empty")
+    output = capsys.readouterr().err
+    assert "Traceback" in output and "in read_table" in output
+    assert output.splitlines()[-1].startswith("error: data/l.csv: the file is empty")

@@ -1,4 +1,4 @@
-"""Oracles: no difference, differences put in by hand, and a Holm correction by hand."""
+"""Oracles: equal distributions and known differences."""
 
 import json
 
@@ -42,7 +42,7 @@ def drift(reference, current, schema, **limits):
     return measure_drift(reference, current, schema, seed=0, **{**LIMITS, **limits})
 
 
-def test_rows_of_the_same_distribution_have_not_drifted(reference, schema):
+def test_no_drift_in_rows_of_the_same_distribution(reference, schema):
     found = drift(reference, people(300, seed=1), schema)
     assert not found.has_drifted
     assert found.drifted == ()
@@ -51,8 +51,8 @@ def test_rows_of_the_same_distribution_have_not_drifted(reference, schema):
 
 
 @pytest.mark.slow
-def test_false_alarms_are_no_more_frequent_than_stated(schema):
-    """Over 1000 looks the standard error of a rate of 0.05 is 0.007; 3 of them are allowed."""
+def test_false_alarm_rate_is_at_most_the_significance(schema):
+    """With 1000 trials, the standard error of a rate of 0.05 is 0.007; tolerance 3 errors."""
     alarms = [
         any(
             c.has_drifted
@@ -64,12 +64,12 @@ def test_false_alarms_are_no_more_frequent_than_stated(schema):
         for i in range(1000)
     ]  # fmt: skip
     assert np.mean(alarms) <= 0.05 + 3 * 0.007
-    assert np.mean(alarms) > 0.01, "far below what was asked for: power is given away"
+    assert np.mean(alarms) > 0.01, "far below the significance: the test has too little power"
 
 
 @pytest.mark.slow
-def test_the_interval_of_the_auc_holds_one_half_where_nothing_differs():
-    """Over 200 looks the standard error of a rate of 0.05 is 0.015; 3 of them are allowed."""
+def test_auc_interval_covers_one_half_without_drift():
+    """With 200 trials, the standard error of a rate of 0.05 is 0.015; tolerance 3 errors."""
     outside = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_the_interval_of_the_auc_holds_one_half_where_nothing_differs():
     assert np.mean(outside) <= 0.05 + 3 * 0.015
 
 
-def test_a_shifted_mean_is_found(reference, schema):
+def test_detects_a_shifted_mean(reference, schema):
     current = people(300, seed=2)
     found = drift(reference, current.assign(income=current["income"] + 10), schema)
     assert found.drifted == ("income",)
@@ -87,7 +87,7 @@ def test_a_shifted_mean_is_found(reference, schema):
     assert found.sentence.startswith("drift in income (distance 0.")
 
 
-def test_a_difference_that_chance_explains_or_that_is_small_is_no_drift(reference, schema):
+def test_insignificant_or_small_difference_is_no_drift(reference, schema):
     current = people(2000, seed=3)
     shifted = current.assign(income=current["income"] + 4)
     column = drift(reference, shifted, schema).columns[1]
@@ -99,7 +99,7 @@ def test_a_difference_that_chance_explains_or_that_is_small_is_no_drift(referenc
     )  # fmt: skip
 
 
-def test_a_new_category_is_named_and_found_where_it_is_frequent(reference, schema):
+def test_lists_new_categories_and_detects_frequent_ones(reference, schema):
     current = people(300, seed=4)
     some = current.assign(city=current["city"].where(np.arange(300) % 100 > 0, "Rome"))
     found = drift(reference, some, schema)
@@ -109,7 +109,7 @@ def test_a_new_category_is_named_and_found_where_it_is_frequent(reference, schem
     assert drift(reference, many, schema).drifted == ("city",)
 
 
-def test_a_third_value_of_a_boolean_column_is_named_and_counts_as_missing(reference, schema):
+def test_third_value_of_a_boolean_column_is_listed_and_counts_as_missing(reference, schema):
     current = people(300, seed=5)
     third = current.assign(member=current["member"].where(np.arange(300) % 2 > 0, "maybe"))
     found = drift(reference, third, schema)
@@ -119,7 +119,7 @@ def test_a_third_value_of_a_boolean_column_is_named_and_counts_as_missing(refere
 
 
 @pytest.mark.parametrize("name", ["age", "city"])
-def test_missing_cells_are_found(reference, schema, name):
+def test_detects_missing_cells(reference, schema, name):
     current = people(300, seed=6)
     found = drift(reference, current.assign(**{name: current[name].where(np.arange(300) % 2 > 0)}),
                   schema)  # fmt: skip
@@ -128,7 +128,7 @@ def test_missing_cells_are_found(reference, schema, name):
     assert column.missing == pytest.approx((0.05, 0.525), abs=0.05)
 
 
-def test_a_change_in_the_dependence_of_two_columns_alone_is_found(reference, schema):
+def test_detects_a_change_in_the_dependence_of_two_columns(reference, schema):
     current = people(600, seed=7)
     rank = current["income"].rank(pct=True)
     order = current["wealth"].sort_values().to_numpy()
@@ -142,13 +142,13 @@ def test_a_change_in_the_dependence_of_two_columns_alone_is_found(reference, sch
     assert found.sentence.startswith("drift in the dependence between 5 columns of 600 rows")
 
 
-def test_an_absent_column_is_a_finding_that_names_it(reference, schema):
+def test_missing_column_is_drift(reference, schema):
     found = drift(reference, people(300, seed=8).drop(columns="city"), schema)
     assert found.drifted == ("city",)
     assert "city (column is missing)" in found.sentence
 
 
-def test_text_among_numbers_is_a_finding_that_names_row_and_value(reference, schema):
+def test_text_among_numbers_is_drift(reference, schema):
     current = people(300, seed=9)
     current["age"] = current["age"].astype(object)
     current.loc[6, "age"] = "n/a!"
@@ -157,13 +157,13 @@ def test_text_among_numbers_is_a_finding_that_names_row_and_value(reference, sch
     assert "age (1 of 300 values are not numbers, first 'n/a!' in row 7)" in found.sentence
 
 
-def test_without_any_column_nothing_is_said_about_all_together(reference, schema):
+def test_auc_is_unknown_without_columns(reference, schema):
     found = drift(reference, pd.DataFrame({"other": range(20)}), schema)
     assert len(found.drifted) == 5
     assert (found.auc.low, found.auc.high) == (0, 1)
 
 
-def test_a_column_that_was_always_missing_is_compared(reference, schema):
+def test_compares_a_column_without_old_values(reference, schema):
     found = drift(reference.assign(wealth=np.nan), people(300, seed=10), schema)
     assert found.drifted == ("wealth",)
 
@@ -177,30 +177,30 @@ def test_few_rows_do_not_raise(reference, schema, n_rows):
         assert (found.auc.low, found.auc.high) == (0, 1) or n_rows == 11
 
 
-def test_no_rows_are_refused(reference, schema):
+def test_rejects_empty_tables(reference, schema):
     with pytest.raises(ValueError, match="500 and 0"):
         drift(reference, reference.head(0), schema)
 
 
-def test_a_reference_that_lacks_a_column_is_the_callers_mistake(reference, schema):
+def test_rejects_a_reference_without_a_feature(reference, schema):
     with pytest.raises(UserError, match=r"reference rows: missing column.*'city'"):
         drift(reference.drop(columns="city"), reference, schema)
 
 
-def test_nothing_shared_is_told_with_certainty():
+def test_disjoint_tables_have_auc_one():
     auc = domain_auc(np.zeros((200, 2)), np.ones((300, 2)), seed=0)
     assert (auc.value, auc.high) == (1, 1)
     assert auc.low > 0.95
 
 
-def test_a_batch_of_the_same_rows_is_not_told_apart(reference, schema):
+def test_same_rows_are_not_separated(reference, schema):
     assert not drift(reference, reference.sample(frac=1, random_state=0), schema).has_drifted
 
 
-def test_equal_seeds_give_equal_figures_and_json_has_all(reference, schema):
+def test_equal_seeds_give_equal_results_and_json_is_complete(reference, schema):
     current = people(100, seed=12)
     found = drift(reference, current, schema)
     assert drift(reference, current, schema) == found
-    told = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
-    assert told["n_reference"] == 500
-    assert [column["column"] for column in told["columns"]] == list(people(1, 0))
+    content = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
+    assert content["n_reference"] == 500
+    assert [column["column"] for column in content["columns"]] == list(people(1, 0))

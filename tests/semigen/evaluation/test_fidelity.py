@@ -1,4 +1,4 @@
-"""Oracles: a perfect copy, nothing shared, half swapped, and pandas' own correlations."""
+"""Oracles: a copy, disjoint and half replaced tables, and pandas' correlations."""
 
 import json
 
@@ -33,7 +33,7 @@ def schema_of(frame, target="label"):
     return TableSchema.infer(frame, frame.drop(columns=target), target)
 
 
-def test_a_copy_is_perfectly_faithful():
+def test_copy_has_distance_zero():
     real = mixed_table()
     found = fidelity(real, real.sample(frac=1, random_state=1), schema_of(real))
     assert found["mean_distance"] == found["max_distance"] == 0
@@ -44,7 +44,7 @@ def test_a_copy_is_perfectly_faithful():
     assert (found["n_real"], found["n_synthetic"]) == (400, 400)
 
 
-def test_tables_that_share_nothing_are_at_distance_one():
+def test_disjoint_tables_have_distance_one():
     real = mixed_table().dropna()
     real = real[real["member"] == "no"]
     other = real.assign(income=-1.0, age=200.0, city="Lima", member="yes")
@@ -53,7 +53,7 @@ def test_tables_that_share_nothing_are_at_distance_one():
     assert found["mean_distance"] == found["max_distance"] == 1
 
 
-def test_half_swapped_is_at_distance_one_half():
+def test_half_replaced_table_has_distance_one_half():
     real = mixed_table().dropna().query("member == 'no'")
     real = real.iloc[: len(real) // 2 * 2]
     other = real.assign(income=-1.0, age=200.0, city="Lima", member="yes")
@@ -65,7 +65,7 @@ def test_half_swapped_is_at_distance_one_half():
 @pytest.mark.parametrize(
     ("kind", "present", "absent"), [("numeric", 3.0, np.nan), ("category", "a", None)]
 )
-def test_missing_cells_count(kind, present, absent):
+def test_missing_cells_are_compared(kind, present, absent):
     real = pd.Series([present] * 10)
     synthetic = pd.Series([present] * 7 + [absent] * 3)
     column = ColumnSchema(name="x", kind=kind)
@@ -73,7 +73,7 @@ def test_missing_cells_count(kind, present, absent):
     assert column_distance(synthetic, synthetic, column) == 0
 
 
-def test_correlation_difference_is_that_of_pandas():
+def test_correlation_difference_matches_pandas():
     rng = np.random.default_rng(3)
     real = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd")).assign(label="x")
     real["b"] += 2 * real["a"]
@@ -84,7 +84,7 @@ def test_correlation_difference_is_that_of_pandas():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_shuffling_columns_breaks_the_pairs_only():
+def test_shuffled_columns_differ_in_correlations_only():
     real = mixed_table(2000)
     rng = np.random.default_rng(4)
     shuffled = real.apply(lambda values: rng.permutation(values.to_numpy(object))).astype(
@@ -92,11 +92,11 @@ def test_shuffling_columns_breaks_the_pairs_only():
     )
     found = fidelity(real, shuffled, schema_of(real))
     assert found["max_distance"] == 0
-    # City follows income; no other pair of columns is related.
+    # City depends on income; the other columns are independent.
     assert found["correlation_difference"] > 0.05
 
 
-def test_a_flipped_sign_of_one_pair_differs_by_two():
+def test_flipped_sign_of_one_pair_differs_by_two():
     x = np.arange(50.0)
     real = pd.DataFrame({"a": x, "b": x})
     synthetic = pd.DataFrame({"a": x, "b": -x})
@@ -108,7 +108,7 @@ def test_a_flipped_sign_of_one_pair_differs_by_two():
     assert correlation_difference(real, synthetic, schema) == pytest.approx(2)
 
 
-def test_a_constant_synthetic_column_gives_no_nan():
+def test_constant_synthetic_column_gives_no_nan():
     real = mixed_table()
     constant = real.assign(income=0.1 + 0.2, city="Rome", age=np.nan)
     found = fidelity(real, constant, schema_of(real))
@@ -116,7 +116,7 @@ def test_a_constant_synthetic_column_gives_no_nan():
     assert found["correlation_difference"] > 0
 
 
-def test_text_read_back_from_csv_is_compared_as_the_schema_says(tmp_path):
+def test_values_read_from_csv_are_typed_by_the_schema(tmp_path):
     rng = np.random.default_rng(5)
     real = pd.DataFrame(
         {"zip": rng.choice(["10", "20"], 60), "x": rng.normal(size=60), "label": "a"}
@@ -128,7 +128,7 @@ def test_text_read_back_from_csv_is_compared_as_the_schema_says(tmp_path):
     assert fidelity(real, synthetic, schema)["max_distance"] == 0
 
 
-def test_thousands_of_categories_cost_no_more_than_fifty():
+def test_time_is_bounded_with_thousands_of_categories():
     rng = np.random.default_rng(6)
     real = pd.DataFrame(
         {"code": rng.integers(3000, size=8000).astype(str), "x": rng.normal(size=8000), "label": 1}
@@ -137,11 +137,11 @@ def test_thousands_of_categories_cost_no_more_than_fifty():
     assert len(schema.columns[0].categories) > 2500
     assert fidelity(real, real, schema)["correlation_difference"] == 0
     halves = fidelity(real[:4000], real[4000:], schema)
-    # Independent halves of n rows: correlations of about 0 differ by sqrt(2 / n) * 0.8 = 0.018.
+    # In independent halves of n rows, correlations near 0 differ by sqrt(2 / n) * 0.8 = 0.018.
     assert 0.01 < halves["correlation_difference"] < 0.03
 
 
-def test_no_synthetic_rows_have_no_figures():
+def test_figures_are_none_without_synthetic_rows():
     real = mixed_table()
     found = fidelity(real, real.head(0), schema_of(real))
     assert found["n_synthetic"] == 0

@@ -1,4 +1,4 @@
-"""scikit-learn is the oracle of every metric; simulation is the oracle of every interval."""
+"""Oracles: scikit-learn for metrics, simulation for intervals."""
 
 import json
 
@@ -13,7 +13,7 @@ from semigen.evaluation.scorer import Scorer, confidence_bin
 
 
 def simulate(n_rows, n_classes, seed, *, skill=1.5, decimals=None):
-    """Labels and class probabilities; few decimals make ties."""
+    """Return labels and class probabilities; few decimals give ties."""
     rng = np.random.default_rng(seed)
     y = rng.integers(n_classes, size=n_rows)
     logits = rng.normal(size=(n_rows, n_classes))
@@ -38,7 +38,7 @@ def oracle_calibration_error(y, p, weights):
 
 
 def oracle_scores(y, p, weights):
-    """scikit-learn's figures of positively weighted rows; its ROC AUC one class at a time."""
+    """Return scikit-learn's metrics of rows with positive weight; ROC AUC class by class."""
     rows = weights > 0
     y, p, w = y[rows], p[rows], weights[rows]
     predicted = p.argmax(1)
@@ -59,11 +59,11 @@ def oracle_scores(y, p, weights):
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
 @pytest.mark.parametrize("decimals", [None, 1], ids=["no ties", "ties"])
 @pytest.mark.parametrize("weighting", ["real", "counts"])
-def test_agrees_with_scikit_learn(n_classes, decimals, weighting):
+def test_matches_scikit_learn(n_classes, decimals, weighting):
     y, p = simulate(60, n_classes, seed=n_classes, decimals=decimals)
     rng = np.random.default_rng(5)
     weights = rng.random((60, 8)) + 0.01
-    if weighting == "counts":  # as in a resample: some rows, and with luck a whole class, at zero
+    if weighting == "counts":  # as in a resample: weight zero for some rows
         weights = rng.poisson(0.5, size=(60, 8)).astype(float)
     scores = Scorer(y, p)(weights)
     for column in range(8):
@@ -72,12 +72,12 @@ def test_agrees_with_scikit_learn(n_classes, decimals, weighting):
             assert_allclose(scores[metric][column], expected[metric], rtol=1e-10, err_msg=metric)
 
 
-def test_agrees_with_scikit_learn_s_macro_one_vs_rest_area():
+def test_roc_auc_matches_scikit_learns_macro_one_vs_rest():
     y, p = simulate(200, 5, seed=0)
     assert_allclose(score(y, p)["roc_auc"], oracle.roc_auc_score(y, p, multi_class="ovr"))
 
 
-def test_balanced_accuracy_is_scikit_learn_s_when_predicted_classes_are_absent():
+def test_balanced_accuracy_matches_scikit_learn_if_predicted_classes_are_missing():
     y, p = simulate(80, 4, seed=1)
     rows = y != 3
     assert (p[rows].argmax(1) == 3).any()
@@ -86,7 +86,7 @@ def test_balanced_accuracy_is_scikit_learn_s_when_predicted_classes_are_absent()
     assert_allclose(score(y[rows], p[rows])["balanced_accuracy"], expected)
 
 
-def test_classes_absent_from_the_test_rows_give_no_nan():
+def test_classes_without_test_rows_give_no_nan():
     y, p = simulate(80, 6, seed=2)
     rows = (y == 1) | (y == 4)
     assert_allclose(
@@ -98,13 +98,13 @@ def test_classes_absent_from_the_test_rows_give_no_nan():
     assert np.isfinite(list(only_one.values())).all()
 
 
-def test_a_perfect_classifier_has_perfect_figures_and_a_certain_one_that_errs_a_finite_loss():
+def test_perfect_classifier_has_perfect_scores_and_confident_errors_a_finite_loss():
     y = np.array([0, 1, 2, 1])
     assert_allclose([score(y, np.eye(3)[y])[m] for m in METRICS], [1, 1, 1, 0, 1, 0], atol=1e-12)
     assert_allclose(score(y, np.eye(3)[[0, 1, 2, 2]])["log_loss"], -np.log(np.finfo(float).eps) / 4)
 
 
-def test_resamples_are_counts_whatever_the_block(monkeypatch):
+def test_resamples_do_not_depend_on_the_block_size(monkeypatch):
     whole = np.concatenate(list(resamples(50, 30, seed=3)), axis=1)
     monkeypatch.setattr(metrics, "CHUNK_BYTES", 8 * 50 * 7)
     blocks = list(resamples(50, 30, seed=3))
@@ -115,7 +115,7 @@ def test_resamples_are_counts_whatever_the_block(monkeypatch):
     assert abs(whole.var() - 0.98) < 0.16
 
 
-def test_intervals_are_percentiles_of_scikit_learn_s_figures_of_resampled_rows():
+def test_intervals_are_percentiles_of_resampled_metrics():
     y, p = simulate(40, 3, seed=4)
     found = evaluate(y, p, p[::-1], n_bootstrap=60, confidence=0.8, seed=9).test
     counts = np.concatenate(list(resamples(40, 60, seed=9)), axis=1).astype(int)
@@ -126,8 +126,8 @@ def test_intervals_are_percentiles_of_scikit_learn_s_figures_of_resampled_rows()
 
 
 @pytest.mark.parametrize("n_rows", [100, 400])
-def test_the_interval_of_accuracy_covers_the_truth(n_rows):
-    """300 trials: the standard error of a coverage of 0.95 is 0.0126; 3.5 of them are allowed."""
+def test_interval_covers_the_true_accuracy(n_rows):
+    """With 300 trials, the standard error of a coverage of 0.95 is 0.0126; tolerance 3.5."""
     rng, truth, n_trials = np.random.default_rng(0), 0.85, 300
     n_covered = 0
     for trial in range(n_trials):
@@ -140,7 +140,7 @@ def test_the_interval_of_accuracy_covers_the_truth(n_rows):
 
 
 def test_p_values_of_equally_good_classifiers_are_uniform():
-    """Two classifiers of equal accuracy: the share of p <= 0.1 is 0.1 +- 0.021 over 200 trials."""
+    """Classifiers of equal accuracy: the fraction of p <= 0.1 is 0.1 +- 0.021 in 200 trials."""
     rng = np.random.default_rng(1)
     y = np.zeros(300, int)
     n_trials, n_small = 200, 0
@@ -153,7 +153,7 @@ def test_p_values_of_equally_good_classifiers_are_uniform():
     assert abs(n_small / n_trials - 0.1) < 3.5 * 0.021
 
 
-def test_identical_predictions_gain_nothing():
+def test_identical_predictions_have_no_gain():
     y, p = simulate(150, 4, seed=6)
     evaluation = evaluate(y, p, p.copy(), n_bootstrap=300, seed=1)
     assert evaluation.test == evaluation.baseline
@@ -162,8 +162,8 @@ def test_identical_predictions_gain_nothing():
         assert (gain.value, gain.low, gain.high, gain.p_value) == (0, 0, 0, 1), metric
 
 
-def test_the_gain_is_paired_and_its_p_value_floored():
-    """Both err on the same rows, one on five more: only pairing can see the difference."""
+def test_gain_is_paired_and_its_p_value_bounded_below():
+    """Both err on the same rows, one on five more: only a paired test is significant."""
     y = np.zeros(400, int)
     right, wrong = [0.9, 0.1], [0.1, 0.9]
     p = np.array([wrong] * 100 + [right] * 300)
@@ -175,7 +175,7 @@ def test_the_gain_is_paired_and_its_p_value_floored():
     assert gain.p_value == 1 / 1000
 
 
-def test_swapping_the_classifiers_turns_the_gain_around():
+def test_swapping_the_classifiers_negates_the_gain():
     y, p = simulate(120, 3, seed=7)
     _, q = simulate(120, 3, seed=8)
     forth = evaluate(y, p, q, n_bootstrap=200, seed=2).gain
@@ -188,16 +188,16 @@ def test_swapping_the_classifiers_turns_the_gain_around():
         )
 
 
-def test_no_error_in_few_rows_is_not_certainty():
+def test_accuracy_without_errors_has_the_exact_interval():
     y = np.array([0, 1] * 15)
     accuracy = evaluate(y, np.eye(2)[y], np.eye(2)[1 - y], n_bootstrap=100)
-    # Clopper & Pearson: 30 of 30 right has the lower limit 0.025 ** (1 / 30) = 0.8843.
+    # Clopper & Pearson: 30 of 30 has the lower limit 0.025 ** (1 / 30) = 0.8843.
     assert accuracy.test["accuracy"].high == 1
     assert accuracy.test["accuracy"].low == pytest.approx(0.8843, abs=5e-5)
     assert accuracy.baseline["accuracy"].high == pytest.approx(1 - 0.8843, abs=5e-5)
 
 
-def test_the_interval_of_the_calibration_error_is_rid_of_the_second_bias():
+def test_interval_of_the_calibration_error_is_bias_corrected():
     """200 rows of a slightly overconfident classifier, true error 0.05 (see ``_corrected``)."""
     rng, n_trials, n_covered = np.random.default_rng(2), 100, 0
     for trial in range(n_trials):
@@ -211,7 +211,7 @@ def test_the_interval_of_the_calibration_error_is_rid_of_the_second_bias():
     assert n_covered / n_trials > 0.8
 
 
-def test_json_has_the_contract_s_shape_and_is_the_same_for_the_same_seed():
+def test_json_has_the_documented_keys_and_depends_on_the_seed_only():
     y, p = simulate(90, 3, seed=10)
     first, second, other = (
         evaluate(y, p, p[::-1], n_bootstrap=150, seed=seed).to_json_dict() for seed in (4, 4, 5)
@@ -258,13 +258,13 @@ def test_calibration_table_adds_up_to_the_calibration_error():
         ([0, 1], [[0.5, 0.5], [0.5, np.nan]], "row 1 sum to nan"),
     ],
 )
-def test_refuses_what_are_no_probabilities_of_these_rows(y, p, message):
+def test_rejects_invalid_labels_and_probabilities(y, p, message):
     with pytest.raises(ValueError, match=message):
         score(np.array(y, int), np.array(p))
 
 
-def test_two_thousand_resamples_of_a_wide_problem_take_seconds():
-    """10,000 rows x 26 classes took 1.1 s on two cores; the limit leaves room for busy machines."""
+def test_two_thousand_resamples_take_seconds():
+    """10,000 rows x 26 classes take 1.1 s on two cores; the limit allows for busy machines."""
     import time
 
     y, p = simulate(10_000, 26, seed=12)

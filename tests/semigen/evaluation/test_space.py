@@ -23,7 +23,7 @@ def rows(n_rows=200, scale=(2.0, 0.1)):
     )
 
 
-def test_every_kind_of_difference_weighs_the_same():
+def test_all_kinds_of_columns_have_the_same_weight():
     x = rows()
     space = DistanceSpace.fit(x, SPANS)
     base = np.array([[0.0, 0, 0, 0, 1, 0, 0]])
@@ -38,19 +38,19 @@ def test_every_kind_of_difference_weighs_the_same():
         assert_allclose(np.linalg.norm(space(base) - space(np.array([changed]))), 1)
 
 
-def test_columns_of_one_unit_keep_their_proportion():
+def test_columns_that_share_a_unit_share_a_scale():
     x = rows(scale=(2.0, 0.1))
     scales = DistanceSpace.fit(x, SPANS, shared_unit=True).scales
     assert scales[0] == scales[1] == pytest.approx(1 / np.sqrt((x[:, :2].std(0) ** 2).mean()))
 
 
-def test_constant_columns_stay_finite():
+def test_constant_columns_have_finite_scales():
     x = np.ones((5, 7))
     for shared_unit in (False, True):
         assert np.isfinite(DistanceSpace.fit(x, SPANS, shared_unit=shared_unit)(x)).all()
 
 
-def test_numbers_weigh_the_same_whatever_their_scaling():
+def test_distances_do_not_depend_on_the_scaling():
     table = mixed_table(300, seed=1)
     distances = []
     for scaling in ("standard", "minmax"):
@@ -61,7 +61,7 @@ def test_numbers_weigh_the_same_whatever_their_scaling():
     assert_allclose(*distances, rtol=1e-4)
 
 
-def test_a_table_without_numbers():
+def test_table_without_numeric_columns():
     table = mixed_table(80)[["smoker", "ward", TARGET]]
     encoder = encoder_of(table)
     x = encoder.transform(table)

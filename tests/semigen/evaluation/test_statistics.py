@@ -58,7 +58,7 @@ def test_area_counts_ordered_pairs(decimals):
 
 
 def test_interval_is_delongs():
-    """The variance written down as in DeLong et al. (1988), eq. 2 to 5, over all pairs."""
+    """The variance over all pairs as in DeLong et al. (1988), eq. 2 to 5."""
     positive, negative = normal(30, 13) + 1, normal(20, 14)
     ordered = (positive[:, None] > negative).astype(float)
     variance = ordered.mean(1).var(ddof=1) / 30 + ordered.mean(0).var(ddof=1) / 20
@@ -70,7 +70,7 @@ def test_interval_is_delongs():
 
 
 def test_interval_covers_the_true_area():
-    """Normal scores one deviation apart have the area Phi(1 / sqrt(2)); 500 trials, +- 0.0097."""
+    """Normal scores one standard deviation apart have area Phi(1 / sqrt(2)); 500 trials."""
     truth, n_covered = norm.cdf(1 / np.sqrt(2)), 0
     for trial in range(500):
         rng = np.random.default_rng(trial)

@@ -26,11 +26,11 @@ def refusal(folder: Path, text: str) -> str:
     return message
 
 
-def test_an_empty_file_gives_the_defaults(tmp_path):
+def test_empty_file_gives_the_defaults(tmp_path):
     assert load(tmp_path, "") == Params()
 
 
-def test_the_project_s_file_states_every_parameter_at_its_default():
+def test_params_yaml_has_all_parameters_with_their_defaults():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert content == yaml.safe_load(
         yaml.safe_dump(Params().model_dump(by_alias=True, mode="json"))
@@ -74,19 +74,19 @@ def test_every_parameter_is_documented(section: type[BaseModel]):
         ("a: [", ["not valid YAML"]),
     ],
 )
-def test_mistake_is_named_with_what_is_allowed(tmp_path, text: str, words: list[str]):
+def test_invalid_parameter_is_reported_with_what_is_allowed(tmp_path, text: str, words: list[str]):
     message = refusal(tmp_path, text)
     for word in words:
         assert word in message
 
 
-def test_several_mistakes_are_named_at_once(tmp_path):
+def test_several_errors_are_reported_together(tmp_path):
     message = refusal(tmp_path, "seed: x\ntrain: {fold: 3}")
     assert "seed: " in message
     assert "'train.fold'; did you mean 'folds'?" in message
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_rejects_unreadable_files(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         Params.load(tmp_path / "nothing.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"seed: \xe4")

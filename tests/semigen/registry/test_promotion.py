@@ -11,32 +11,34 @@ EVALUATE = EvaluateParams(n_bootstrap=500)
 PASSED, FAILED = Gate("drift", True, "none"), Gate("drift", False, "much drift")
 
 
-def compared(champion_right: list[bool], challenger_right: list[bool], sure: float = 0.9):
-    """Compare classifiers of two classes that are right or wrong as told, always as sure."""
-    y = np.arange(len(champion_right)) % 2
+def compared(champion_correct: list[bool], challenger_correct: list[bool], confidence: float = 0.9):
+    """Compare two classifiers that are correct in the given rows, with constant confidence."""
+    y = np.arange(len(champion_correct)) % 2
     champion, challenger = (
-        np.where((np.arange(2) == y[:, None]) == np.array(right)[:, None], sure, 1 - sure)
-        for right in (champion_right, challenger_right)
+        np.where(
+            (np.arange(2) == y[:, None]) == np.array(correct)[:, None], confidence, 1 - confidence
+        )
+        for correct in map(np.array, (champion_correct, challenger_correct))
     )
     return compare(y, challenger, champion, EVALUATE, against="v0001", seed=1)
 
 
-def right(n_rows: int, n_wrong: int) -> list[bool]:
+def correct_rows(n_rows: int, n_wrong: int) -> list[bool]:
     return [i >= n_wrong for i in range(n_rows)]
 
 
-def test_a_perfect_copy_differs_by_nothing_and_is_promoted_without_tolerance():
-    comparison = compared(right(100, 10), right(100, 10))
+def test_copy_of_the_champion_is_promoted_without_tolerance():
+    comparison = compared(correct_rows(100, 10), correct_rows(100, 10))
     for metric, gain in comparison.difference.items():
         assert (gain.value, gain.low, gain.high) == (0, 0, 0), metric
         assert comparison.worst_loss(metric) == 0
     assert decide(comparison, [PASSED], PromoteParams(tolerance=0)).outcome == "promoted"
 
 
-def test_a_worse_challenger_is_kept_and_a_better_one_promoted():
+def test_worse_challenger_is_kept_and_better_one_promoted():
     worse, better = (
-        compared(right(200, 10), right(200, 40)),
-        compared(right(200, 40), right(200, 5)),
+        compared(correct_rows(200, 10), correct_rows(200, 40)),
+        compared(correct_rows(200, 40), correct_rows(200, 5)),
     )
     decision = decide(worse, [PASSED], PromoteParams())
     assert decision.outcome == "kept"
@@ -46,16 +48,16 @@ def test_a_worse_challenger_is_kept_and_a_better_one_promoted():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])
-def test_each_metric_knows_which_way_is_better(metric):
-    good, poor = right(200, 5), right(200, 60)
+def test_direction_of_each_metric(metric):
+    good, poor = correct_rows(200, 5), correct_rows(200, 60)
     params = PromoteParams(metric=metric, tolerance=0.02)
     assert decide(compared(poor, good), [], params).outcome == "promoted"
     assert decide(compared(good, poor), [], params).outcome == "kept"
     assert compared(poor, good).worst_loss(metric) < 0 < compared(good, poor).worst_loss(metric)
 
 
-def test_one_that_scores_lower_is_judged_by_the_intervals_end():
-    """41 of 400 rows are told apart, all but one as many either way: far from certain."""
+def test_lower_score_is_judged_by_the_end_of_the_interval():
+    """The classifiers differ in 41 of 400 rows, 21 against 20: far from significant."""
     champion = [i >= 20 for i in range(400)]
     challenger = [not 20 <= i < 41 for i in range(400)]
     comparison = compared(champion, challenger)
@@ -66,7 +68,7 @@ def test_one_that_scores_lower_is_judged_by_the_intervals_end():
     assert decide(comparison, [], PromoteParams(tolerance=loss - 1e-6)).outcome == "kept"
 
 
-def test_one_that_scores_no_lower_is_promoted_however_few_the_rows():
+def test_score_that_is_not_lower_is_promoted_with_few_rows():
     champion = [i >= 20 for i in range(400)]
     challenger = [not 20 <= i < 40 for i in range(400)]
     comparison = compared(champion, challenger)
@@ -81,29 +83,29 @@ def test_first_model_is_promoted_if_the_gates_pass():
     assert decision.outcome == "kept" and decision.reason == "drift: much drift"
 
 
-def test_what_cannot_be_compared_is_kept():
+def test_challenger_without_comparison_is_kept():
     obstacle = NotCompared("column gone", keeps_challenger=True)
     decision = decide(obstacle, [FAILED], PromoteParams())
     assert decision.outcome == "kept" and decision.comparison is None
     assert decision.reason == "column gone; drift: much drift"
 
 
-def test_a_gate_outweighs_a_gain():
-    better = compared(right(200, 40), right(200, 5))
+def test_failed_gate_overrides_a_gain():
+    better = compared(correct_rows(200, 40), correct_rows(200, 5))
     assert decide(better, [FAILED], PromoteParams()).reason == "drift: much drift"
 
 
-def test_force_promotes_and_says_what_spoke_against_it():
-    worse = compared(right(200, 10), right(200, 40))
+def test_force_promotes_and_states_the_objections():
+    worse = compared(correct_rows(200, 10), correct_rows(200, 40))
     decision = decide(worse, [FAILED], PromoteParams(), force=True)
     assert decision.outcome == "promoted"
     assert decision.reason.startswith("forced, although accuracy differs")
     assert "drift: much drift" in decision.reason
-    better = compared(right(200, 40), right(200, 5))
+    better = compared(correct_rows(200, 40), correct_rows(200, 5))
     assert "forced" not in decide(better, [], PromoteParams(), force=True).reason
 
 
-def test_left_out_rows_are_told():
+def test_comparison_counts_left_out_rows():
     comparison = compare(
         np.array([0, 1]), np.eye(2), np.eye(2), EVALUATE, against="v0007", n_left_out=3
     )

@@ -1,7 +1,7 @@
-"""The registry's promises: complete or absent, one truth, no version twice.
+"""Versions are complete or absent, the history is consistent, numbers are never reused.
 
-Classifiers are small folders with the one file that the registry looks for; it reads nothing in
-them. What is saved by real classifiers is promoted in ``tests/tasks/test_promote.py``.
+The classifiers are small folders with the file that the registry requires; it does not read their
+content. ``tests/tasks/test_promote.py`` promotes real classifiers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEPS = [(os, "replace"), (shutil, "copyfile"), (os, "fsync")]
 
 
 def classifier(folder: Path, content: str) -> Path:
-    """Write what passes for a classifier of two files."""
+    """Write two files that the registry accepts as a classifier."""
     for name in ("classifier.json", "encoder/schema.json"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,8 @@ def add(registry: Registry, folder: Path, content: str, *, promoted: bool = True
     return version.name
 
 
-def is_whole(registry: Registry) -> bool:
-    """Return whether every version holds the classifier that its record tells of."""
+def is_complete(registry: Registry) -> bool:
+    """Return whether the files of every version match its record."""
     return all(version.digest == digest_of(version.classifier) for version in registry.versions())
 
 
@@ -55,13 +55,13 @@ def folder(tmp_path):
     return tmp_path / "models" / "classifier"
 
 
-def test_an_empty_registry_has_no_champion_and_is_not_made_by_reading(registry):
+def test_reading_an_empty_registry_creates_nothing(registry):
     assert registry.champion() is None
     assert registry.versions() == [] and registry.history() == ()
     assert not registry.root.exists()
 
 
-def test_versions_are_copies_with_their_facts(registry, folder):
+def test_versions_are_copies_with_a_record(registry, folder):
     assert add(registry, folder, "one") == "v0001"
     assert add(registry, folder, "two", promoted=False) == "v0002"
     shutil.rmtree(folder)
@@ -77,7 +77,7 @@ def test_versions_are_copies_with_their_facts(registry, folder):
     assert pointer["since"] == one.created
 
 
-def test_links_into_a_cache_become_contents(registry, folder, tmp_path):
+def test_links_into_a_cache_are_copied_as_files(registry, folder, tmp_path):
     cache = classifier(tmp_path / "cache", "one")
     folder.mkdir(parents=True)
     (folder / "classifier.json").symlink_to(cache / "classifier.json")
@@ -86,24 +86,24 @@ def test_links_into_a_cache_become_contents(registry, folder, tmp_path):
         version = registry.add(staged, {}, promoted=True, trigger="test", reason="so")
     assert version.digest == digest_of(cache)
     shutil.rmtree(cache)
-    assert is_whole(registry)
+    assert is_complete(registry)
     assert not any(path.is_symlink() for path in version.folder.rglob("*"))
 
 
-def test_digest_tells_names_and_contents(folder, tmp_path):
+def test_digest_depends_on_names_and_contents(folder, tmp_path):
     same = classifier(tmp_path / "same", "one")
     assert digest_of(classifier(folder, "one")) == digest_of(same)
     (same / "encoder" / "schema.json").rename(same / "encoder" / "other.json")
     assert digest_of(folder) != digest_of(same)
 
 
-def test_a_staged_copy_that_is_not_added_leaves_nothing(registry, folder):
+def test_staged_copy_is_removed_unless_added(registry, folder):
     with registry.staged(classifier(folder, "one")) as staged:
         assert digest_of(staged.classifier) == staged.digest
     assert list((registry.root / "versions").iterdir()) == []
 
 
-def test_a_classifier_that_is_written_meanwhile_is_refused(registry, folder, monkeypatch):
+def test_rejects_a_classifier_written_during_the_copy(registry, folder, monkeypatch):
     copyfile = shutil.copyfile
 
     def copy_and_meddle(source, destination, **options):
@@ -120,7 +120,7 @@ def test_a_classifier_that_is_written_meanwhile_is_refused(registry, folder, mon
     assert registry.versions() == []
 
 
-def test_absent_classifier_and_absent_version_are_named(registry, folder):
+def test_missing_classifier_and_missing_version_are_reported(registry, folder):
     with pytest.raises(UserError, match="no classifier in this folder"), registry.staged(folder):
         pass
     add(registry, folder, "one")
@@ -128,7 +128,7 @@ def test_absent_classifier_and_absent_version_are_named(registry, folder):
         registry.rollback("v0009")
 
 
-def test_rollback_goes_one_back_each_time_and_is_recorded(registry, folder):
+def test_each_rollback_goes_one_champion_back(registry, folder):
     for content in ("one", "two", "three"):
         add(registry, folder, content)
     assert registry.rollback().version == "v0002"
@@ -151,12 +151,12 @@ def test_rollback_to_a_named_version(registry, folder):
         registry.rollback("v0002")
 
 
-def test_rollback_without_a_champion_is_refused(registry):
+def test_rejects_rollback_without_a_champion(registry):
     with pytest.raises(UserError, match="no champion before the first one"):
         registry.rollback()
 
 
-def test_a_version_promoted_again_is_not_rolled_back_any_more(registry, folder):
+def test_version_promoted_again_is_no_longer_rolled_back(registry, folder):
     add(registry, folder, "one")
     add(registry, folder, "two")
     registry.rollback()
@@ -164,10 +164,10 @@ def test_a_version_promoted_again_is_not_rolled_back_any_more(registry, folder):
     assert registry.champion().name == "v0002"
     assert not registry.was_rolled_back("v0002")
     add(registry, folder, "three")
-    assert not registry.was_rolled_back("v0002")  # it was succeeded
+    assert not registry.was_rolled_back("v0002")  # replaced by a promotion
 
 
-def test_succession_is_cut_by_rollbacks():
+def test_rollback_truncates_the_succession():
     moves = [
         ("promoted", "v1", ["v1"]),
         ("kept", "v2", ["v1"]),
@@ -182,7 +182,7 @@ def test_succession_is_cut_by_rollbacks():
         assert succession(tuple(events[:n])) == line
 
 
-def test_old_challengers_are_pruned_but_no_champion_and_no_number_is_given_twice(registry, folder):
+def test_prunes_old_challengers_only_and_never_reuses_numbers(registry, folder):
     add(registry, folder, "first")
     add(registry, folder, "second")
     n = MAX_CHALLENGERS + 3
@@ -197,14 +197,14 @@ def test_old_challengers_are_pruned_but_no_champion_and_no_number_is_given_twice
     assert add(registry, folder, "next") == f"v{n + 3:04}"
 
 
-def test_versions_are_in_order_beyond_four_digits(registry, folder, monkeypatch):
+def test_versions_are_sorted_beyond_four_digits(registry, folder, monkeypatch):
     add(registry, folder, "one")
     monkeypatch.setattr(Registry, "_next_name", lambda _: "v10000")
     add(registry, folder, "two")
     assert [version.name for version in registry.versions()] == ["v0001", "v10000"]
 
 
-def test_a_lost_history_is_not_taken_for_leftovers(registry, folder):
+def test_versions_are_not_removed_if_the_history_is_lost(registry, folder):
     add(registry, folder, "one")
     add(registry, folder, "two")
     (registry.root / "champion.json").unlink()
@@ -261,7 +261,7 @@ def prune(registry: Registry, folder: Path) -> None:
         (prune, "v0002", "v0002"),
     ],
 )
-def test_killed_at_any_step_it_tells_the_truth_and_goes_on(tmp_path, folder, act, before, after):
+def test_registry_is_consistent_after_a_kill_at_any_step(tmp_path, folder, act, before, after):
     start = tmp_path / "start"
     for content, promoted in (("zero", True), ("one", True), ("other", False)):
         add(Registry(start), folder, content, promoted=promoted)
@@ -273,18 +273,18 @@ def test_killed_at_any_step_it_tells_the_truth_and_goes_on(tmp_path, folder, act
         status = run_until(step, act, root, folder)
         registry = Registry(root)
         seen.append(registry.champion().name)
-        assert seen[-1] in {before, after} and is_whole(registry)
+        assert seen[-1] in {before, after} and is_complete(registry)
         assert registry.champion().digest == digest_of(registry.champion().classifier)
         known = {version.name for version in registry.versions()}
         next_name = add(registry, folder, "three")
         assert next_name not in known and registry.champion().name == next_name
-        assert is_whole(registry)
+        assert is_complete(registry)
         versions = {path.name for path in (root / "versions").iterdir()}
         assert versions == {version.name for version in registry.versions()}
         assert {path.name for path in root.iterdir()} == {"champion.json", "lock", "versions"}
     assert status == 0 and step > 2
     assert seen[0] == before and seen[-1] == after
-    assert seen == sorted(seen, key=[before, after].index)  # no step back
+    assert seen == sorted(seen, key=[before, after].index)  # never back to the old champion
 
 
 def _promote_many(root: Path, folder: Path, name: str) -> None:
@@ -292,7 +292,7 @@ def _promote_many(root: Path, folder: Path, name: str) -> None:
         add(Registry(root), folder / name, f"{name} {i}")
 
 
-def test_processes_at_once_lose_nothing(tmp_path, folder):
+def test_concurrent_processes_lose_no_version(tmp_path, folder):
     context = multiprocessing.get_context("fork")
     root = tmp_path / "registry"
     processes = [
@@ -310,10 +310,10 @@ def test_processes_at_once_lose_nothing(tmp_path, folder):
     ]
     replaced = [event.replaced for event in registry.history()]
     assert replaced == [None, *(f"v{i:04}" for i in range(1, 10))]
-    assert is_whole(registry)
+    assert is_complete(registry)
 
 
-def test_waiting_for_another_process_ends_in_words(registry, folder, monkeypatch):
+def test_lock_timeout_is_a_user_error(registry, folder, monkeypatch):
     add(registry, folder, "one")
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with registry.locked(), pytest.raises(UserError, match="another promotion has held"):

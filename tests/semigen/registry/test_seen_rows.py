@@ -18,7 +18,7 @@ def table():
     return mixed_table(60, missing=0.1)
 
 
-def test_rows_are_found_again_in_any_order_and_form(table, tmp_path):
+def test_rows_are_recognized_in_any_order_and_type(table, tmp_path):
     schema = schema_of(table)
     seen = SeenRows.of(schema, table[:40], table[40:])
     again = table.sample(frac=1, random_state=1)[reversed(table.columns)]
@@ -31,7 +31,7 @@ def test_rows_are_found_again_in_any_order_and_form(table, tmp_path):
     ("column", "value"),
     [("weight", 1.25), ("visits", None), ("smoker", None), ("ward", "attic"), (TARGET, "?")],
 )
-def test_every_cell_and_the_label_count(table, column, value):
+def test_digest_depends_on_every_cell_and_the_label(table, column, value):
     schema = schema_of(table)
     changed = table.assign(**{column: value})
     digests, others = (row_digests(rows, schema, SALT) for rows in (table, changed))
@@ -39,13 +39,13 @@ def test_every_cell_and_the_label_count(table, column, value):
     np.testing.assert_array_equal(digests != others, differs)
 
 
-def test_equal_rows_that_were_also_tested_on_are_no_leak(table):
+def test_equal_rows_in_both_parts_are_not_leaked(table):
     schema = schema_of(table)
     seen = SeenRows.of(schema, table[:40], table[30:])
     assert list(np.flatnonzero(seen.leaked(schema, table))) == list(range(30))
 
 
-def test_what_is_saved_is_the_same_and_holds_no_cell(table, tmp_path):
+def test_file_round_trip_contains_no_cell(table, tmp_path):
     schema = schema_of(table)
     seen = SeenRows.of(schema, table[:40], table[40:])
     seen.save(tmp_path / "seen.json")
@@ -56,12 +56,12 @@ def test_what_is_saved_is_the_same_and_holds_no_cell(table, tmp_path):
     assert set(json.loads((tmp_path / "seen.json").read_text())) == {"salt", "trained", "tested"}
 
 
-def test_two_records_of_the_same_rows_have_nothing_in_common(table):
+def test_records_of_the_same_rows_share_no_digest(table):
     one, other = (SeenRows.of(schema_of(table), table, table) for _ in range(2))
     assert not np.isin(one.trained, other.trained).any()
 
 
-def test_a_column_that_is_gone_is_named(table):
+def test_missing_column_is_reported(table):
     schema = schema_of(table)
     seen = SeenRows.of(schema, table[:40], table[40:])
     with pytest.raises(UserError, match="'ward'"):

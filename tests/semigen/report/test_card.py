@@ -1,4 +1,4 @@
-"""What the card must say, and what it must not let data say."""
+"""Content of the model card, and escaping of data."""
 
 import pandas as pd
 import pytest
@@ -54,7 +54,7 @@ def make_card(**changes):
     return model_card(**{**content, **changes})
 
 
-def test_says_what_was_measured():
+def test_states_what_was_measured():
     card = make_card()
     for expected in (
         "predicts column churn (2 classes) from 1 feature columns",
@@ -73,11 +73,11 @@ def test_says_what_was_measured():
 
 
 @pytest.mark.parametrize("word", ["Fairness", "Privacy", "Membership inference", "Intended use"])
-def test_says_what_was_not_measured(word):
+def test_states_what_was_not_measured(word):
     assert word in make_card()
 
 
-def test_tables_keep_their_columns_whatever_the_names():
+def test_names_cannot_break_tables():
     name = "a|b\n| c `d` <script> [x](y)"
     estimate = {"value": 0.8, "low": 0.7, "high": 0.9}
     candidates = [{"name": name, "uses": [], "accuracy": estimate, "log_loss": estimate}]
@@ -94,7 +94,7 @@ def test_tables_keep_their_columns_whatever_the_names():
     assert "\\[x\\](y)" in card
 
 
-def test_lists_findings_of_validation():
+def test_lists_validation_issues():
     finding = {"success": False, "severity": "warning", "message": "7 values of age are missing"}
     validation = {
         "n_rows": {"labeled": 1, "unlabeled": 1, "test": 1},
@@ -107,7 +107,7 @@ def test_lists_findings_of_validation():
     assert "all well" not in card
 
 
-def test_says_what_attacks_found_where_they_were_made():
+def test_reports_attacks_if_there_are_any():
     estimate = {"value": 0.7, "low": 0.6, "high": 0.8}
     closest = {"closer_share": estimate, "copies_share": 0.0, "held_out_copies_share": 0.0}
     fidelity = {

@@ -11,7 +11,7 @@ def schema_of(n_columns):
     return TableSchema(columns=columns, target="y", classes=("a", "b"))
 
 
-def test_examples_take_turns_over_the_classes():
+def test_examples_alternate_between_classes():
     table = pd.DataFrame(
         {"c0": [1.23456, 2, 3, None, 5], "y": ["a", "a", "a", "b", "b"], "source": "vae"}
     )
@@ -22,7 +22,7 @@ def test_examples_take_turns_over_the_classes():
     assert found.rows[1][2] == "missing"
 
 
-def test_examples_of_wide_tables_show_columns_from_end_to_end():
+def test_examples_of_wide_tables_show_evenly_spaced_columns():
     table = pd.DataFrame({f"c{i}": range(30) for i in range(100)}).assign(y="a", source="vae")
     found = example_rows(table, schema_of(100))
     assert len(found.columns) == 12
@@ -33,7 +33,7 @@ def test_examples_of_wide_tables_show_columns_from_end_to_end():
     assert (found.n_rows, found.n_columns) == (30, 102)
 
 
-def test_parameters_are_listed_once_with_their_meaning_and_what_was_changed():
+def test_parameters_are_listed_once_with_meaning_and_changes():
     listed = list_parameters(Params(seed=7, train=TrainParams(hidden_dims=(64, 32))))
     names = [parameter.name for parameter in listed]
     assert len(names) == len(set(names))

@@ -66,7 +66,7 @@ def draw_all(tmp_path):
     }
 
 
-def test_equal_data_gives_equal_bytes_without_a_writer_s_mark(draw_all):
+def test_equal_data_gives_equal_bytes_without_software_metadata(draw_all):
     first = draw_all()
     assert draw_all() == first
     for name, png in first.items():
@@ -75,26 +75,26 @@ def test_equal_data_gives_equal_bytes_without_a_writer_s_mark(draw_all):
             assert mark not in png, name
 
 
-def test_no_global_state(draw_all):
+def test_plots_have_no_global_state(draw_all):
     draw_all()
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
 
 
 @pytest.mark.parametrize("n_classes", [2, 26, 77])
-def test_the_diagonal_is_dark_and_the_rest_is_not(tmp_path, n_classes):
+def test_confusion_matrix_is_dark_on_the_diagonal_only(tmp_path, n_classes):
     names = [f"a rather long name of class {i:02}" for i in range(n_classes)]
     write_confusion(tmp_path / "c.csv", names, n_rows=3000, accuracy=1.0)
     image = pixels(plots.confusion_png(tmp_path / "c.csv"))[..., :3]
     assert image.shape[1] < 3000
     dark = np.abs(image - np.array([8, 48, 107]) / 255).max(-1) < 0.02  # the map's darkest blue
     rows, columns = np.nonzero(dark[:, : int(image.shape[1] * 0.85)])  # without the color bar
-    # Position across follows position down; two squares on a diagonal correlate by 0.75.
+    # On the diagonal, horizontal and vertical positions correlate; two squares give 0.75.
     assert np.corrcoef(rows, columns)[0, 1] > 0.7
     assert len(rows) > 500
 
 
-def test_other_data_gives_another_picture(tmp_path):
+def test_different_data_gives_different_plots(tmp_path):
     write_confusion(tmp_path / "a.csv", ["x", "y", "z"])
     write_confusion(tmp_path / "b.csv", ["x", "y", "z"], accuracy=0.5)
     assert plots.confusion_png(tmp_path / "a.csv") != plots.confusion_png(tmp_path / "b.csv")
@@ -103,8 +103,8 @@ def test_other_data_gives_another_picture(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["$\\frac{", "a_$x$_b", "", "<b>", "line\nbreak"])
-def test_names_are_drawn_as_they_are(tmp_path, name):
-    """Matplotlib takes text between dollar signs for formulas, and fails where it is none."""
+def test_names_are_not_parsed_as_formulas(tmp_path, name):
+    """Matplotlib parses text between dollar signs as a formula, and fails if it is not one."""
     write_confusion(tmp_path / "c.csv", [name, "other"])
     plots.confusion_png(tmp_path / "c.csv")
     candidate = {**SELECTION["candidates"][0], "name": name}
@@ -118,12 +118,12 @@ def test_names_are_drawn_as_they_are(tmp_path, name):
     ["epoch,loss\n", "epoch,loss\n1,0.5\n", "epoch,train,validation\n1,2,\n2,1,\n"],
     ids=["no epoch", "one epoch", "no validation"],
 )
-def test_short_curves(tmp_path, text):
+def test_curves_with_one_epoch(tmp_path, text):
     (tmp_path / "curve.csv").write_text(text)
     assert pixels(plots.learning_curve_png(tmp_path / "curve.csv")).shape[0] > 100
 
 
-def test_confusion_counts_are_scikit_learn_s_in_the_order_of_numbers(tmp_path):
+def test_confusion_matrix_matches_scikit_learn_in_numeric_order(tmp_path):
     table = write_confusion(tmp_path / "c.csv", ["10", "9", "2"])
     counts = read_confusion(tmp_path / "c.csv")
     assert list(counts.index) == list(counts.columns) == ["2", "9", "10"]

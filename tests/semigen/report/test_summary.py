@@ -40,7 +40,7 @@ def selection_of(uses):
         ((0.1, 0.02, 0.2), [], "not used", "selected m, which is trained on labels only"),
     ],
 )
-def test_verdict_is_on_the_side_of_the_whole_interval(gain, uses, outcome, says):
+def test_verdict_depends_on_the_interval_of_the_gain(gain, uses, outcome, says):
     found = summary.verdict(metrics_with(*gain), selection_of(uses), confidence=0.9)
     assert found.outcome == outcome
     assert says in found.sentence
@@ -90,7 +90,7 @@ def test_committees_are_listed_among_the_candidates():
     assert weights == ["20%", "80%", ""]
 
 
-def test_no_error_is_cautioned_against():
+def test_cautions_if_all_test_rows_are_correct():
     assert summary.no_error_note(metrics_with(0, 0, 0)) is None
     perfect = {"n_test": 20, "test": {"accuracy": {"value": 1.0}}}
     assert "All 20 test rows are labeled correctly" in summary.no_error_note(perfect)
@@ -127,7 +127,7 @@ def test_majority_accuracy(confusion):
 
 
 @pytest.mark.parametrize(("low", "is_shown"), [(0.7, True), (8 / 12, False), (0.5, False)])
-def test_a_model_no_better_than_the_majority_is_called_so(confusion, low, is_shown):
+def test_cautions_if_accuracy_is_not_above_the_majority_class(confusion, low, is_shown):
     text = summary.majority_text({"test": {"accuracy": {"low": low}}}, confusion)
     assert "would reach 66.7%" in text
     assert ("not significantly higher" not in text) == is_shown
@@ -138,7 +138,7 @@ def test_labels_that_look_missing_stay_text(tmp_path):
     assert summary.read_confusion(tmp_path / "c.csv").index.tolist() == ["NA", "None"]
 
 
-def test_failed_checks_come_with_errors_first():
+def test_violations_are_sorted_errors_first():
     results = [
         {"success": False, "severity": "warning", "n": 1},
         {"success": True, "severity": "error", "n": 2},
@@ -174,11 +174,11 @@ def privacy_of(value, low, high):
         ((0.53, 0.46, 0.6), "2.1% equal a training row, 0.4% a held-out row"),
     ],
 )
-def test_a_leak_is_said_by_the_strongest_attack_s_interval(auc, says):
+def test_leak_is_judged_by_the_interval_of_the_strongest_attack(auc, says):
     assert says in summary.privacy_text(privacy_of(*auc))
 
 
-def test_diversity_comes_with_what_real_rows_would_reach():
+def test_diversity_is_compared_with_real_rows():
     said = summary.diversity_text({"precision": 0.9, "coverage": 0.85, "k": 5})
     assert "90% of the synthetic rows lie close to real rows" in said
     assert "85% of the real rows have a synthetic row as close as their 5 nearest real rows" in said

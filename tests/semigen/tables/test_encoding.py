@@ -33,7 +33,7 @@ def assert_same_table(decoded: pd.DataFrame, table: pd.DataFrame, encoder: Table
     missing=st.sampled_from([0.0, 0.1, 0.4]),
     scaling=st.sampled_from(["standard", "minmax"]),
 )
-def test_decoding_an_encoded_table_gives_it_back(seed, n_rows, missing, scaling):
+def test_encoding_round_trip(seed, n_rows, missing, scaling):
     table = mixed_table(n_rows, seed, missing)
     encoder = encoder_of(table, scaling=scaling, min_frequency=1)
     assert_same_table(encoder.inverse_transform(encoder.transform(table)), table, encoder)
@@ -50,7 +50,7 @@ def test_encoded_rows_are_finite_float32_and_spans_cover_them():
     assert kinds == {"numeric", "missing", "boolean", "category"}
 
 
-def test_rows_that_encoding_was_not_fitted_on_move_no_statistic():
+def test_other_rows_do_not_affect_the_fitted_statistics():
     train, test = mixed_table(100, 0), mixed_table(100, 1)
     encoder = encoder_of(train)
     before = encoder.transform(train)
@@ -58,7 +58,7 @@ def test_rows_that_encoding_was_not_fitted_on_move_no_statistic():
     np.testing.assert_array_equal(encoder.transform(train), before)
 
 
-def test_unseen_category_counts_as_rare_and_reordered_columns_do_not_matter():
+def test_unseen_category_is_rare_and_column_order_does_not_matter():
     table = mixed_table(100)
     table.loc[:2, "ward"] = "attic"
     encoder = encoder_of(table, min_frequency=5)
@@ -67,7 +67,7 @@ def test_unseen_category_counts_as_rare_and_reordered_columns_do_not_matter():
     np.testing.assert_array_equal(encoder.transform(new), rare)
 
 
-def test_rare_categories_take_turns_when_decoded():
+def test_decoded_rare_categories_alternate():
     table = mixed_table(100)
     table.loc[:3, "ward"] = ["attic", "cellar", "attic", "cellar"]
     encoder = encoder_of(table, min_frequency=5)
@@ -75,7 +75,7 @@ def test_rare_categories_take_turns_when_decoded():
     assert set(decoded["ward"]) == {"attic", "cellar"}
 
 
-def test_decoded_numbers_stay_in_range_and_whole_ones_are_whole():
+def test_decoded_numbers_are_clipped_and_rounded():
     table = mixed_table(100)
     encoder = encoder_of(table)
     decoded = encoder.inverse_transform(np.full((3, encoder.n_features), 1e3, np.float32))
@@ -84,7 +84,7 @@ def test_decoded_numbers_stay_in_range_and_whole_ones_are_whole():
     assert decoded["visits"].dtype == "Int64"
 
 
-def test_reloaded_encoder_encodes_alike_and_equal_encoders_have_equal_bytes(tmp_path):
+def test_encoder_file_round_trip_and_equal_bytes(tmp_path):
     table = mixed_table(100, missing=0.1)
     encoder = encoder_of(table)
     for name in ("one", "two"):
@@ -97,7 +97,7 @@ def test_reloaded_encoder_encodes_alike_and_equal_encoders_have_equal_bytes(tmp_
     assert reloaded.spans_ == encoder.spans_
 
 
-def test_encoded_rows_survive_the_file_whatever_their_memory_order(tmp_path):
+def test_encoded_file_round_trip_in_any_memory_order(tmp_path):
     x = np.asfortranarray(np.arange(12, dtype=np.float32).reshape(4, 3))
     rows = Encoded(x, np.array([0, -1, 1, -1]))
     rows.save(tmp_path / "rows.safetensors")
@@ -114,7 +114,7 @@ def test_encoded_rows_survive_the_file_whatever_their_memory_order(tmp_path):
         ([(0, 255)] * 3, False),
     ],
 )
-def test_columns_share_a_unit_when_most_span_the_common_range(ranges, expected):
+def test_columns_share_a_unit_if_most_span_the_common_range(ranges, expected):
     columns = tuple(
         ColumnSchema(name=f"c{i}", kind="numeric", minimum=low, maximum=high)
         for i, (low, high) in enumerate(ranges)

@@ -10,7 +10,7 @@ from semigen.tables.samples import LOADERS, TARGET, cut_sample, load_sample
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_parts_share_no_row_and_lose_none(name: str):
+def test_parts_are_a_partition(name: str):
     whole = load_sample(name)
     parts = cut_sample(SampleParams(dataset=name, n_labeled=30), seed=0)
     features = [column for column in whole if column != TARGET]
@@ -25,7 +25,7 @@ def test_parts_share_no_row_and_lose_none(name: str):
     assert counts.max() - counts.min() <= 1
 
 
-def test_labels_stay_with_their_rows():
+def test_rows_keep_their_labels():
     digits = load_digits()
     part = cut_sample(SampleParams(), seed=3)["test"]
     known = {row.tobytes(): label for row, label in zip(digits.data, digits.target, strict=True)}
@@ -33,13 +33,13 @@ def test_labels_stay_with_their_rows():
     assert [known[row.tobytes()] for row in features] == part[TARGET].tolist()
 
 
-def test_the_seed_decides():
+def test_parts_depend_on_the_seed():
     first, again, other = (cut_sample(SampleParams(), seed)["labeled"] for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(first, again)
     assert not first.equals(other)
 
 
-def test_more_labels_than_rows_are_refused():
+def test_rejects_more_labels_than_rows():
     with pytest.raises(
         UserError, match=r"sample\.n_labeled: wine has 142 .* at most 141.* not 150"
     ):

@@ -48,12 +48,12 @@ def test_kinds_ranges_and_categories_of_a_mixed_table():
         (["0", "1", "0", "1"], "boolean"),
         ([True, False, True], "boolean"),
         (["Yes", "No", "No"], "boolean"),
-        (["Yes", "yes", "no"] * 3, "category"),  # three spellings cannot be one bit
+        (["Yes", "yes", "no"] * 3, "category"),  # three values
         ([0, 1] * 20, "boolean"),
         ([0.0, 1.0, None] * 20, "boolean"),
         ([1, 2, 3], "numeric"),
         (["1", "2.5", "-3e2"], "numeric"),
-        (["1"] * 95 + ["?"] * 5 + ["2"] * 10, "numeric"),  # validation names the "?"
+        (["1"] * 95 + ["?"] * 5 + ["2"] * 10, "numeric"),  # validation reports the "?"
         (["1", "2"] * 40 + ["A"] * 20, "category"),
         (["x", "y", "z"] * 5, "category"),
         (["x", "y"], "category"),
@@ -63,7 +63,7 @@ def test_kind(values: list, kind: str):
     assert kind_of(values) == kind
 
 
-def test_a_count_that_is_seldom_above_zero_is_no_flag():
+def test_count_that_is_rarely_positive_is_numeric():
     assert kind_of([0] * 995 + [1] * 5) == "numeric"
     assert kind_of([0] * 985 + [1] * 15) == "boolean"
 
@@ -90,16 +90,16 @@ def test_a_count_that_is_seldom_above_zero_is_no_flag():
         ),
     ],
 )
-def test_ignored_with_a_reason(values: list, reason: str):
+def test_ignored_columns_have_a_reason(values: list, reason: str):
     assert kind_of(values) == "ignore"
     assert reason in str(reason_of(values))
 
 
-def test_a_column_without_a_name_is_ignored():
+def test_column_without_a_name_is_ignored():
     assert reason_of([3, 1, 2, 2], name="Unnamed: 0") == "has no name"
 
 
-def test_given_kinds_win():
+def test_given_kinds_override_inference():
     schema = inferred(age="category", city="ignore")
     assert schema.columns[0].kind == "category"
     assert schema.columns[2].reason == "set in data.kinds"
@@ -115,7 +115,7 @@ def test_given_kinds_win():
         ({"city": "numeric"}, "'city' is set to numeric, but has no number"),
     ],
 )
-def test_kinds_that_do_not_fit_are_refused(kinds: dict, words: str):
+def test_rejects_kinds_that_do_not_fit(kinds: dict, words: str):
     with pytest.raises(UserError, match=words):
         inferred(**kinds)
 
@@ -125,20 +125,20 @@ def test_only_shared_columns_are_features():
     assert [c.name for c in schema.columns] == ["income", "city", "member"]
 
 
-def test_no_usable_column_is_refused_with_the_reasons():
+def test_rejects_tables_without_usable_columns():
     labeled = pd.DataFrame({"id": [f"x{i}" for i in range(9)], "label": list("ababababa")})
     with pytest.raises(UserError, match="'id': 18 distinct values in 18 rows"):
         TableSchema.infer(labeled, pd.DataFrame({"id": [f"y{i}" for i in range(9)]}), "label")
 
 
-def test_codes_that_one_table_holds_as_numbers_and_one_as_text_meet():
+def test_codes_read_as_numbers_and_as_text_are_equal():
     labeled = pd.DataFrame({"code": [1.0, 2.0, None] * 5, "label": list("abcab") * 3})
     unlabeled = pd.DataFrame({"code": ["1", "2", "A", "B"] * 5})
     (code,) = TableSchema.infer(labeled, unlabeled, "label").columns
     assert code.categories == ("1", "2", "A", "B")
 
 
-def test_tables_that_disagree_on_a_column_make_it_numeric():
+def test_column_with_numbers_in_one_table_is_numeric():
     labeled = pd.DataFrame({"age": ["abc"] * 40 + ["def"] * 40, "label": ["a", "b"] * 40})
     schema = TableSchema.infer(labeled, pd.DataFrame({"age": range(18, 78)}), "label")
     assert schema.columns[0].kind == "numeric"
@@ -162,7 +162,7 @@ def test_integer_labels_round_trip_and_sort_as_numbers(labels: list[int]):
     assert [int(c) for c in schema.classes] == sorted(set(labels))
 
 
-def test_missing_labels_are_minus_one_and_unknown_ones_are_refused():
+def test_missing_labels_are_minus_one_and_unknown_labels_rejected():
     schema = inferred()
     assert schema.encode_labels(pd.Series(["b", None, "a"])).tolist() == [1, -1, 0]
     with pytest.raises(UserError, match=r"'label', row 2: label 'z' is not one of .*a, b"):
@@ -185,7 +185,7 @@ def test_coerce_is_idempotent(rows: list[tuple]):
     assert once["member"].isin(["no", "yes", None]).all()
 
 
-def test_coerce_finds_columns_by_name_and_names_what_it_refuses():
+def test_coerce_selects_columns_by_name_and_reports_errors():
     schema = inferred()
     shuffled = table()[["member", "city", "label", "income", "age"]].assign(extra=1)
     assert list(schema.coerce(shuffled)) == ["age", "income", "city", "member"]
@@ -197,14 +197,14 @@ def test_coerce_finds_columns_by_name_and_names_what_it_refuses():
         schema.coerce(wrong, source="new.csv")
 
 
-def test_infinity_is_no_number():
+def test_infinity_is_not_a_number():
     column = infer_column(pd.Series([1.0, 2.0, 3.0], name="x"))
     typed, is_wrong = coerce_column(pd.Series([1.0, np.inf, np.nan]), column)
     assert is_wrong.tolist() == [False, True, False]
     assert typed.isna().tolist() == [False, True, True]
 
 
-def test_as_text_does_not_depend_on_the_other_rows():
+def test_as_text_does_not_depend_on_other_rows():
     assert as_text(pd.Series([1.0, 1.5, None])).tolist() == ["1", "1.5", None]
     assert as_text(pd.Series([1.0])).tolist() == ["1"]
     assert as_text(pd.Series([1])).tolist() == ["1"]

@@ -18,7 +18,7 @@ def test_delimiters(tmp_path, delimiter: str):
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), FRAME)
 
 
-def test_byte_order_mark_blanks_and_empty_cells(tmp_path):
+def test_reads_byte_order_mark_white_space_and_empty_cells(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes("\ufeffage , city\n31, Bonn \n42,  \n".encode())
     frame = read_table(path)
@@ -71,7 +71,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_file_is_refused_by_the_name_the_user_gave(tmp_path, name: str):
+def test_rejects_invalid_files_with_the_given_name(tmp_path, name: str):
     content, words = BAD_FILES[name]
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(UserError, match=rf"(?s)^data/mine\.csv: .*({words})") as refusal:
@@ -80,7 +80,7 @@ def test_bad_file_is_refused_by_the_name_the_user_gave(tmp_path, name: str):
     assert str(tmp_path) not in str(refusal.value)
 
 
-def test_bad_paths_and_parquet(tmp_path):
+def test_rejects_missing_paths_folders_and_invalid_parquet(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_table(tmp_path / "nothing.csv")
     with pytest.raises(UserError, match="is a folder"):
@@ -91,12 +91,12 @@ def test_bad_paths_and_parquet(tmp_path):
     assert str(tmp_path) not in str(refusal.value)
 
 
-def test_a_missing_last_cell_is_no_short_line(tmp_path):
+def test_missing_last_cell_is_not_a_short_line(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,\n2,3\n")
     assert read_table(tmp_path / "t.csv")["b"].isna().tolist() == [True, False]
 
 
-def test_equal_tables_are_equal_bytes(tmp_path):
+def test_equal_tables_give_equal_bytes(tmp_path):
     write_csv(FRAME, tmp_path / "a.csv")
     write_csv(FRAME.copy(), tmp_path / "b.csv")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

@@ -21,7 +21,7 @@ def own_tables(folder, n_rows: int = 50) -> pd.DataFrame:
     return labeled
 
 
-def test_test_rows_are_split_off_stratified_and_no_row_is_lost(tmp_path):
+def test_test_split_is_stratified_and_complete(tmp_path):
     labeled = own_tables(tmp_path)
     tables = read_tables(DataParams(**OWN), Layout(tmp_path))
     assert tables.is_split
@@ -31,7 +31,7 @@ def test_test_rows_are_split_off_stratified_and_no_row_is_lost(tmp_path):
     assert tables.files == {"labeled": "mine.csv", "unlabeled": "more.csv", "test": "mine.csv"}
 
 
-def test_the_split_is_the_seed_s(tmp_path):
+def test_split_depends_on_the_seed(tmp_path):
     own_tables(tmp_path)
     first, again, other = (
         read_tables(DataParams(**OWN, random_state=seed), Layout(tmp_path)).test["x"].tolist()
@@ -40,7 +40,7 @@ def test_the_split_is_the_seed_s(tmp_path):
     assert first == again != other
 
 
-def test_own_test_table_is_taken_as_it_is(tmp_path):
+def test_given_test_table_is_used_unchanged(tmp_path):
     own_tables(tmp_path)
     pd.DataFrame({"x": [7], "y": ["a"]}).to_csv(tmp_path / "held_out.csv", index=False)
     tables = read_tables(DataParams(**OWN, test="held_out.csv"), Layout(tmp_path))
@@ -49,7 +49,7 @@ def test_own_test_table_is_taken_as_it_is(tmp_path):
     assert tables.test["x"].tolist() == [7]
 
 
-def test_labels_of_unlabeled_rows_are_kept_apart(tmp_path):
+def test_labels_of_unlabeled_rows_are_separated(tmp_path):
     own_tables(tmp_path)
     pd.DataFrame({"x": [1, 2], "y": ["a", None]}).to_csv(tmp_path / "more.csv", index=False)
     tables = read_tables(DataParams(**OWN), Layout(tmp_path))
@@ -58,7 +58,7 @@ def test_labels_of_unlabeled_rows_are_kept_apart(tmp_path):
     assert tables.unlabeled_labels.count() == 1
 
 
-def test_a_class_of_one_row_stays_with_the_training_rows():
+def test_row_of_a_class_with_one_row_is_a_training_row():
     labeled = pd.DataFrame({"x": range(21), "y": ["a", "b"] * 10 + ["alone"]})
     train, test = split_test(labeled, DataParams(**OWN))
     assert (train["y"] == "alone").sum() == 1
@@ -66,26 +66,26 @@ def test_a_class_of_one_row_stays_with_the_training_rows():
 
 
 @pytest.mark.parametrize("labels", [list("abcdefgh"), ["a"], [None] * 5, [*"aabbccddee"]])
-def test_too_few_rows_are_refused(labels: list):
+def test_rejects_too_few_rows(labels: list):
     labeled = pd.DataFrame({"x": range(len(labels)), "y": pd.Series(labels, dtype=object)})
     with pytest.raises(UserError, match=r"^mine\.csv: cannot split off 20% of"):
         split_test(labeled, DataParams(**OWN))
 
 
-def test_absent_target_is_refused_with_the_columns(tmp_path):
+def test_rejects_a_table_without_the_target(tmp_path):
     own_tables(tmp_path)
     with pytest.raises(UserError, match=r"^mine\.csv: no column 'label'.*: x, y"):
         read_tables(DataParams(**{**OWN, "target": "label"}), Layout(tmp_path))
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data(), st.integers(0, 9))
-def test_labels_are_picked_evenly_over_the_classes(labels: list[int], data, seed: int):
+def test_labeled_rows_are_balanced_over_the_classes(labels: list[int], data, seed: int):
     y = np.array(labels)
     n_labeled = data.draw(st.integers(1, len(y)))
     picked = pick_labeled(y, n_labeled, np.random.default_rng(seed))
     assert len(set(picked.tolist())) == n_labeled
     counts = np.bincount(y, minlength=5)
     n_picked = np.bincount(y[picked], minlength=5)
-    # A class has fewer rows than another only if it has no more, or by one.
+    # Counts differ by at most one, except for classes without more rows.
     is_exhausted = n_picked == counts
     assert (n_picked[~is_exhausted] >= n_picked.max() - 1).all()

@@ -34,12 +34,12 @@ def validated(tables: Tables, **params) -> ValidationReport:
     return validate_tables(tables, schema, ValidateParams(**params))
 
 
-def broken(report: ValidationReport) -> dict[tuple[str, str, str | None], ValidationResult]:
+def violations(report: ValidationReport) -> dict[tuple[str, str, str | None], ValidationResult]:
     return {(r.part, r.rule, r.column): r for r in report.errors + report.warnings}
 
 
 def only(report: ValidationReport) -> ValidationResult:
-    """Return the one broken rule."""
+    """Return the only violation."""
     (result,) = report.errors + report.warnings
     return result
 
@@ -60,19 +60,19 @@ def replaced(tables: Tables, **parts: pd.DataFrame) -> Tables:
     return Tables(**{**vars(tables), **parts})
 
 
-def test_clean_tables_break_no_rule(tables):
+def test_clean_tables_violate_no_rule(tables):
     report = validated(tables)
     assert report.success
     assert not report.warnings
     assert report.n_rows == {"labeled": 40, "unlabeled": 300, "test": 60}
-    asked = {(r.part, r.rule) for r in report.results}
-    assert ("test", "known_label") in asked
-    assert ("labeled", "rows_per_class") in asked
-    assert ("unlabeled", "feature_columns") in asked
+    checks = {(r.part, r.rule) for r in report.results}
+    assert ("test", "known_label") in checks
+    assert ("labeled", "rows_per_class") in checks
+    assert ("unlabeled", "feature_columns") in checks
 
 
 @pytest.mark.parametrize("part", FILES)
-def test_text_among_numbers_is_counted_and_named(tables, part: str):
+def test_text_among_numbers_is_counted_and_listed(tables, part: str):
     frame = edited(getattr(tables, part), "age", {3: "old", 7: "?", 9: "old"})
     result = only(validated(replaced(tables, **{part: frame})))
     assert (result.part, result.column, result.rule) == (part, "age", "type")
@@ -83,12 +83,12 @@ def test_text_among_numbers_is_counted_and_named(tables, part: str):
     assert "data.kinds to {age: category}" in result.message
 
 
-def test_infinity_is_no_number(tables):
+def test_infinity_is_not_a_number(tables):
     result = only(validated(replaced(tables, test=edited(tables.test, "income", {0: np.inf}))))
     assert (result.rule, result.n_failed, result.sample_values) == ("type", 1, ("inf",))
 
 
-def test_third_value_of_a_boolean_column_is_a_warning_since_predictions_take_it_as_missing(tables):
+def test_third_value_of_a_boolean_column_is_a_warning(tables):
     third = dict.fromkeys(range(10), "perhaps")
     test = edited(tables.test, "member", {**third, 10: None})
     result = only(validated(replaced(tables, test=test)))
@@ -97,14 +97,14 @@ def test_third_value_of_a_boolean_column_is_a_warning_since_predictions_take_it_
     assert result.sample_values == ("perhaps",)
 
 
-def test_feature_that_the_test_table_lacks_is_an_error(tables):
+def test_feature_missing_from_the_test_table_is_an_error(tables):
     result = only(validated(replaced(tables, test=tables.test.drop(columns="age"))))
     assert (result.part, result.column, result.rule) == ("test", "age", "feature_columns")
     assert (result.severity, result.n_checked, result.n_failed) == ("error", 4, 1)
     assert "t.csv: missing feature column(s) 'age' of l.csv" in result.message
 
 
-def test_columns_of_one_table_only_are_warnings(tables):
+def test_columns_in_one_table_only_are_a_warning(tables):
     unlabeled = tables.unlabeled.drop(columns="city").assign(zip=1)
     result = only(validated(replaced(tables, unlabeled=unlabeled)))
     assert (result.part, result.rule, result.severity) == ("unlabeled", "same_columns", "warning")
@@ -112,7 +112,7 @@ def test_columns_of_one_table_only_are_warnings(tables):
     assert "lacks 'city' of l.csv and has 'zip'" in result.message
 
 
-def test_labels_in_the_unlabeled_table_are_noticed(tables):
+def test_labels_in_the_unlabeled_table_are_a_warning(tables):
     labels = pd.Series(["a", None, "b"] * 100)
     result = only(validated(replaced(tables, unlabeled_labels=labels)))
     assert (result.part, result.column, result.rule) == ("unlabeled", "label", "no_labels")
@@ -130,13 +130,13 @@ def test_missing_labels(tables, part: str):
     assert f"2 of {len(frame)} rows have no label (row 3, 6)" in result.message
 
 
-def test_class_that_only_the_test_table_knows(tables):
+def test_class_in_the_test_table_only_is_an_error(tables):
     result = only(validated(replaced(tables, test=edited(tables.test, "label", {0: "z", 1: "z"}))))
     assert (result.rule, result.severity, result.n_failed) == ("known_label", "error", 2)
     assert result.sample_values == ("z",)
 
 
-def test_one_class_is_not_enough(tables):
+def test_one_class_is_an_error(tables):
     one = replaced(
         tables, labeled=tables.labeled.assign(label="a"), test=tables.test.assign(label="a")
     )
@@ -145,7 +145,7 @@ def test_one_class_is_not_enough(tables):
     assert "holds only class 'a'" in result.message
 
 
-def test_rare_classes_are_named_with_their_counts(tables):
+def test_rare_classes_are_listed_with_their_counts(tables):
     labeled = edited(tables.labeled, "label", {0: "rare", 1: "scarce", 2: "scarce"})
     result = only(validated(replaced(tables, labeled=labeled)))
     assert (result.rule, result.sample_values, result.n_failed) == ("rows_per_class", ("rare",), 1)
@@ -175,9 +175,9 @@ def test_missing_share_up_to_the_limit_is_tolerated(
     assert (result.n_checked, result.n_failed) == (300, n_missing)
 
 
-def test_values_and_categories_that_unlabeled_rows_never_hold(tables):
+def test_values_and_categories_not_in_the_unlabeled_rows_are_a_warning(tables):
     test = tables.test.assign(age=tables.test["age"] + 100, city="Oslo")
-    found = broken(validated(replaced(tables, test=test)))
+    found = violations(validated(replaced(tables, test=test)))
     age = found["test", "within_unlabeled", "age"]
     assert (age.severity, age.n_checked, age.n_failed) == ("warning", 60, 60)
     assert age.sample_values == tuple(test["age"].unique()[:5])
@@ -187,7 +187,7 @@ def test_values_and_categories_that_unlabeled_rows_never_hold(tables):
     assert len(found) == 2
 
 
-def test_shift_up_to_the_tolerated_share_is_no_warning(tables):
+def test_tolerated_domain_shift_is_no_warning(tables):
     test = tables.test.assign(city=["Oslo"] * 30 + ["Bonn"] * 30)
     assert validated(replaced(tables, test=test), max_out_of_range_share=0.4).warnings
     assert not validated(replaced(tables, test=test), max_out_of_range_share=0.5).warnings
@@ -197,7 +197,7 @@ def test_rows_in_two_tables_are_counted_and_numbered(tables):
     labeled = pd.concat([tables.labeled, tables.test[4:6]], ignore_index=True)
     unlabeled = pd.concat([tables.unlabeled, tables.test.drop(columns="label")[10:13]])
     leaky = replaced(tables, labeled=labeled, unlabeled=unlabeled.reset_index(drop=True))
-    found = broken(validated(leaky))
+    found = violations(validated(leaky))
     in_labeled = found["test", "not_in_labeled", None]
     assert (in_labeled.n_checked, in_labeled.n_failed) == (60, 2)
     assert in_labeled.sample_values == (5, 6)
@@ -206,15 +206,15 @@ def test_rows_in_two_tables_are_counted_and_numbered(tables):
     assert len(found) == 2
 
 
-def test_equal_rows_are_found_whatever_the_column_types_and_order(tables):
-    twin = tables.test[:1].astype({"age": float, "income": str})[
+def test_equal_rows_are_found_in_any_column_type_and_order(tables):
+    copy = tables.test[:1].astype({"age": float, "income": str})[
         ["city", "age", "member", "income"]
     ]
-    unlabeled = pd.concat([tables.unlabeled.astype({"income": object}), twin], ignore_index=True)
+    unlabeled = pd.concat([tables.unlabeled.astype({"income": object}), copy], ignore_index=True)
     assert only(validated(replaced(tables, unlabeled=unlabeled))).rule == "not_in_unlabeled"
 
 
-def test_tables_that_repeat_themselves_by_nature_raise_no_alarm():
+def test_equal_rows_by_chance_are_no_warning():
     def coarse(n_rows: int, seed: int) -> pd.DataFrame:
         frame = pd.DataFrame(np.random.default_rng(seed).integers(0, 3, (n_rows, 4)))
         return frame.rename(columns=str).assign(label=frame.sum(axis=1) > 4)
@@ -229,9 +229,9 @@ def test_tables_that_repeat_themselves_by_nature_raise_no_alarm():
     assert "tolerated" in result.message
 
 
-def test_contradicting_labels(tables):
-    twins = tables.labeled[:2].assign(label=["a", "a"])  # row 1 was b, row 2 was a
-    labeled = pd.concat([tables.labeled, twins], ignore_index=True)
+def test_contradictory_labels_are_a_warning(tables):
+    equal_rows = tables.labeled[:2].assign(label=["a", "a"])  # row 1 was b, row 2 was a
+    labeled = pd.concat([tables.labeled, equal_rows], ignore_index=True)
     result = only(validated(replaced(tables, labeled=labeled)))
     assert (result.part, result.rule, result.severity) == (
         "labeled",
@@ -249,14 +249,14 @@ def test_split_off_test_rows_have_no_row_numbers(tables):
     assert result.message.startswith("l.csv (test rows): 2 of 60 rows are also in l.csv, which")
 
 
-def test_ignored_columns_are_told_with_the_reason(tables):
+def test_ignored_columns_are_reported_with_the_reason(tables):
     constant = {name: getattr(tables, name).assign(unit="kg") for name in FILES}
     report = validated(replaced(tables, **constant))
     assert not report.errors + report.warnings
     assert report.ignored_columns == (("unit", "always kg"),)
 
 
-def test_test_rows_do_not_move_the_schema(tables):
+def test_test_rows_do_not_affect_the_schema(tables):
     schema = TableSchema.infer(tables.labeled, tables.unlabeled, "label")
     wild = tables.test.assign(age=1e9, city="Oslo", member="perhaps", label="z", more=1)
     assert TableSchema.infer(tables.labeled, tables.unlabeled, "label") == schema
@@ -264,7 +264,7 @@ def test_test_rows_do_not_move_the_schema(tables):
     assert {r.part for r in report.errors + report.warnings} == {"test"}
 
 
-def test_suites_carry_the_severity_of_their_rules(tables):
+def test_expectations_have_the_severity_of_their_rules(tables):
     schema = TableSchema.infer(tables.labeled, tables.unlabeled, "label")
     parts = view_parts(tables, schema)
     for name, part in parts.items():
@@ -275,7 +275,7 @@ def test_suites_carry_the_severity_of_their_rules(tables):
             assert severity == {"error": "critical", "warning": "warning"}[RULES[rule].severity]
 
 
-def test_report_is_the_same_each_time_and_has_the_agreed_shape(tables):
+def test_report_is_reproducible_and_has_the_documented_keys(tables):
     test = edited(tables.test, "age", {3: "old"})
     first, again = (validated(replaced(tables, test=test)) for _ in range(2))
     assert first == again
@@ -300,7 +300,7 @@ def test_markdown_escapes_the_column_separator():
     assert "| a\\|b | always 0 |" in validation_markdown(report)
 
 
-def test_unreadable_tables_have_a_report_too():
+def test_unreadable_tables_have_a_report():
     report = ValidationReport.unreadable("u.csv: the file is empty", FILES)
     assert not report.success
     assert report.errors[0].part == "unlabeled"
@@ -308,7 +308,7 @@ def test_unreadable_tables_have_a_report_too():
     assert "| unlabeled | u.csv | not read | 1 | 0 |" in validation_markdown(report)
 
 
-def test_chance_outside_the_range_is_beta_binomial():
+def test_number_outside_the_range_is_beta_binomial():
     """One new value lies outside the range of n with probability 2 / (n + 1)."""
     assert stats.betabinom.mean(1, 2, 99 - 1) == pytest.approx(2 / 100)
     rng, n_reference, n_new = np.random.default_rng(0), 40, 30
@@ -318,10 +318,10 @@ def test_chance_outside_the_range_is_beta_binomial():
     low, high = reference.min(axis=1)[:, None], reference.max(axis=1)[:, None]
     n_outside = ((new < low) | (new > high)).sum(axis=1)
     share = (n_outside > allowed).mean()
-    # 0.001 at most, and one fewer allowed would be too few; standard error 0.0001.
+    # The tolerance is the smallest with a probability of at most 0.001; standard error 0.0001.
     assert share <= 0.001 + 4e-4
     assert (n_outside > allowed - 1).mean() > 0.001
 
 
-def test_chance_of_unseen_categories_grows_with_rare_ones():
+def test_tolerance_for_unseen_categories_grows_with_rare_ones():
     assert allowed_unseen(100, 1000, 0, 1) < allowed_unseen(100, 1000, 100, 1) < 100
