@@ -32,12 +32,13 @@ def server(
 
 
 @pytest.fixture
-def shared(settled: Project, server: Server) -> Project:
+def shared(settled: Project, server: Server) -> Iterator[Project]:
     """The toy project with its deployments registered, and no worker."""
     give_code(settled.root)
     server.set_up(settled.root)
     wait_for(lambda: not server.workers(), "the worker of an earlier test is still online")
-    return settled
+    yield settled
+    (settled.root / "prefect.yaml").unlink()  # the next test registers the name for its folder
 
 
 def output(process: subprocess.Popen[str], status: int = 0) -> str:
