@@ -59,7 +59,8 @@ def sections(model: type[BaseModel], prefix: str) -> Iterator[str]:
         (nested if is_section(field) else own).append((field.alias or name, field))
     if own or prefix:
         yield f"\n## {f'`{prefix}`' if prefix else 'Top level'}\n"
-        yield f"{' '.join((model.__doc__ or '').split())}\n".replace("``", "`")
+        summary = (model.__doc__ or "").partition("\n\n")[0]
+        yield f"{' '.join(summary.split())}\n".replace("``", "`")
     if own:
         yield "| parameter | default | allowed | meaning |\n| --- | --- | --- | --- |"
         for name, field in own:

@@ -47,6 +47,13 @@ class ColumnDrift:
         new_categories: Values that are not in the schema.
         problem: Description of missing or invalid values; None if there are none.
         has_drifted: Whether the distance is large and significant, or there is a problem.
+
+    Examples:
+        >>> old = pd.DataFrame({"age": np.arange(100.0)})
+        >>> schema = TableSchema.infer(old.assign(label="a"), old, "label", {"age": "numeric"})
+        >>> (age,) = compare_columns(old, old + 50, schema, max_distance=0.2, significance=0.01)
+        >>> age.has_drifted, age.distance, str(age)
+        (True, 0.5, 'age (distance 0.50)')
     """
 
     column: str

@@ -26,6 +26,11 @@ class Group:
         name: The value, or the range of values.
         n_rows: Number of rows in the group.
         accuracy: Accuracy of the classifier on these rows.
+
+    Examples:
+        >>> rows = pd.DataFrame({"ward": ["east", "west", "west"]})
+        >>> [group.name for group in fairness(rows, "ward", np.array([True, False, True])).groups]
+        ['east', 'west']
     """
 
     name: str

@@ -59,6 +59,11 @@ def column_distance(real: pd.Series, synthetic: pd.Series, column: ColumnSchema)
 
     The Kolmogorov-Smirnov statistic of numbers, the total variation distance of categories. Missing
     cells count as a separate value: the lowest number, or another category.
+
+    Args:
+        real: Typed real values, shape ``(n_real,)``.
+        synthetic: Typed synthetic values, shape ``(n_synthetic,)``.
+        column: Schema of the column.
     """
     if column.kind == "numeric":
         lowest = -np.inf

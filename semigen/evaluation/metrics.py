@@ -126,6 +126,11 @@ def resamples(n_rows: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
     """Yield blocks of multinomial counts, shape ``(n_rows, block)``.
 
     Blocks bound the memory; their size does not affect the random numbers.
+
+    Args:
+        n_rows: Number of rows of a resample.
+        n_bootstrap: Number of resamples, the columns of all blocks together.
+        seed: Seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     block = max(1, CHUNK_BYTES // (8 * n_rows))

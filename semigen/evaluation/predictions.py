@@ -52,6 +52,15 @@ def class_probabilities(
     """Return probabilities in the order of the schema's classes, shape ``(n, n_classes)``.
 
     A class that the classifier does not know has probability 0.
+
+    Args:
+        classifier: The classifier.
+        test: Test rows with the label column, shape ``(n, n_columns)``.
+        schema: Schema whose classes give the order.
+
+    Raises:
+        UserError: If a feature column of the classifier is missing, or the schema lacks a class of
+            the classifier.
     """
     probabilities = classifier.predict_proba(test.drop(columns=schema.target))
     ordered = np.zeros((len(test), len(schema.classes)))

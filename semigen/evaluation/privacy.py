@@ -42,6 +42,12 @@ class ClosestRecord:
             chance grows with the number of rows.
         median_to_training: Median distance to the closest training row.
         median_to_held_out: Median distance to the closest held-out row.
+
+    Examples:
+        >>> training, held_out = np.array([[0.0], [1.0]]), np.array([[5.0], [6.0]])
+        >>> found = closest_record(np.array([[0.0], [5.5]]), training, held_out)
+        >>> found.copies_share, found.closer_share.value
+        (0.5, 0.5)
     """
 
     closer_share: Estimate

@@ -55,7 +55,14 @@ class SampleParams(Section):
 
 
 class DataParams(Section):
-    """The tables. Paths are relative to the project's folder; CSV or Parquet."""
+    """The tables. Paths are relative to the project's folder; CSV or Parquet.
+
+    Examples:
+        >>> DataParams().test_table
+        'data/samples/test.csv'
+        >>> DataParams(labeled="a.csv", unlabeled="b.csv").test_table is None
+        True
+    """
 
     labeled: str = f"{SAMPLES_DIR}/labeled.csv"
     """Table of labeled rows."""

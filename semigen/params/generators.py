@@ -13,7 +13,12 @@ Family = Literal["vae", "ssvae", "gan", "ssgan", "diffusion", "autoregressive"]
 
 
 class NetworkParams(Section):
-    """Training of a network; each family has its own defaults."""
+    """Training of a network; each family has its own defaults.
+
+    Examples:
+        >>> NetworkParams(batch_size=100, epochs=60, max_steps=1000).n_epochs(n_rows=10_000)
+        10
+    """
 
     epochs: int = Field(60, ge=1)
     """Maximum number of epochs."""

@@ -61,7 +61,17 @@ def judge(
 def compare_with(
     champion: Version | None, challenger: Challenger, params: Params, load: Load
 ) -> Comparison | NotCompared:
-    """Score both classifiers on the test rows that the champion was not trained on."""
+    """Score both classifiers on the test rows that the champion was not trained on.
+
+    Args:
+        champion: Version of the champion; None before the first promotion.
+        challenger: The challenger.
+        params: All parameters.
+        load: Loads the champion's classifier.
+
+    Returns:
+        The comparison, or the reason why there is none.
+    """
     if champion is None:
         return NotCompared("there is no champion to compare with", keeps_challenger=False)
     if (task := champion.facts["question"]) != challenger.task:
@@ -98,7 +108,13 @@ def compare_with(
 
 
 def recorded_decision(version: Version, reason: str, champion: str | None) -> Decision:
-    """Return an ``unchanged`` decision with the figures that a version's record holds."""
+    """Return an ``unchanged`` decision about a registered version.
+
+    Args:
+        version: The version; its record has the gates and the comparison of the earlier decision.
+        reason: Explanation for the user.
+        champion: Name of the champion's version; None if there is none.
+    """
     recorded = version.facts["decision"]
     return Decision(
         "unchanged",

@@ -82,6 +82,10 @@ class NotCompared:
         reason: Explanation for the user.
         keeps_challenger: Whether there is a champion that must not be replaced without a
             comparison.
+
+    Examples:
+        >>> decide(NotCompared("a column is missing", True), [], PromoteParams()).outcome
+        'kept'
     """
 
     reason: str

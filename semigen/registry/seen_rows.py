@@ -98,6 +98,14 @@ def row_digests(rows: pd.DataFrame, schema: TableSchema, salt: bytes) -> np.ndar
     """Return a 64-bit digest of every row's typed features and label, shape ``(n,)``, uint64.
 
     The order of the columns does not matter, nor do columns that are not in the schema.
+
+    Args:
+        rows: Rows with their labels, shape ``(n, any)``.
+        schema: Schema that types the features.
+        salt: Key of the digests.
+
+    Raises:
+        UserError: If a column of the schema is missing, or a value has the wrong type.
     """
     typed = schema.coerce(rows)
     names = sorted(column.name for column in schema.features)

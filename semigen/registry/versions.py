@@ -23,6 +23,11 @@ class Version:
         digest: SHA-256 of the classifier's files, see ``digest_of``.
         facts: Other content of ``record.json``.
         folder: Folder of the version; complete, and never changed.
+
+    Examples:
+        >>> version = Version("v0001", "2026-01-01T00:00:00+00:00", "0" * 64, {}, Path("v0001"))
+        >>> version.classifier.as_posix()
+        'v0001/classifier'
     """
 
     name: str

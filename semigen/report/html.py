@@ -95,6 +95,12 @@ class ExampleRows:
         rows: Cells of the rows shown.
         n_columns: Number of columns of the table.
         n_rows: Number of rows of the table.
+
+    Examples:
+        >>> rows = pd.DataFrame({"age": [31, 47, 52], "label": ["a", "a", "b"]})
+        >>> schema = TableSchema.infer(rows, rows, "label")
+        >>> example_rows(rows, schema).rows
+        [['a', '31'], ['b', '52'], ['a', '47']]
     """
 
     columns: Sequence[str]
@@ -133,6 +139,11 @@ class Parameter:
         value: Value as text.
         is_default: Whether the value is the default.
         meaning: Description of the parameter.
+
+    Examples:
+        >>> first = list_parameters(Params(seed=7))[0]
+        >>> first.name, first.value, first.is_default
+        ('seed', '7', False)
     """
 
     name: str

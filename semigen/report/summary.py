@@ -25,6 +25,10 @@ class MetricText:
         title: Name of the metric.
         meaning: Explanation in a few words.
         is_proportion: Whether the metric is printed in percent.
+
+    Examples:
+        >>> METRIC_TEXTS["roc_auc"].title
+        'ROC AUC'
     """
 
     title: str
@@ -57,6 +61,13 @@ class Verdict:
     Attributes:
         outcome: The verdict in one or two words.
         sentence: Explanation for the user.
+
+    Examples:
+        >>> gain = {"value": 0.072, "low": 0.044, "high": 0.1, "p_value": 0.0005}
+        >>> learner = {"name": "mlp", "uses": ["unlabeled"], "log_loss": {"value": 0.3}}
+        >>> selection = {"selected": "mlp", "candidates": [learner], "committees": {}}
+        >>> verdict({"gain": {"accuracy": gain}}, selection, confidence=0.95).outcome
+        'helped'
     """
 
     outcome: Outcome

@@ -41,6 +41,11 @@ class Span:
         stop: Index after the last feature.
         kind: ``numeric`` (scaled), ``missing`` (1 if a numeric or boolean cell is missing),
             ``boolean`` (0 or 1) or ``category`` (one-hot; missing is a category).
+
+    Examples:
+        >>> ward = Span("ward", start=3, stop=6, kind="category")
+        >>> np.arange(8)[ward.start : ward.stop].tolist()
+        [3, 4, 5]
     """
 
     column: str

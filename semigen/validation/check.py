@@ -55,6 +55,17 @@ class Check:
         arguments: Arguments of the expectation.
         explain: Returns the message if the check fails.
         samples: Sample values, if the unexpected values themselves are not informative.
+
+    Examples:
+        >>> check = Check(
+        ...     "label_present",
+        ...     "label",
+        ...     "ExpectColumnValuesToNotBeNull",
+        ...     {"column": "label"},
+        ...     lambda found: f"{found} rows have no label",
+        ... )
+        >>> check.explain(Finding(50, 2, ()))
+        '2 of 50 rows have no label'
     """
 
     rule: str

@@ -37,6 +37,14 @@ class Part:
             that is not a number stays text, in a column of objects. The target is text.
         n_by_chance: Number of rows tolerated for ``IN_LABELED`` and ``IN_UNLABELED``.
         has_row_numbers: Whether row numbers are those of the file; not so if rows were split off.
+
+    Examples:
+        >>> rows = pd.DataFrame({"age": [31, 47], "label": ["a", "b"]})
+        >>> files = {"labeled": "a.csv", "unlabeled": "b.csv", "test": "c.csv"}
+        >>> tables = Tables(rows, rows[["age"]], rows, files)
+        >>> parts = view_parts(tables, TableSchema.infer(rows, rows[["age"]], "label"))
+        >>> parts["test"].frame[IN_LABELED].tolist()
+        [1.0, 2.0]
     """
 
     name: str
@@ -141,6 +149,11 @@ def allowed_outside_range(n_new: int, n_reference: int, n_columns: int) -> int:
     For ``n_reference`` values of the same continuous distribution, the probability mass beyond
     their extremes is Beta(2, ``n_reference`` - 1), so the number of new values beyond them is
     beta-binomial. Repeated values only make it smaller.
+
+    Args:
+        n_new: Number of new values.
+        n_reference: Number of reference values.
+        n_columns: Number of columns of the table, for the probability of a false alarm.
     """
     return _quantile(n_new, 2, max(n_reference - 1, 1), n_columns)
 
@@ -150,6 +163,12 @@ def allowed_unseen(n_new: int, n_reference: int, n_singletons: int, n_columns: i
 
     The probability of unseen categories is about the fraction of values seen once (Good 1953, eq.
     9).
+
+    Args:
+        n_new: Number of new values.
+        n_reference: Number of reference values.
+        n_singletons: Number of categories with one reference value.
+        n_columns: Number of columns of the table, for the probability of a false alarm.
     """
     return _quantile(n_new, n_singletons + 1, max(n_reference - n_singletons, 1), n_columns)
 

@@ -18,6 +18,10 @@ class Rule:
     Attributes:
         severity: ``error`` if a violation stops the run, else ``warning``.
         description: The rule in words.
+
+    Examples:
+        >>> RULES["label_present"].severity
+        'error'
     """
 
     severity: Severity
@@ -58,6 +62,13 @@ class ValidationResult:
         sample_values: At most five distinct values that violate the rule. For rules about rows,
             row numbers, counted from 1 below the header.
         message: One sentence for the user; with the remedy if the rule is violated.
+
+    Examples:
+        >>> result = ValidationResult(
+        ...     "labeled", "label", "two_classes", False, 50, 50, ("a",), "only class 'a'"
+        ... )
+        >>> result.severity
+        'error'
     """
 
     part: str
