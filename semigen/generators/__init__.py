@@ -1,4 +1,4 @@
-"""Generative models: one file a family, one protocol (``base.py``)."""
+"""Generative models: a module for each family, and a common protocol (``base``)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ FAMILIES: dict[str, type[NetworkModel[Any]]] = {
 def make_generator(
     encoder: TableEncoder, params: PretrainParams, compute: ComputeParams, seed: int
 ) -> GenerativeModel:
-    """Return an untrained model for rows of an encoder; settings left to ``auto`` are resolved."""
+    """Return an untrained model for the rows of an encoder.
+
+    Args:
+        encoder: Encoder of the rows; it also resolves ``noise_scale: auto``.
+        params: Family of the model, and the parameters of the families.
+        compute: Device and precision.
+        seed: Seed of initial weights, batches and noise.
+    """
     chosen = params.chosen
     if getattr(chosen, "noise_scale", None) == "auto":
         scale = "shared" if share_unit(encoder.schema) else "column"
@@ -40,10 +47,10 @@ def make_generator(
 
 
 def load_generator(folder: Path) -> GenerativeModel:
-    """Read a model that its ``save`` wrote.
+    """Return the model in a folder that its ``save`` wrote.
 
     Raises:
-        UserError: If there is none, or it is of an unknown family.
+        UserError: If the folder contains no model, or a model of an unknown family.
     """
     family = read_json(folder / "config.json").get("family")
     if family not in FAMILIES:

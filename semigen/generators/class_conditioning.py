@@ -1,11 +1,11 @@
-"""Families whose network learns codes of rows without labels first and is then told the classes."""
+"""Base of the families that train an unconditional network first and a conditional one then."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,70 +27,64 @@ from semigen.training.progress import Progress
 MIN_STEPS_PER_EPOCH = 10
 MIN_BATCH_SIZE = 16
 MIN_CLASS_ROWS = 128
-"""With few labels the steps in which classes are told are fewer by what they have more rows than
-this: cross-validation tells the classes anew for every fold."""
+"""With few labels, the conditional training has fewer steps, in proportion to the labeled rows, but
+at least as if one batch of this many rows were labeled in each batch of the training.
+Cross-validation repeats this training for every fold."""
 MAX_CODES = 8192
 MIN_BINS = 8
-"""Numeric columns have as many bins as the parameters say, but not so many that the codes of all
-columns outnumber ``MAX_CODES``; in tables of hundreds of columns at least ``MIN_BINS`` each."""
+"""The number of bins of a numeric column is lowered so that all columns have at most ``MAX_CODES``
+codes, but to no less than ``MIN_BINS``."""
 MAX_FEATURE_ROWS = 5000
+UNCONDITIONAL, CONDITIONAL = "free", "told"
+"""Names of the networks in saved models."""
 
 P = TypeVar("P", bound=ClassConditionedParams)
 N = TypeVar("N", bound="ClassNetwork")
 
 
 class ClassNetwork(nn.Module, abc.ABC):
-    """A network of rows of codes ``(n, n_columns)``, given classes ``(n,)`` or none.
+    """A network of codes that is conditioned on the class, or unconditional.
 
-    What depends on the class lies in parameters of its own that start at zero, so that a network
-    which learned without classes can be told them.
+    The class enters through separate parameters that start at zero, so a network that was trained
+    without classes can be trained further with classes.
+
+    **Shape**: codes ``(n, n_columns)`` int64; classes ``(n,)`` int64, counted from 0, or None.
     """
 
     @abc.abstractmethod
     def losses(self, codes: Tensor, y: Tensor | None) -> Tensor:
-        """Return the loss of every row, shape ``(n,)``; classes count from 0."""
+        """Return the loss of every row, shape ``(n,)``."""
 
     @abc.abstractmethod
     def units(self, codes: Tensor) -> Tensor:
-        """Return hidden units that describe every row, shape ``(n, n_units)``; no class is told."""
-
-
-class TwoNetworks(nn.Module, Generic[N]):
-    """A network that never saw a label, and its copy that was told the classes."""
-
-    def __init__(self, free: N, told: N | None = None) -> None:
-        super().__init__()
-        self.free, self.told = free, told
+        """Return hidden units that describe every row without its class, ``(n, n_units)``."""
 
 
 class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
     """Base of the families that learn ``p(x)`` without labels, and then ``p(x | class)``.
 
-    ``fit`` trains a network on all rows as if none were labeled. Scores and features come from it,
-    so that they know no label. Then a copy is told the classes: it gains parameters for each class
-    and is trained on, all of it, with the class of every labeled row, and for every other row a
-    class drawn anew in each step from what the labels say of it (``soft_labels``; generation with
-    labels predicted from few: Lucic et al. 2019, "High-Fidelity Image Generation With Fewer
-    Labels"). Drawing keeps ``sum p(y) p(x | y) = p(x)``; only confident rows would leave out what
-    lies between the classes. ``with_classes`` makes another such copy from other labels, again from
-    the network that saw none.
+    ``fit`` trains an unconditional network on all rows, without labels. Scores and features are
+    computed by this network. A copy of it with additional parameters for the classes is then
+    trained further, conditioned on the class. The class of a labeled row is known; that of an
+    unlabeled row is drawn in each step from its class probabilities (``soft_labels``; Lucic et al.
+    2019, "High-Fidelity Image Generation With Fewer Labels"). Because the classes are drawn,
+    ``sum p(y) p(x | y) = p(x)``; if only confident rows were used, the rows between the classes
+    would be missing.
 
-    Asked for 500 rows of a class, ``sample`` draws 500 rows from ``p(x | class)`` in one pass.
-    Features are the leading principal components of the free network's hidden units, each of unit
-    variance.
+    Features are the leading principal components of the hidden units, scaled to unit variance.
 
     Attributes:
-        bins: Turns encoded rows into codes and back; after ``fit``.
+        bins: Converts encoded rows to codes and back; set by ``fit``.
     """
 
-    network: TwoNetworks[N]
+    network: nn.ModuleDict
     bins: RowBins
     _feature_mean: np.ndarray
     _feature_axes: np.ndarray
 
     @abc.abstractmethod
     def _new_network(self, n_classes: int) -> N:
-        """Return an untrained network for the bins' codes; 0 classes for one that knows none."""
+        """Return an untrained network for the codes of the bins; unconditional for 0 classes."""
 
     @property
     @abc.abstractmethod
@@ -99,14 +93,14 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
     @property
     def _block_width(self) -> int:
-        """Width of what is multiplied at once, which decides whether more threads pay."""
+        """Width of the largest matrix product, which decides on the number of threads."""
         return self._width
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Return principal components of hidden units, shape ``(n, feature_dim)``, float32."""
         mean, axes = torch.from_numpy(self._feature_mean), torch.from_numpy(self._feature_axes)
         return self._map_chunks(
-            lambda codes: (self.network.free.units(codes) - mean) @ axes, self.bins.encode(x)
+            lambda codes: (self._unconditional.units(codes) - mean) @ axes, self.bins.encode(x)
         )
 
     def _fit(
@@ -116,16 +110,16 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        most = max(MIN_BINS, MAX_CODES // len(self.spans))
-        self.bins = RowBins.fit(training.x, self.spans, min(self.params.bins, most))
+        max_bins = max(MIN_BINS, MAX_CODES // len(self.spans))
+        self.bins = RowBins.fit(training.x, self.spans, min(self.params.bins, max_bins))
         with seeded(self.seed):
-            free = self._new_network(0)
-        self.network = TwoNetworks(free)
+            network = self._new_network(0)
+        self.network = nn.ModuleDict({UNCONDITIONAL: network})
         history = self._train(
-            free,
-            lambda batch, _: free.losses(batch[0], None).mean(),
+            network,
+            lambda batch, _: network.losses(batch[0], None).mean(),
             [self._codes(training.x)],
-            self._free_plan(len(training.x)),
+            self._unconditional_plan(len(training.x)),
             held_out=[self._codes(held_out.x)],
             checkpoint=checkpoint and checkpoint / "free",
             progress=progress,
@@ -142,26 +136,26 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Tell a copy of the free network the classes of the labeled rows."""
-        known = soft_labels(training.x, self.features, training.y, self.seed)
+        """Train a copy of the unconditional network on the classes of the rows."""
+        labels = soft_labels(training.x, self.features, training.y, self.seed)
         with seeded(self.seed):
-            told = self._new_network(len(known.classes))
-        told.load_state_dict(told.state_dict() | self.network.free.state_dict())
+            network = self._new_network(len(labels.classes))
+        network.load_state_dict(network.state_dict() | self._unconditional.state_dict())
 
         def loss(batch: Sequence[Tensor], _: int) -> Tensor:
-            codes, log_shares = batch
-            return told.losses(codes, sample_codes(log_shares)).mean()
+            codes, log_probabilities = batch
+            return network.losses(codes, sample_codes(log_probabilities)).mean()
 
         self._train(
-            told,
+            network,
             loss,
-            [self._codes(training.x), torch.from_numpy(known.probabilities).log()],
-            self._class_plan(training.y),
+            [self._codes(training.x), torch.from_numpy(labels.probabilities).log()],
+            self._conditional_plan(training.y),
             checkpoint=checkpoint,
             progress=progress,
         )
-        self._classes = known.classes
-        self.network = TwoNetworks(self.network.free, told)
+        self._classes = labels.classes
+        self.network = nn.ModuleDict({UNCONDITIONAL: self._unconditional, CONDITIONAL: network})
 
     def _train(
         self,
@@ -179,25 +173,25 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
     def _learn_features(self, x: np.ndarray) -> None:
         """Learn the principal components of the hidden units."""
         step = -(-len(x) // MAX_FEATURE_ROWS)
-        units = self._map_chunks(self.network.free.units, self.bins.encode(x[::step]))
+        units = self._map_chunks(self._unconditional.units, self.bins.encode(x[::step]))
         n_components = min(self.params.feature_dim, *units.shape)
         pca = PCA(n_components, svd_solver="randomized", random_state=self.seed).fit(units)
         deviations = np.sqrt(np.maximum(pca.explained_variance_, 1e-6))
         self._feature_mean = pca.mean_.astype(np.float32)
         self._feature_axes = (pca.components_ / deviations[:, None]).T.astype(np.float32)
 
-    def _free_plan(self, n_rows: int) -> TrainingPlan:
+    def _unconditional_plan(self, n_rows: int) -> TrainingPlan:
         scaled = self.params.model_copy(update={"batch_size": self._batch_size(n_rows)})
-        return self._plan_of(scaled.n_epochs(n_rows), n_rows, patience=self.params.patience)
+        return self._scaled_plan(scaled.n_epochs(n_rows), n_rows, patience=self.params.patience)
 
-    def _class_plan(self, y: np.ndarray) -> TrainingPlan:
-        """Return a plan of fewer steps where most rows are unlabeled."""
+    def _conditional_plan(self, y: np.ndarray) -> TrainingPlan:
+        """Return a plan with fewer steps if most rows are unlabeled."""
         batch_size = self._batch_size(len(y))
-        least = min(1.0, MIN_CLASS_ROWS / batch_size)
-        steps = self.params.class_steps * max(least, float(np.mean(y >= 0)))
-        return self._plan_of(max(1, round(steps / -(-len(y) // batch_size))), len(y))
+        min_fraction = min(1.0, MIN_CLASS_ROWS / batch_size)
+        steps = self.params.class_steps * max(min_fraction, float(np.mean(y >= 0)))
+        return self._scaled_plan(max(1, round(steps / -(-len(y) // batch_size))), len(y))
 
-    def _plan_of(self, epochs: int, n_rows: int, patience: int | None = None) -> TrainingPlan:
+    def _scaled_plan(self, epochs: int, n_rows: int, patience: int | None = None) -> TrainingPlan:
         batch_size = self._batch_size(n_rows)
         n_steps = epochs * -(-n_rows // batch_size)
         return self._plan(
@@ -209,18 +203,20 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         )
 
     def _batch_size(self, n_rows: int) -> int:
-        """Return the rows of a step: fewer where a pass would have too few steps."""
+        """Return the batch size, which is smaller if an epoch would have too few steps."""
         return min(self.params.batch_size, max(MIN_BATCH_SIZE, n_rows // MIN_STEPS_PER_EPOCH))
 
     def _codes(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(self.bins.encode(x))
 
     @property
-    def _told(self) -> N:
-        """The network that knows the classes."""
+    def _unconditional(self) -> N:
+        return cast(N, self.network[UNCONDITIONAL])
+
+    @property
+    def _conditional(self) -> N:
         _ = self.classes_  # raises UserError if there are none
-        assert self.network.told is not None
-        return self.network.told
+        return cast(N, self.network[CONDITIONAL])
 
     def _arrays(self) -> dict[str, np.ndarray]:
         classes = {} if self._classes is None else {"classes": self._classes}
@@ -231,5 +227,6 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         self.bins = RowBins.from_arrays(arrays, self.spans)
         self._feature_mean = arrays["feature_mean"]
         self._feature_axes = arrays["feature_axes"]
-        told = None if self._classes is None else self._new_network(len(self._classes))
-        self.network = TwoNetworks(self._new_network(0), told)
+        self.network = nn.ModuleDict({UNCONDITIONAL: self._new_network(0)})
+        if self._classes is not None:
+            self.network[CONDITIONAL] = self._new_network(len(self._classes))

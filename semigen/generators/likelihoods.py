@@ -1,4 +1,4 @@
-"""The distribution of an encoded row given the decoder's outputs, a likelihood per column."""
+"""Distribution of an encoded row given the outputs of a decoder, with a likelihood per column."""
 
 from __future__ import annotations
 
@@ -12,25 +12,34 @@ from semigen.tables.encoding import Span
 
 INITIAL_LOG_SCALE = -1.5
 MIN_LOG_SCALE = -3.0
-"""Least log of a numeric column's scale, in units of its standard deviation. Without a floor, a
-constant column takes the scale to 0 and the likelihood to infinity."""
+"""Lower bound of the log scale of a numeric column, in units of its standard deviation. Without the
+bound, the scale of a constant column converges to 0, and the likelihood diverges."""
 
 
 class RowLikelihood(nn.Module):
-    """Builds ``p(x | z)`` from a decoder's outputs.
+    """Creates ``p(x | z)`` from the outputs of a decoder.
 
-    Numeric columns are Gaussian with a learned scale, which calibrates reconstruction against the
-    KL term (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders");
-    boolean and missing ones are Bernoulli, category columns categorical.
+    Numeric columns are Gaussian with a learned scale, which balances the reconstruction and the KL
+    term (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders"). Boolean
+    and missing columns are Bernoulli, category columns categorical.
 
     Args:
         spans: Layout of an encoded row.
-        shared_scale: Whether all numeric columns share one scale, as pixels do. With a scale each,
-            a nearly constant column weighs as much as the most telling one.
-        intensities: Whether numeric columns are intensities in [0, 1], most of them near the ends,
-            as of scanned pixels. The row then stands for the black-and-white ones that it is the
-            mean of, as in Kingma & Welling (2014): its log density is their expected one. That of a
-            continuous Bernoulli outweighs the KL term of a code so far that classes drift apart.
+        shared_scale: Whether all numeric columns share one scale, as for pixels. With separate
+            scales, an almost constant column has as much weight as the most informative one.
+        intensities: Whether numeric columns are intensities in [0, 1], most of them near 0 or 1,
+            such as pixels of scans. A row is then treated as the mean of binary rows, as in Kingma
+            & Welling (2014), and its log density is the mean of their log densities. With a
+            continuous Bernoulli instead, the reconstruction would dominate the KL term.
+
+    **Shape**: outputs ``(n, n_features)``.
+
+    Examples:
+        >>> spans = [Span("a", 0, 1, "numeric"), Span("b", 1, 4, "category")]
+        >>> likelihood = RowLikelihood(spans, shared_scale=False)
+        >>> distribution = likelihood(torch.zeros(5, 4))
+        >>> distribution.log_prob(distribution.sample()).shape
+        torch.Size([5])
     """
 
     intensity: Tensor
@@ -67,69 +76,74 @@ class RowLikelihood(nn.Module):
 
 
 class RowDistribution:
-    """``p(x | z)`` of a batch; ``outputs`` are means and logits, shape ``(n, n_features)``."""
+    """Distribution ``p(x | z)`` of a batch; created by ``RowLikelihood``.
+
+    Args:
+        outputs: Means and logits, shape ``(n, n_features)``.
+        likelihood: Layout of the columns, and scales.
+    """
 
     def __init__(self, outputs: Tensor, likelihood: RowLikelihood) -> None:
-        self.outputs, self.of = outputs, likelihood
+        self.outputs, self.likelihood = outputs, likelihood
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log density of rows ``(n, n_features)``, shape ``(n,)``, in nats."""
-        total = self._gaussian().log_prob(x[:, self.of.numeric]).sum(1)
+        total = self._gaussian().log_prob(x[:, self.likelihood.numeric]).sum(1)
         total = total - F.binary_cross_entropy_with_logits(
-            _columns(self.outputs, self.of.bernoulli),
-            _columns(x, self.of.bernoulli),
+            _columns(self.outputs, self.likelihood.bernoulli),
+            _columns(x, self.likelihood.bernoulli),
             reduction="none",
         ).sum(1)
-        if self.of.n_categorical:
-            logits = self.outputs[:, self.of.hot]
-            per_column = self._logsumexp(logits)
-            total = total + (x[:, self.of.hot] * logits).sum(1) - per_column.sum(1)
+        if self.likelihood.n_categorical:
+            logits = self.outputs[:, self.likelihood.hot]
+            normalizers = self._logsumexp(logits)
+            total = total + (x[:, self.likelihood.hot] * logits).sum(1) - normalizers.sum(1)
         return total
 
     def sample(self) -> Tensor:
-        """Return one row of each distribution, shape ``(n, n_features)``; categories one-hot.
+        """Draw one row of each distribution, shape ``(n, n_features)``; categories are one-hot.
 
-        Intensities are the expected ones.
+        Intensities are not drawn but set to their expected values.
         """
-        return self._rows(
+        return self._assemble(
             self._gaussian().sample(),
-            torch.bernoulli(torch.sigmoid(self.outputs[:, self.of.binary])),
-            self.outputs[:, self.of.hot]
-            - torch.empty_like(self.outputs[:, self.of.hot]).exponential_().log(),
+            torch.bernoulli(torch.sigmoid(self.outputs[:, self.likelihood.binary])),
+            self.outputs[:, self.likelihood.hot]
+            - torch.empty_like(self.outputs[:, self.likelihood.hot]).exponential_().log(),
         )
 
     def _gaussian(self) -> torch.distributions.Normal:
-        scale = self.of.log_scale.clamp(min=MIN_LOG_SCALE).exp()
-        mean = self.outputs[:, self.of.numeric]
+        scale = self.likelihood.log_scale.clamp(min=MIN_LOG_SCALE).exp()
+        mean = self.outputs[:, self.likelihood.numeric]
         return torch.distributions.Normal(mean, scale.expand_as(mean), validate_args=False)
 
-    def _rows(self, numeric: Tensor, binary: Tensor, category_scores: Tensor) -> Tensor:
+    def _assemble(self, numeric: Tensor, binary: Tensor, category_scores: Tensor) -> Tensor:
         x = torch.zeros_like(self.outputs)
-        x[:, self.of.intensity] = torch.sigmoid(self.outputs[:, self.of.intensity])
-        x[:, self.of.numeric] = numeric
-        x[:, self.of.binary] = binary
-        if self.of.n_categorical:
+        x[:, self.likelihood.intensity] = torch.sigmoid(self.outputs[:, self.likelihood.intensity])
+        x[:, self.likelihood.numeric] = numeric
+        x[:, self.likelihood.binary] = binary
+        if self.likelihood.n_categorical:
             best = self._column_max(category_scores)
-            x[:, self.of.hot] = (category_scores >= best[:, self.of.owner]).float()
+            x[:, self.likelihood.hot] = (category_scores >= best[:, self.likelihood.owner]).float()
         return x
 
     def _column_max(self, scores: Tensor) -> Tensor:
-        index = self.of.owner.expand_as(scores)
-        empty = scores.new_full((len(scores), self.of.n_categorical), -torch.inf)
-        return empty.scatter_reduce(1, index, scores, "amax")
+        index = self.likelihood.owner.expand_as(scores)
+        initial = scores.new_full((len(scores), self.likelihood.n_categorical), -torch.inf)
+        return initial.scatter_reduce(1, index, scores, "amax")
 
     def _logsumexp(self, logits: Tensor) -> Tensor:
-        """Return the log normalizer of every category column, shape ``(n, n_categorical)``."""
+        """Return the log normalizers of the category columns, shape ``(n, n_categorical)``."""
         largest = self._column_max(logits.detach())
-        shifted = (logits - largest[:, self.of.owner]).exp()
-        sums = torch.zeros_like(largest).index_add(1, self.of.owner, shifted)
+        shifted = (logits - largest[:, self.likelihood.owner]).exp()
+        sums = torch.zeros_like(largest).index_add(1, self.likelihood.owner, shifted)
         return sums.log() + largest
 
 
-def _index(positions: Sequence[int]) -> Tensor:
-    return torch.tensor(positions, dtype=torch.long)
+def _index(columns: Sequence[int]) -> Tensor:
+    return torch.tensor(columns, dtype=torch.long)
 
 
 def _columns(rows: Tensor, index: Tensor) -> Tensor:
-    """Return columns of rows, in any order: all of them are not worth copying."""
+    """Return columns of rows, without a copy if these are all columns."""
     return rows if len(index) == rows.shape[1] else rows[:, index]

@@ -1,4 +1,4 @@
-"""The last layer of generators that are trained by gradients through their rows."""
+"""Last layer of generators that are trained by gradients through the generated rows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from semigen.tables.encoding import Span
 
 
 class RowHead(nn.Module):
-    """Turns outputs without bounds into encoded rows that differ from real ones smoothly.
+    """Converts unbounded outputs to relaxed rows, which are differentiable.
 
-    Numeric columns that lie within [0, 1] in the training rows, as pixels do, are sigmoids, other
-    numeric ones linear. Boolean and missing columns are relaxed Bernoulli draws and categories
-    Gumbel-softmax draws (Jang et al. 2017, "Categorical Reparameterization with Gumbel-Softmax";
-    Maddison et al. 2017): noise decides, so that one output stands for a distribution.
+    Numeric columns within [0, 1] in all training rows, such as pixels, have a sigmoid; other
+    numeric columns are linear. Boolean and missing columns are relaxed Bernoulli samples, and
+    categories Gumbel-softmax samples (Jang et al. 2017, "Categorical Reparameterization with
+    Gumbel-Softmax"; Maddison et al. 2017, "The Concrete Distribution").
 
     Args:
         spans: Layout of an encoded row.
-        temperature: How far draws are from zeros and ones.
+        temperature: Temperature of the relaxed samples; 0 would give zeros and ones.
+
+    **Shape**: outputs and rows ``(n, n_features)``.
+
+    Examples:
+        >>> head = RowHead([Span("a", 0, 1, "numeric"), Span("b", 1, 4, "category")], 0.5)
+        >>> head.harden(head(torch.zeros(2, 4)))[:, 1:].sum(1)
+        tensor([1., 1.])
     """
 
     is_bounded: Tensor
@@ -34,8 +41,8 @@ class RowHead(nn.Module):
         self.temperature, n_features = temperature, spans[-1].stop
         categories = [span for span in spans if span.kind == "category"]
         widest = max((span.stop - span.start for span in categories), default=0)
-        # Categories as a padded table, so that one softmax serves all; the padding points at an
-        # output of minus infinity behind the real ones.
+        # A padded table of categories, so that one softmax serves all columns. The padding refers
+        # to an additional output with an impossible logit.
         table = torch.full((len(categories), widest), n_features)
         place = torch.arange(n_features)
         is_binary = torch.zeros(n_features, dtype=torch.bool)
@@ -55,20 +62,23 @@ class RowHead(nn.Module):
         self.numeric = [span.start for span in spans if span.kind == "numeric"]
 
     def learn_bounds(self, x: Tensor) -> Tensor:
-        """Note which numeric columns of training rows ``(n, n_features)`` lie within [0, 1].
+        """Find the numeric columns of training rows that are within [0, 1].
+
+        Args:
+            x: Training rows, shape ``(n, n_features)``.
 
         Returns:
-            Outputs that stand for the mean row, shape ``(n_features,)``.
+            Outputs that give the mean row, shape ``(n_features,)``.
         """
         columns = x[:, self.numeric]
         self.is_bounded[self.numeric] = ((columns >= 0) & (columns <= 1)).all(0)
         mean = x.mean(0)
-        likely = mean.clamp(0.01, 0.99)
-        outputs = torch.where(self.is_category, likely.log(), mean)
-        return torch.where(self.is_bounded, likely.logit(), outputs)
+        probabilities = mean.clamp(0.01, 0.99)
+        outputs = torch.where(self.is_category, probabilities.log(), mean)
+        return torch.where(self.is_bounded, probabilities.logit(), outputs)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Return relaxed rows of outputs, both of shape ``(n, n_features)``."""
+        """Return relaxed rows ``(n, n_features)`` of outputs of the same shape."""
         outputs = outputs.float()
         if self.is_binary.any():
             noise = torch.rand_like(outputs[:, self.is_binary]).clamp(1e-6, 1 - 1e-6).logit()
@@ -77,11 +87,11 @@ class RowHead(nn.Module):
         x = torch.where(self.is_bounded, outputs.sigmoid(), outputs)
         if not len(self.table):
             return x
-        shares = self._category_logits(outputs).softmax(2)
-        return torch.cat([x, shares.flatten(1)], 1)[:, self.place]
+        probabilities = self._category_logits(outputs).softmax(2)
+        return torch.cat([x, probabilities.flatten(1)], 1)[:, self.place]
 
     def harden(self, x: Tensor) -> Tensor:
-        """Return relaxed rows as rows of the table: zeros and ones where those alone occur."""
+        """Return rows of the table: boolean, missing and category columns are zeros and ones."""
         hard = torch.where(self.is_binary, (x > 0.5).float(), x)
         if not len(self.table):
             return hard
@@ -91,12 +101,12 @@ class RowHead(nn.Module):
         return torch.cat([hard, one_hot.flatten(1)], 1)[:, self.place]
 
     def _category_logits(self, outputs: Tensor) -> Tensor:
-        """Return logits with Gumbel noise, ``(n, n_categorical, widest)``; padding is impossible.
+        """Return logits with Gumbel noise, shape ``(n, n_categorical, widest)``.
 
-        Minus infinity would do for the padding but for its gradient.
+        The logits of the padding are finite, because minus infinity would have no gradient.
         """
         padded = torch.cat([outputs, outputs.new_full((len(outputs), 1), -1e4)], 1)
         logits = padded[:, self.table]
-        # Two logarithms cost a fifth of what torch's own exponential numbers do.
+        # Two logarithms take a fifth of the time of torch's exponential random numbers.
         exponential = -torch.rand_like(logits).clamp_min_(1e-20).log_()
         return (logits - exponential.clamp_min_(1e-20).log_()) / self.temperature

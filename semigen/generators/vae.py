@@ -1,4 +1,4 @@
-"""M1: a variational autoencoder with a likelihood per column, and classes in its latent space."""
+"""Variational autoencoder (M1) with a likelihood per column, and classes in its latent space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from semigen.training.plan import History
 from semigen.training.progress import Progress
 
 MIN_SCALE = 1e-3
-SCORE_DRAWS = 16
+N_SCORE_SAMPLES = 16
 
 
 def negative_elbo(
@@ -37,17 +37,17 @@ def negative_elbo(
 ) -> Tensor:
     """Return the negative evidence lower bound of every row, in nats.
 
-    ``-log p(x | z) + beta * KL(q(z | x) || N(0, I))`` (Kingma & Welling 2014, eq. 10). Rows are not
-    averaged, so that callers can weigh them.
+    ``-log p(x | z) + beta * KL(q(z | x) || N(0, I))`` (Kingma & Welling 2014, "Auto-Encoding
+    Variational Bayes", eq. 10). Rows are not averaged, so that callers can weight them.
 
     Args:
         x: Encoded rows, shape ``(n, n_features)``.
         decoded: ``p(x | z)`` of the same rows.
         posterior: ``q(z | x)``, batch shape ``(n, latent_dim)``.
         beta: Weight of the KL term; 1 gives the ELBO, 0 a plain autoencoder.
-        free_bits: Nats per latent dimension, of its mean KL over the batch, that are not charged,
-            so that no dimension is switched off for a small gain (Kingma et al. 2016,
-            "Improved Variational Inference with Inverse Autoregressive Flow", eq. 15).
+        free_bits: Lower bound, in nats, of the KL term of a latent dimension, averaged over the
+            batch. It prevents posterior collapse of dimensions (Kingma et al. 2016, "Improved
+            Variational Inference with Inverse Autoregressive Flow", eq. 15).
 
     Returns:
         Shape ``(n,)``.
@@ -55,14 +55,30 @@ def negative_elbo(
     prior = Normal(torch.zeros_like(posterior.mean), torch.ones_like(posterior.mean))
     divergence = kl_divergence(posterior, prior)
     if free_bits:
-        # Where a dimension's mean is below the floor, the floor stands in for it, without gradient.
-        is_charged = divergence.mean(0) > free_bits
-        divergence = torch.where(is_charged, divergence, free_bits)
+        # A constant replaces the KL term of dimensions below the bound, which get no gradient.
+        is_above = divergence.mean(0) > free_bits
+        divergence = torch.where(is_above, divergence, free_bits)
     return beta * divergence.sum(1) - decoded.log_prob(x)
 
 
 class VAENetwork(nn.Module):
-    """Encoder ``q(z | x)`` and decoder ``p(x | z)``."""
+    """Encoder ``q(z | x)`` and decoder ``p(x | z)``.
+
+    Args:
+        spans: Layout of an encoded row.
+        params: Architecture.
+
+    **Shape**: rows ``x`` ``(n, n_features)``; latent codes ``z`` ``(n, latent_dim)``.
+
+    Examples:
+        >>> network = VAENetwork([Span("a", 0, 1, "numeric")], VAEParams(latent_dim=2))
+        >>> x = torch.zeros(5, 1)
+        >>> posterior = network.posterior(x)
+        >>> posterior.batch_shape
+        torch.Size([5, 2])
+        >>> negative_elbo(x, network.decode(posterior.rsample()), posterior).shape
+        torch.Size([5])
+    """
 
     def __init__(self, spans: Sequence[Span], params: VAEParams) -> None:
         super().__init__()
@@ -78,15 +94,29 @@ class VAENetwork(nn.Module):
         return Normal(mean, scale, validate_args=False)
 
     def decode(self, z: Tensor) -> RowDistribution:
-        """Return ``p(x | z)`` of codes ``(n, latent_dim)``."""
+        """Return ``p(x | z)`` of latent codes ``(n, latent_dim)``."""
         return self.likelihood(self.decoder(z))
 
 
 class VAE(NetworkModel[VAEParams]):
     """M1 of Kingma et al. (2014, "Semi-Supervised Learning with Deep Generative Models").
 
-    Features are the posterior's means. Rows of a class come from the latent space: see
-    ``LatentClasses``; asked for 500 rows of a class, it decodes 500 codes of that class.
+    Features are the means of the posterior. Rows of a class are decoded from latent codes of the
+    class, which are sampled from a Gaussian mixture (``LatentClasses``).
+
+    Attributes:
+        latent_classes: The Gaussian mixture; None without labeled rows.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> rows = Encoded(rng.normal(size=(60, 2)).astype(np.float32), np.arange(60) % 3 - 1)
+        >>> spans = [Span("a", 0, 1, "numeric"), Span("b", 1, 2, "numeric")]
+        >>> model = VAE(spans, VAEParams(epochs=2, latent_dim=3, hidden_dims=(8,)))
+        >>> history = model.fit(rows)
+        >>> model.features(rows.x).shape
+        (60, 3)
+        >>> model.sample(np.array([0, 1, 1]), seed=0).shape
+        (3, 2)
     """
 
     family = "vae"
@@ -138,7 +168,7 @@ class VAE(NetworkModel[VAEParams]):
         return other
 
     def features(self, x: np.ndarray) -> np.ndarray:
-        """Return the posterior's means, shape ``(n, latent_dim)``, float32."""
+        """Return the means of the posterior, shape ``(n, latent_dim)``, float32."""
         return self._map_chunks(lambda chunk: self.network.posterior(chunk).mean, x)
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
@@ -150,10 +180,11 @@ class VAE(NetworkModel[VAEParams]):
             return self._map_chunks(lambda z: self.network.decode(z).sample(), codes)
 
     def score(self, x: np.ndarray) -> np.ndarray:
-        """Return a lower bound of every row's log density, in nats, shape ``(n,)``.
+        """Return a lower bound of the log density of every row, in nats, shape ``(n,)``.
 
-        The importance-weighted bound of Burda et al. (2016) with 16 draws: tighter than the ELBO,
-        and less noisy. The draws are the same in every call.
+        The importance-weighted bound of Burda et al. (2016, "Importance Weighted Autoencoders")
+        with 16 samples, which is tighter than the ELBO and has less variance. The samples are the
+        same in every call.
         """
         with seeded(self.seed):
             return self._map_chunks(self._importance_bound, x)
@@ -171,24 +202,24 @@ class VAE(NetworkModel[VAEParams]):
     def _loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:
         (x,) = batch
         posterior = self.network.posterior(x)
-        warm = min(1.0, (epoch + 1) / (self.params.warmup_epochs + 1))
+        warmup = min(1.0, (epoch + 1) / (self.params.warmup_epochs + 1))
         decoded = self.network.decode(posterior.rsample())
-        beta, free_bits = self.params.beta * warm, self.params.free_bits
+        beta, free_bits = self.params.beta * warmup, self.params.free_bits
         return negative_elbo(x, decoded, posterior, beta=beta, free_bits=free_bits).mean()
 
     def _importance_bound(self, x: Tensor) -> Tensor:
         posterior = self.network.posterior(x)
         prior = Normal(torch.zeros_like(posterior.mean), torch.ones_like(posterior.mean))
         weights = []
-        for _ in range(SCORE_DRAWS):
+        for _ in range(N_SCORE_SAMPLES):
             z = posterior.sample()
             ratio = (prior.log_prob(z) - posterior.log_prob(z)).sum(1)
             weights.append(self.network.decode(z).log_prob(x) + ratio)
-        return torch.stack(weights).logsumexp(0) - float(np.log(SCORE_DRAWS))
+        return torch.stack(weights).logsumexp(0) - float(np.log(N_SCORE_SAMPLES))
 
 
 def multilayer_perceptron(n_in: int, hidden_dims: Sequence[int], n_out: int) -> nn.Sequential:
-    """Return linear layers with SiLU between them."""
+    """Return linear layers with SiLU activations between them."""
     layers: list[nn.Module] = []
     for width in hidden_dims:
         layers += [nn.Linear(n_in, width), nn.SiLU()]

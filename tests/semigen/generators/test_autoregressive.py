@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from semigen.generators.autoregressive import AutoregressiveNetwork, _Sampler
+from semigen.generators.autoregressive import AutoregressiveNetwork, Sampler
 from semigen.params.config import ComputeParams
 from semigen.training.compute import seeded
 
@@ -79,7 +79,7 @@ def test_sampled_rows_have_the_probabilities_of_the_network(precision):
     for c in (0, 1):
         expected = made.log_prob(CELLS, torch.full((len(CELLS),), c)).exp()
         with seeded(2):
-            columns = _Sampler(made, ComputeParams(precision=precision))(torch.full((n,), c))
+            columns = Sampler(made, ComputeParams(precision=precision))(torch.full((n,), c))
         cells = (columns[0] * N_CODES[1] + columns[1]) * N_CODES[2] + columns[2]
         found = torch.bincount(cells, minlength=len(CELLS)) / n
         errors = (expected * (1 - expected) / n).sqrt()

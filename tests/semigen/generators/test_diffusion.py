@@ -23,7 +23,7 @@ def network(n_classes: int = 0) -> FlowNetwork:
 def test_the_untrained_network_is_exact_for_uniform_codes():
     made = network()
     with seeded(1):
-        e = made.embedded(CELLS)
+        e = made.embed(CELLS)
         t = torch.rand(len(CELLS), 1) * 0.9
         x = t * e + (1 - t) * torch.randn_like(e)
         expected = made.expected(x, t)
@@ -65,7 +65,7 @@ def test_new_class_parameters_do_not_change_the_logits():
     unconditional, conditional = network(), network(3)
     conditional.load_state_dict(conditional.state_dict() | unconditional.state_dict())
     y, t = torch.arange(len(CELLS)) % 3, torch.full((len(CELLS), 1), 0.5)
-    x = unconditional.embedded(CELLS)
+    x = unconditional.embed(CELLS)
     torch.testing.assert_close(conditional.logits(x, t, y), unconditional.logits(x, t))
 
 
@@ -73,6 +73,6 @@ def test_codes_at_the_end_are_those_of_the_nearest_points():
     made = network()
     with seeded(4):
         columns = made.sample_codes(
-            made.logits(made.embedded(CELLS), torch.full((len(CELLS), 1), 0.98))
+            made.logits(made.embed(CELLS), torch.full((len(CELLS), 1), 0.98))
         )
     torch.testing.assert_close(torch.stack(columns, 1), CELLS)
