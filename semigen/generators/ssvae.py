@@ -1,4 +1,4 @@
-"""Semi-supervised variational autoencoders: M2, M1+M2 and the auxiliary and skip-deep forms."""
+"""Semi-supervised variational autoencoders: M2, M1+M2, SDGM and ADGM."""
 
 from __future__ import annotations
 
@@ -26,23 +26,42 @@ from semigen.training.engine import train
 from semigen.training.plan import History, TrainingPlan
 from semigen.training.progress import Progress
 
-PREDICTION_DRAWS = 8
-SCORE_DRAWS = 8
-MIN_SPREAD = 1e-6
+N_PREDICTION_SAMPLES = 8
+N_SCORE_SAMPLES = 8
+MIN_DEVIATION = 1e-6
 
 
 class SSVAE(NetworkModel[SSVAEParams]):
     """Semi-supervised VAEs of Kingma et al. (2014) and Maaløe et al. (2016).
 
-    Training has two parts. **M1**, a VAE of all rows, knows no label. Its posterior means are the
-    ``features``, and the few labels are spread over the graph of their nearest neighbors
-    (``label_graph``). Then **M2**, or the form that is asked for, is trained: its classifier
-    ``q(y | x)`` is led by the spread labels first, and by its bound, the labels and its own
-    smoothness after that (``SSVAELoss``). With ``form: m1m2`` its rows are M1's features, as in the
-    paper; with the others they are the table's.
+    Training has two stages. **M1**, a VAE, is trained on all rows without labels. Its posterior
+    means are the ``features``, and the labels are spread over the graph of their nearest neighbors
+    (``label_spreading``). Then **M2**, or the form chosen by ``params.form``, is trained. Its
+    classifier ``q(y | x)`` learns the spread labels in the first epochs, and then from the bound,
+    the labels and regularizers (``SSVAELoss``). The input of ``m1m2`` is M1's features, as in the
+    paper; the input of the other forms is the encoded row.
 
-    Rows of a class are drawn from the generative model itself, whose decoder knows ``y``. A fit
-    without any label trains M1 alone: there are features and scores then, but no classes.
+    Rows of a class are sampled from the generative model, whose decoder is conditioned on ``y``.
+    Without any label only M1 is trained; the model then has features and scores, but no classes.
+
+    Attributes:
+        m1: The VAE of all rows.
+        m2: The network of the second stage; None without labeled rows.
+        moments: Mean and standard deviation of M1's features, shape ``(2, latent_dim)``.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> y = np.arange(60) % 2
+        >>> x = (4.0 * y[:, None] + rng.normal(size=(60, 2))).astype(np.float32)
+        >>> rows = Encoded(x, np.where(np.arange(60) < 6, y, -1))
+        >>> spans = [Span("a", 0, 1, "numeric"), Span("b", 1, 2, "numeric")]
+        >>> params = SSVAEParams(epochs=3, pretrain_epochs=2, hidden_dims=(8,))
+        >>> model = SSVAE(spans, params)
+        >>> _ = model.fit(rows)
+        >>> model.predict_proba(x).shape
+        (60, 2)
+        >>> model.sample(np.array([0, 1, 1]), seed=0).shape
+        (3, 2)
     """
 
     family = "ssvae"
@@ -63,23 +82,30 @@ class SSVAE(NetworkModel[SSVAEParams]):
         self.moments = np.empty((0, 0), np.float32)
 
     def features(self, x: np.ndarray) -> np.ndarray:
-        """Return M1's posterior means, shape ``(n, latent_dim)``, float32; no label moves them."""
+        """Return M1's posterior means, shape ``(n, latent_dim)``, float32.
+
+        They do not depend on the labels.
+        """
         return self.m1.features(x)
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Return ``q(y | x)`` of ``classes_``, shape ``(n, n_classes)``.
 
-        Forms with an auxiliary variable average over eight draws of it, the same in every call.
-        """
-        m2 = self._m2()
-        n_draws = PREDICTION_DRAWS if m2.auxiliary_dim else 1
+        For forms with an auxiliary variable, the mean of eight samples, which are the same in every
+        call.
 
-        def probabilities(view: Tensor) -> Tensor:
-            draws = [m2.logits(view, m2.draw_auxiliary(view)).softmax(1) for _ in range(n_draws)]
-            return torch.stack(draws).mean(0)
+        Raises:
+            UserError: If the model was fitted without labeled rows.
+        """
+        m2 = self._fitted_m2()
+        n_samples = N_PREDICTION_SAMPLES if m2.auxiliary_dim else 1
+
+        def probabilities(x: Tensor) -> Tensor:
+            samples = [m2.logits(x, m2.sample_auxiliary(x)).softmax(1) for _ in range(n_samples)]
+            return torch.stack(samples).mean(0)
 
         with seeded(self.seed):
-            return self._map_chunks(probabilities, self._view(x))
+            return self._map_chunks(probabilities, self._m2_input(x))
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``.
@@ -87,20 +113,21 @@ class SSVAE(NetworkModel[SSVAEParams]):
         Raises:
             UserError: If ``y`` holds a class that had no labeled row, or there are no classes.
         """
-        places, m2 = self._positions(y), self._m2()
+        positions, m2 = self._positions(y), self._fitted_m2()
         with seeded(seed):
-            views = self._map_chunks(m2.sample, places)
+            rows = self._map_chunks(m2.sample, positions)
             if self.params.form != "m1m2":
-                return views
-            codes = views * self.moments[1] + self.moments[0]
+                return rows
+            codes = rows * self.moments[1] + self.moments[0]
             return self._map_chunks(lambda z: self.m1.network.decode(z).sample(), codes)
 
     def score(self, x: np.ndarray) -> np.ndarray:
-        """Return a lower bound of every row's log density, in nats, shape ``(n,)``.
+        """Return a lower bound of the log density of every row, in nats, shape ``(n,)``.
 
-        The importance-weighted bound (Burda et al. 2016) of the rows' most probable classes,
-        added up; M1's where there are no classes, and for ``m1m2``, whose M2 models codes, not
-        rows. The draws are the same in every call.
+        The importance-weighted bound (Burda et al. 2016, "Importance Weighted Autoencoders"),
+        summed over the most probable classes of each row. Without labels, and for ``m1m2``, whose
+        M2 is a model of latent codes, it is the bound of M1. The samples are the same in every
+        call.
         """
         if self.m2 is None or self.params.form == "m1m2":
             return self.m1.score(x)
@@ -134,19 +161,17 @@ class SSVAE(NetworkModel[SSVAEParams]):
         params = self.params
         self._classes = np.unique(training.y[training.y >= 0]).astype(np.int64)
         codes = self.features(training.x)
-        self.moments = np.stack([codes.mean(0), np.maximum(codes.std(0), MIN_SPREAD)])
-        m2, view = self._new_m2(), self._view(training.x)
+        self.moments = np.stack([codes.mean(0), np.maximum(codes.std(0), MIN_DEVIATION)])
+        m2, x = self._new_m2(), self._m2_input(training.x)
         y, y_held_out = (find_classes(rows.y, self._classes) for rows in (training, held_out))
-        no_guess = np.full_like(y_held_out, -1)
-        data = (view, y, self._guess(codes, y))
+        data = (x, y, self._spread_labels(codes, y))
+        held_out_data = (self._m2_input(held_out.x), y_held_out, np.full_like(y_held_out, -1))
         return train(
             m2,
-            SSVAELoss(m2, params, view, y),
+            SSVAELoss(m2, params, x, y),
             [torch.from_numpy(array) for array in data],
             self._m2_plan(len(y)),
-            held_out=[
-                torch.from_numpy(array) for array in (self._view(held_out.x), y_held_out, no_guess)
-            ],
+            held_out=[torch.from_numpy(array) for array in held_out_data],
             compute=self.compute,
             width=max(*params.hidden_dims, *params.classifier_dims),
             checkpoint=checkpoint,
@@ -158,8 +183,8 @@ class SSVAE(NetworkModel[SSVAEParams]):
         n_steps = plan.epochs * -(-n_rows // plan.batch_size)
         return replace(plan, averaging=averaging_decay(n_steps, self.params.averaging))
 
-    def _guess(self, codes: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return spread labels of the surest rows, -1 elsewhere."""
+    def _spread_labels(self, codes: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the spread labels of the most confident rows, -1 elsewhere."""
         params = self.params
         if not params.guided_epochs:
             return np.full_like(y, -1)
@@ -168,7 +193,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
         )
 
     def _new_m2(self) -> SSVAENetwork:
-        """Put an untrained M2 for the known classes in its place, and return it."""
+        """Set ``m2`` to an untrained network for the classes, and return it."""
         spans = self.spans
         if self.params.form == "m1m2":
             spans = tuple(
@@ -179,22 +204,22 @@ class SSVAE(NetworkModel[SSVAEParams]):
         self.network = nn.ModuleDict({"m1": self.m1.network, "m2": self.m2})
         return self.m2
 
-    def _view(self, x: np.ndarray) -> np.ndarray:
-        """Return rows as M2 sees them: M1's standardized features for ``m1m2``."""
+    def _m2_input(self, x: np.ndarray) -> np.ndarray:
+        """Return the input of M2: M1's standardized features for ``m1m2``, else the rows."""
         if self.params.form != "m1m2":
             return x
         return (self.features(x) - self.moments[0]) / self.moments[1]
 
     def _marginal_bound(self, x: Tensor) -> Tensor:
-        m2 = self._m2()
+        m2 = self._fitted_m2()
         rows = torch.arange(len(x))
         weights = []
-        for _ in range(SCORE_DRAWS):
-            a = m2.draw_auxiliary(x)
-            log_shares = m2.logits(x, a).log_softmax(1)
-            _, classes = candidate_classes(log_shares, self.params.max_classes)
+        for _ in range(N_SCORE_SAMPLES):
+            a = m2.sample_auxiliary(x)
+            log_probabilities = m2.logits(x, a).log_softmax(1)
+            _, classes = candidate_classes(log_probabilities, self.params.max_classes)
             weights += [m2.log_weights(x, a, rows, y) for y in classes.T]
-        return torch.stack(weights).logsumexp(0) - float(np.log(SCORE_DRAWS))
+        return torch.stack(weights).logsumexp(0) - float(np.log(N_SCORE_SAMPLES))
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {} if self.m2 is None else {"classes": self.classes_, "moments": self.moments}
@@ -204,7 +229,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
             self.moments = arrays["moments"]
             self._new_m2()
 
-    def _m2(self) -> SSVAENetwork:
+    def _fitted_m2(self) -> SSVAENetwork:
         _ = self.classes_  # raises UserError if there are none
         assert self.m2 is not None
         return self.m2

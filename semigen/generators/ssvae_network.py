@@ -1,4 +1,4 @@
-"""The networks of semi-supervised VAEs: a classifier, an inference and a generative model."""
+"""Networks of semi-supervised VAEs: classifier, inference model and generative model."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ class SSVAENetwork(nn.Module):
     """``q(y | x)``, ``q(z | x, y)`` and ``p(x | y, z)``, with or without an auxiliary variable.
 
     - ``m2``: ``p(y) p(z) p(x | y, z)`` and ``q(y | x) q(z | x, y)`` (Kingma et al. 2014).
-    - ``adgm``: an auxiliary variable ``a`` makes the posterior richer and leaves the generative
-      model as it is: ``q(a | x) q(y | a, x) q(z | a, x, y)``, ``p(a | z, y, x)`` beside M2's
-      (Maaløe et al. 2016, "Auxiliary Deep Generative Models", eq. 3).
+    - ``adgm``: an auxiliary variable ``a`` makes the posterior more expressive and leaves the
+      generative model unchanged: ``q(a | x) q(y | a, x) q(z | a, x, y)``, and ``p(a | z, y, x)``
+      in addition to M2 (Maaløe et al. 2016, "Auxiliary Deep Generative Models", eq. 3).
     - ``sdgm``: two stochastic layers with skip connections, the same posterior, and
-      ``p(a | z, y) p(x | a, y, z)`` (section 2.3 there).
+      ``p(a | z, y) p(x | a, y, z)`` (section 2.3 of that paper).
 
     Args:
-        spans: Layout of a row ``x``; of M1's code for M1+M2.
-        n_classes: Values of ``y``, all equally probable before a row is seen.
+        spans: Layout of a row ``x``, or of M1's code for M1+M2.
+        n_classes: Number of values of ``y``; their prior is uniform.
         params: Form and widths.
+
+    Examples:
+        >>> params = SSVAEParams(latent_dim=2, hidden_dims=(8,), classifier_dims=(8,))
+        >>> network = SSVAENetwork([Span("a", 0, 1, "numeric")], 3, params)
+        >>> network.sample(torch.tensor([0, 2])).shape
+        torch.Size([2, 1])
     """
 
     def __init__(self, spans: Sequence[Span], n_classes: int, params: SSVAEParams) -> None:
@@ -58,21 +64,21 @@ class SSVAENetwork(nn.Module):
                 n_given, n_classes, hidden_dims[::-1], n_auxiliary
             )
 
-    def draw_auxiliary(self, x: Tensor) -> AuxiliaryDraw:
-        """Return a draw from ``q(a | x)`` of every row; an empty one where there is no ``a``."""
+    def sample_auxiliary(self, x: Tensor) -> AuxiliarySample:
+        """Draw from ``q(a | x)`` for every row; the sample has width 0 if there is no ``a``."""
         if not self.auxiliary_dim:
-            return AuxiliaryDraw(x.new_empty(len(x), 0), x.new_zeros(len(x)))
+            return AuxiliarySample(x.new_empty(len(x), 0), x.new_zeros(len(x)))
         posterior = as_normal(self.auxiliary_encoder(x))
         value = posterior.rsample()
-        return AuxiliaryDraw(value, posterior.log_prob(value).sum(1))
+        return AuxiliarySample(value, posterior.log_prob(value).sum(1))
 
-    def logits(self, x: Tensor, a: AuxiliaryDraw) -> Tensor:
+    def logits(self, x: Tensor, a: AuxiliarySample) -> Tensor:
         """Return the logits of ``q(y | a, x)``, shape ``(n, n_classes)``."""
         logits: Tensor = self.classifier(torch.cat([x, a.value], dim=1))
         return logits.float()
 
     def log_weights(
-        self, x: Tensor, a: AuxiliaryDraw, rows: Tensor, y: Tensor, beta: float = 1.0
+        self, x: Tensor, a: AuxiliarySample, rows: Tensor, y: Tensor, beta: float = 1.0
     ) -> Tensor:
         """Return ``log p(x, y, a, z) - log q(a, z | x, y)`` of pairs of a row and a class.
 
@@ -80,10 +86,10 @@ class SSVAENetwork(nn.Module):
 
         Args:
             x: Rows, shape ``(n, n_features)``.
-            a: A draw of each row's auxiliary variable.
+            a: Sample of the auxiliary variable of each row.
             rows: Indices into ``x``, shape ``(n_pairs,)``.
-            y: Class indices, shape ``(n_pairs,)``.
-            beta: Weight of all terms but the reconstruction of ``x``; 1 gives the bound.
+            y: Positions in the classes, shape ``(n_pairs,)``.
+            beta: Weight of all terms except the reconstruction of ``x``; 1 gives the bound.
 
         Returns:
             Shape ``(n_pairs,)``, in nats.
@@ -91,17 +97,17 @@ class SSVAENetwork(nn.Module):
         posterior = as_normal(self.encoder(torch.cat([x, a.value], dim=1), y, rows))
         z = posterior.rsample()
         prior = Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
-        # At the draw, not its known mean, which would not do for importance weights.
+        # The value at the sample, not the expectation, which would be wrong in importance weights.
         divergence = (posterior.log_prob(z) - prior.log_prob(z)).sum(1) + math.log(self.n_classes)
-        drawn = a.value[rows]
+        value = a.value[rows]
         if self.auxiliary_dim:
             given = torch.cat([z, x[rows]], dim=1) if self.form == "adgm" else z
             prior_of_a = as_normal(self.auxiliary_decoder(given, y))
-            divergence = divergence + a.log_prob[rows] - prior_of_a.log_prob(drawn).sum(1)
-        return self.decode(z, drawn, y).log_prob(x[rows]) - beta * divergence
+            divergence = divergence + a.log_prob[rows] - prior_of_a.log_prob(value).sum(1)
+        return self.decode(z, value, y).log_prob(x[rows]) - beta * divergence
 
     def decode(self, z: Tensor, a: Tensor, y: Tensor) -> RowDistribution:
-        """Return ``p(x | y, z)``, or ``p(x | a, y, z)`` of the skip-deep form."""
+        """Return ``p(x | y, z)``, or ``p(x | a, y, z)`` for ``sdgm``."""
         code = torch.cat([z, a], dim=1) if self.form == "sdgm" else z
         return self.likelihood(self.decoder(code, y))
 
@@ -113,8 +119,8 @@ class SSVAENetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class AuxiliaryDraw:
-    """A draw ``a`` from ``q(a | x)`` of every row of a batch.
+class AuxiliarySample:
+    """A sample ``a`` from ``q(a | x)`` for every row of a batch.
 
     Attributes:
         value: Shape ``(n, auxiliary_dim)``.
@@ -124,20 +130,26 @@ class AuxiliaryDraw:
     value: Tensor
     log_prob: Tensor
 
-    def first(self, n: int) -> AuxiliaryDraw:
-        """Return the draws of the first ``n`` rows."""
-        return AuxiliaryDraw(self.value[:n], self.log_prob[:n])
+    def first(self, n: int) -> AuxiliarySample:
+        """Return the sample of the first ``n`` rows."""
+        return AuxiliarySample(self.value[:n], self.log_prob[:n])
 
-    def detached(self) -> AuxiliaryDraw:
-        """Return the draws without gradients."""
-        return AuxiliaryDraw(self.value.detach(), self.log_prob.detach())
+    def detach(self) -> AuxiliarySample:
+        """Return the sample without gradients."""
+        return AuxiliarySample(self.value.detach(), self.log_prob.detach())
 
 
 class ClassConditional(nn.Module):
-    """A multilayer perceptron of a row and a class.
+    """Multilayer perceptron of pairs of a row and a class.
 
-    The row's part of the first layer, by far the largest for wide rows, is computed once per row,
-    however many classes the row is paired with.
+    The product of a row with the first layer is computed once, even if the row is paired with
+    several classes; for wide rows it is by far the largest product.
+
+    Args:
+        n_in: Width of a row.
+        n_classes: Number of classes.
+        hidden_dims: Widths of the hidden layers.
+        n_out: Width of the output.
     """
 
     def __init__(self, n_in: int, n_classes: int, hidden_dims: Sequence[int], n_out: int) -> None:
@@ -163,6 +175,6 @@ def normalized_perceptron(n_in: int, hidden_dims: Sequence[int], n_out: int) -> 
 
 
 def as_normal(outputs: Tensor) -> Normal:
-    """Return a diagonal Gaussian whose mean and raw scale lie side by side."""
+    """Return a diagonal Gaussian; ``outputs`` are its means and raw scales side by side."""
     mean, raw_scale = outputs.float().chunk(2, dim=1)
     return Normal(mean, F.softplus(raw_scale) + MIN_SCALE, validate_args=False)

@@ -13,7 +13,7 @@ from semigen.errors import UserError
 from semigen.generators import make_generator
 from semigen.generators.ssvae import SSVAE
 from semigen.generators.ssvae_loss import candidate_classes, marginal_bounds
-from semigen.generators.ssvae_network import AuxiliaryDraw, SSVAENetwork
+from semigen.generators.ssvae_network import AuxiliarySample, SSVAENetwork
 from semigen.generators.vae import MIN_SCALE
 from semigen.params.config import ComputeParams, PretrainParams
 from semigen.params.generators import SSVAEParams
@@ -53,7 +53,7 @@ def fitted(params: SSVAEParams, rows: Encoded, encoder, seed: int = 1) -> SSVAE:
 
 
 class TableOfBounds:
-    """Stands in for a network: the bound of row ``i`` with class ``k`` is ``table[i, k]``."""
+    """A network for which the bound of row ``i`` with class ``k`` is ``table[i, k]``."""
 
     def __init__(self, table: torch.Tensor) -> None:
         self.table = table
@@ -62,57 +62,53 @@ class TableOfBounds:
         return self.table[rows, y]
 
 
-def bounds_of(table, y, log_shares, max_classes):
+def bounds_of(table, y, log_probabilities, max_classes):
     x = torch.zeros(len(table), 1)
-    a = AuxiliaryDraw(x[:, :0], x[:, 0])
-    return marginal_bounds(TableOfBounds(table), x, a, y, log_shares, max_classes)
+    a = AuxiliarySample(x[:, :0], x[:, 0])
+    return marginal_bounds(TableOfBounds(table), x, a, y, log_probabilities, max_classes)
 
 
 @pytest.fixture
-def table_and_shares():
+def table_and_log_probabilities():
     with seeded(0):
         return 3 * torch.randn(6, 5), torch.randn(6, 5).log_softmax(1)
 
 
-def test_bound_with_enumerated_classes_is_the_brute_force_sum(table_and_shares):
-    table, log_shares = table_and_shares
+def test_bound_is_the_sum_over_all_classes(table_and_log_probabilities):
+    table, log_probabilities = table_and_log_probabilities
     y = torch.tensor([2, -1, 0, -1, -1, 4])
-    expected = [
-        table[i, y[i]]
-        if y[i] >= 0
-        else sum(log_shares[i, k].exp() * (table[i, k] - log_shares[i, k]) for k in range(5))
-        for i in range(6)
-    ]
-    actual = bounds_of(table, y, log_shares, max_classes=5)
+    terms = log_probabilities.exp() * (table - log_probabilities)
+    expected = [table[i, y[i]] if y[i] >= 0 else terms[i].sum() for i in range(6)]
+    actual = bounds_of(table, y, log_probabilities, max_classes=5)
     torch.testing.assert_close(actual, torch.stack(expected))
 
 
-def test_bound_is_the_evidence_under_the_true_posterior(table_and_shares):
-    table, _ = table_and_shares
+def test_bound_is_the_evidence_for_the_true_posterior(table_and_log_probabilities):
+    table, _ = table_and_log_probabilities
     unlabeled = torch.full((6,), -1)
     actual = bounds_of(table, unlabeled, table.log_softmax(1), max_classes=9)
     torch.testing.assert_close(actual, table.logsumexp(1))
 
 
-def test_fewer_classes_give_a_lower_bound_that_rises_to_the_evidence(table_and_shares):
-    table, _ = table_and_shares
+def test_bound_rises_to_the_evidence_with_the_number_of_classes(table_and_log_probabilities):
+    table, _ = table_and_log_probabilities
     unlabeled, posterior = torch.full((6,), -1), table.log_softmax(1)
     bounds = [bounds_of(table, unlabeled, posterior, n) for n in range(1, 6)]
     assert all((low < high).all() for low, high in itertools.pairwise(bounds))
-    # The truncated posterior is the best one on its classes: it reaches their share.
+    # The truncated posterior is optimal for its classes.
     best = table.topk(2, dim=1).values.logsumexp(1)
     torch.testing.assert_close(bounds[1], best)
 
 
-def test_all_rows_labeled_leaves_the_supervised_bound(table_and_shares):
-    table, log_shares = table_and_shares
+def test_bound_of_labeled_rows_is_supervised(table_and_log_probabilities):
+    table, log_probabilities = table_and_log_probabilities
     y = torch.tensor([0, 1, 2, 3, 4, 0])
-    actual = bounds_of(table, y, log_shares.requires_grad_(), max_classes=2)
+    actual = bounds_of(table, y, log_probabilities.requires_grad_(), max_classes=2)
     assert torch.equal(actual, table[torch.arange(6), y])
 
 
 class LinearGaussian(nn.Module):
-    """A network part whose outputs are a linear map of its inputs, by class."""
+    """A module whose outputs are a linear function of its inputs, for each class."""
 
     def __init__(self, weight: float, shifts: torch.Tensor, scale: float | None = None) -> None:
         super().__init__()
@@ -153,15 +149,15 @@ def evidence(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("form", ["m2", "sdgm", "adgm"])
-def test_weights_are_the_evidence_whatever_the_draw_under_the_true_posterior(form):
+def test_weights_are_the_evidence_for_the_true_posterior(form):
     network, x = linear_gaussian(form), torch.tensor([[0.8], [-3.0], [5.0]])
     rows, y = torch.arange(3).repeat_interleave(3), torch.arange(3).repeat(3)
     with seeded(0):
-        weights = network.log_weights(x, network.draw_auxiliary(x), rows, y)
+        weights = network.log_weights(x, network.sample_auxiliary(x), rows, y)
     torch.testing.assert_close(weights.view(3, 3), evidence(x), rtol=1e-4, atol=1e-4)
 
 
-def test_score_adds_up_the_classes():
+def test_score_is_summed_over_the_classes():
     model = SSVAE([Span("x", 0, 1, "numeric")], small("m2", latent_dim=1))
     model.m2, model._classes = linear_gaussian("m2"), np.arange(3)
     x = np.array([[0.8], [-3.0]], dtype=np.float32)
@@ -169,7 +165,7 @@ def test_score_adds_up_the_classes():
     np.testing.assert_allclose(model.score(x), expected, rtol=1e-4)
 
 
-def test_sampled_rows_have_the_models_mean_and_variance():
+def test_sampled_rows_have_the_mean_and_variance_of_the_model():
     with seeded(0):
         x = linear_gaussian("m2").sample(torch.full((20_000,), 2)).detach()
     spread = math.hypot(SLOPE, NOISE)
@@ -178,10 +174,10 @@ def test_sampled_rows_have_the_models_mean_and_variance():
 
 
 def test_candidate_classes_are_the_most_probable_ones():
-    log_shares = torch.tensor([[0.1, 0.6, 0.3]]).log()
-    cut, classes = candidate_classes(log_shares, 2)
+    log_probabilities = torch.tensor([[0.1, 0.6, 0.3]]).log()
+    log_posterior, classes = candidate_classes(log_probabilities, 2)
     assert classes.tolist() == [[1, 2]]
-    torch.testing.assert_close(cut.exp(), torch.tensor([[2 / 3, 1 / 3]]))
+    torch.testing.assert_close(log_posterior.exp(), torch.tensor([[2 / 3, 1 / 3]]))
 
 
 # The model
@@ -198,13 +194,13 @@ def accuracy(model: SSVAE, encoder, n_rows: int = 600) -> float:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_rows_labeled_trains_a_classifier(form):
+def test_trains_a_classifier_if_all_rows_are_labeled(form):
     encoder, rows = encoded(mixed_table(200, missing=0.1), n_labeled=200)
     model = fitted(small(form), rows, encoder)
     assert accuracy(model, encoder) > 0.9
 
 
-def test_many_classes_keep_their_names_and_a_class_without_a_label_is_refused():
+def test_learns_more_classes_than_it_enumerates():
     rng = np.random.default_rng(0)
     y = np.arange(400) % 40
     x = (rng.normal(size=(40, 6))[y] + 0.1 * rng.normal(size=(400, 6))).astype(np.float32)
