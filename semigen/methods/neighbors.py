@@ -1,8 +1,8 @@
-"""Exact nearest neighbors, and rows within balls, by chunked matrix products.
+"""Exact nearest neighbors and counts of balls around rows, by chunked matrix products.
 
-``|a - b|² = |a|² + |b|² - 2 a·b`` turns all distances of a chunk of rows into one matrix product,
-which a CPU computes near its peak. The subtraction loses digits where ``a`` is close to ``b``, so
-that products only pick candidates; see ``nearest_neighbors`` for what is exact in the end.
+With ``|a - b|² = |a|² + |b|² - 2 a·b``, all distances of a chunk of rows are one matrix product,
+which a CPU computes near its peak performance. The subtraction loses digits if ``a`` is close to
+``b``, so the products only select candidates; ``nearest_neighbors`` says what is exact.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 CHUNK_ELEMENTS = 2**24
-"""Distances held at once: 128 MiB."""
+"""Number of distances in memory at once: 128 MiB."""
 MAX_CHUNK_ROWS = 1024
 N_SPARE = 4
-"""Candidates beyond ``k``: what rounding could push out of the first ``k`` places."""
+"""Candidates beyond ``k``, in case rounding changes the order of the first ``k`` neighbors."""
 ROUNDING = 1e-12
-"""Bound on the error of a squared distance by products, relative to the squared norms of the rows
-from their mean; a thousand columns stay below it."""
+"""Bound of the error of a squared distance by products, relative to the squared norms of the rows
+after centering; it holds for a thousand columns."""
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The nearest rows of each query, nearest first; of equally distant ones, by index.
+    """The nearest rows of each query, sorted by distance, then by index.
 
     Attributes:
         distances: Euclidean distances, shape ``(n_queries, k)``, float64.
-        indices: Places in ``rows``, shape ``(n_queries, k)``, int64.
+        indices: Indices of the rows, shape ``(n_queries, k)``, int64.
     """
 
     distances: np.ndarray
@@ -42,29 +42,34 @@ def nearest_neighbors(
 ) -> Neighbors:
     """Return the ``k`` nearest rows of every query.
 
-    Exact are the distances: of ``k + 4`` candidates they are computed anew from the differences, in
-    float64, so that a copy of a row has distance 0 and nothing else has. The candidates come from
-    float64 products, whose squared distances are off by less than ``1e-12 * (|a|² + |b|²)``, of
-    rows centered on their mean: a nearer row can be missed only if more than four others are
-    equally near up to that. Which of more than ``k + 4`` equally distant rows are named is open.
+    The distances are exact: those of ``k + 4`` candidates are computed from the differences in
+    float64, so only copies of a row have distance 0. The candidates are selected by float64
+    products of centered rows, whose squared distances have errors below ``1e-12 * (|a|² + |b|²)``.
+    A nearer row can be missed only if more than four others have the same distance up to this
+    error. If more than ``k + 4`` rows are equally distant, any of them may be returned.
 
-    30,000 queries in 30,000 rows of 100 columns take about 6 s on one core, and memory of
-    ``CHUNK_ELEMENTS`` distances whatever the sizes.
+    30,000 queries in 30,000 rows of 100 columns take about 6 s on one core. The memory is that of
+    ``CHUNK_ELEMENTS`` distances for all sizes.
 
     Args:
         queries: Shape ``(n_queries, n_features)``, finite.
         rows: Shape ``(n_rows, n_features)``, finite.
-        k: Neighbors asked for.
-        exclude_self: Whether ``queries`` are the ``rows`` and no row is a neighbor of its own.
+        k: Number of neighbors.
+        exclude_self: Whether ``queries`` are the ``rows``, and a row is not its own neighbor.
 
     Raises:
-        ValueError: If shapes disagree, values are not finite, or there are fewer than ``k`` rows to
-            choose from.
+        ValueError: If the shapes disagree, values are not finite, or there are fewer than ``k``
+            rows.
+
+    Examples:
+        >>> found = nearest_neighbors(np.array([[0.9]]), np.array([[0.0], [1.0], [3.0]]), k=2)
+        >>> found.indices, found.distances.round(1)
+        (array([[1, 0]]), array([[0.1, 0.9]]))
     """
     queries, rows = _checked(queries, rows)
     n_choices = len(rows) - exclude_self
     if not 1 <= k <= n_choices:
-        raise ValueError(f"asked for {k=} neighbors, there are {n_choices} rows to choose from")
+        raise ValueError(f"{k=} neighbors of {n_choices} rows: k must be between 1 and {n_choices}")
     if exclude_self and len(queries) != len(rows):
         raise ValueError(f"exclude_self: {len(queries)} queries are not the {len(rows)} rows")
     a, b = torch.from_numpy(queries), torch.from_numpy(rows)
@@ -80,10 +85,10 @@ def nearest_neighbors(
 
 
 def count_in_balls(queries: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Return in how many closed balls every query lies, shape ``(n_queries,)``, int64.
+    """Return the number of closed balls that contain each query, shape ``(n_queries,)``, int64.
 
-    A row on the surface is inside, also where rounding puts it up to ``1e-12 * (|a|² + |b|²)``
-    beyond in squared distance.
+    A query on the surface is inside; rounding errors of the squared distance of up to
+    ``1e-12 * (|a|² + |b|²)`` are tolerated.
 
     Args:
         queries: Shape ``(n_queries, n_features)``, finite.
@@ -91,7 +96,7 @@ def count_in_balls(queries: np.ndarray, centers: np.ndarray, radii: np.ndarray) 
         radii: Shape ``(n_balls,)``.
 
     Raises:
-        ValueError: If shapes disagree or values are not finite.
+        ValueError: If the shapes disagree or values are not finite.
     """
     queries, centers = _checked(queries, centers)
     if radii.shape != (len(centers),):
@@ -122,8 +127,8 @@ def _checked(queries: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield ``(start, squares)`` of chunks of ``a``; the memory is used again for the next one."""
-    origin = b.mean(0)  # far from it, products would be large and their difference inexact
+    """Yield ``(start, squares)`` of chunks of ``a``; the memory of a chunk is reused."""
+    origin = b.mean(0)  # without centering, the difference of large products would be inexact
     a, b = a - origin, b - origin
     size = max(1, min(CHUNK_ELEMENTS // len(b), MAX_CHUNK_ROWS, len(a)))
     buffer = torch.empty(size, len(b), dtype=a.dtype)

@@ -1,4 +1,4 @@
-"""Terms that teach a classifier from unlabeled rows: smooth, sure and balanced answers."""
+"""Regularizers of classifiers on unlabeled rows: virtual adversarial training and information."""
 
 from __future__ import annotations
 
@@ -12,59 +12,74 @@ from torch.nn import functional as F
 
 from semigen.methods.neighbors import nearest_neighbors
 
-PROBE = 7.0
-"""Length, in radii, of the step that finds the direction of most change. Where a classifier is
-sure, a short step changes less than bf16 can tell: MNIST had 4.0 % held-out error of ``ssvae`` with
-1 after 30 epochs; with 7, 2.9 % after 14."""
+PROBE_LENGTH = 7.0
+"""Length, in radii, of the random step from which the adversarial direction is computed. Where a
+classifier is confident, a short step changes less than the precision of bf16: the held-out error of
+``ssvae`` on MNIST was 4.0 % with 1 after 30 epochs, and 2.9 % with 7 after 14 epochs."""
 N_RADIUS_ROWS = 1000
 RADIUS_NEIGHBOR = 10
 
 
 def worst_step(
-    log_shares_of: Callable[[Tensor], Tensor], x: Tensor, log_shares: Tensor, radius: float
+    classify: Callable[[Tensor], Tensor], x: Tensor, log_probabilities: Tensor, radius: float
 ) -> Tensor:
-    """Return the step of length ``radius`` that changes each row's class shares most.
+    """Return the perturbations that change the class probabilities of the rows most.
 
-    Virtual adversarial training (Miyato et al. 2018), with one iteration.
+    Virtual adversarial training (Miyato et al. 2018, "Virtual Adversarial Training: A
+    Regularization Method for Supervised and Semi-Supervised Learning", eq. 9 to 12), with one power
+    iteration.
 
     Args:
-        log_shares_of: The classifier: log probabilities ``(n, n_classes)`` of rows.
+        classify: The classifier, which returns log probabilities ``(n, n_classes)`` of rows.
         x: Rows, shape ``(n, n_features)``.
-        log_shares: Their log probabilities, without gradients.
-        radius: Euclidean length of a row's step.
+        log_probabilities: Log probabilities of ``x``, without gradients.
+        radius: Euclidean length of the perturbation of a row.
 
     Returns:
         Shape ``(n, n_features)``.
     """
-    step = F.normalize(torch.randn_like(x)).mul_(PROBE * radius).requires_grad_()
-    (slope,) = torch.autograd.grad(divergences(log_shares, log_shares_of(x + step)).sum(), step)
-    return radius * F.normalize(slope.float())
+    probe = F.normalize(torch.randn_like(x)).mul_(PROBE_LENGTH * radius).requires_grad_()
+    divergence = divergences(log_probabilities, classify(x + probe)).sum()
+    (gradient,) = torch.autograd.grad(divergence, probe)
+    return radius * F.normalize(gradient.float())
 
 
 def divergences(first: Tensor, second: Tensor) -> Tensor:
-    """Return ``KL(first || second)`` of log probabilities ``(n, n_classes)``, in nats, ``(n,)``."""
+    """Return the divergences ``KL(first || second)`` of rows, in nats, shape ``(n,)``.
+
+    Args:
+        first: Log probabilities, shape ``(n, n_classes)``.
+        second: Log probabilities of the same shape.
+    """
     return (first.exp() * (first - second)).sum(1)
 
 
-def information(log_shares: Tensor, expected: Tensor) -> Tensor:
-    """Return the information that a classifier gives about the class, up to a constant.
+def information(log_probabilities: Tensor, expected: Tensor) -> Tensor:
+    """Return the mutual information of rows and predicted classes, weighted and up to a constant.
 
-    Minus the mean entropy of its answers, and minus how far their mean is from the expected shares,
-    the latter weighing four times as much (Hu et al. 2017, "Learning Discrete Representations via
+    Minus the mean entropy of the predictions, minus four times the divergence of their mean from
+    the expected class frequencies (Hu et al. 2017, "Learning Discrete Representations via
     Information Maximizing Self-Augmented Training", eq. 10).
 
     Args:
-        log_shares: Log probabilities, shape ``(n, n_classes)``.
-        expected: Shares of the classes, shape ``(n_classes,)``.
+        log_probabilities: Predicted log probabilities, shape ``(n, n_classes)``.
+        expected: Expected class frequencies, shape ``(n_classes,)``.
+
+    Returns:
+        Scalar, in nats.
     """
-    shares = log_shares.exp()
-    mean = shares.mean(0)
+    probabilities = log_probabilities.exp()
+    mean = probabilities.mean(0)
     imbalance = (mean * ((mean + 1e-8) / expected).log()).sum()
-    return (shares * log_shares).sum(1).mean() - 4.0 * imbalance
+    return (probabilities * log_probabilities).sum(1).mean() - 4.0 * imbalance
 
 
 def typical_distance(x: np.ndarray) -> float:
-    """Return the median distance of a row to its tenth neighbor, of a thousand rows at most."""
-    some = x[:: math.ceil(len(x) / N_RADIUS_ROWS)]
+    """Return the median distance of a row to its tenth neighbor.
+
+    Args:
+        x: Rows, shape ``(n, n_features)``; at most a thousand of them are queries.
+    """
+    queries = x[:: math.ceil(len(x) / N_RADIUS_ROWS)]
     k = min(RADIUS_NEIGHBOR + 1, len(x))  # every row is its own nearest neighbor
-    return float(np.median(nearest_neighbors(some, x, k).distances[:, -1]))
+    return float(np.median(nearest_neighbors(queries, x, k).distances[:, -1]))

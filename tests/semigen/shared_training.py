@@ -1,4 +1,4 @@
-"""A training with a comparable end: ``test_distributed`` starts it in one process and in two."""
+"""Script that ``test_distributed`` runs in one process and in two, to compare the results."""
 
 from __future__ import annotations
 

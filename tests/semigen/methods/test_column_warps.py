@@ -22,7 +22,7 @@ def _spans(n: int) -> list[Span]:
     return [Span(f"pixel {i}", i, i + 1, "numeric") for i in range(n)]
 
 
-def test_neighboring_pixels_are_found_without_their_order():
+def test_finds_neighboring_pixels_in_permuted_columns():
     order = np.random.default_rng(1).permutation(SIDE**2)
     positions = column_positions(_pictures(3000)[:, order])
     distances = np.linalg.norm(positions[:, None] - positions, axis=2)
@@ -32,18 +32,18 @@ def test_neighboring_pixels_are_found_without_their_order():
     assert np.mean(steps == 1) > 0.9
 
 
-def test_moved_rows_differ_but_stay_within_the_values_of_their_row():
+def test_warped_rows_have_values_within_the_range_of_the_row():
     x = _pictures(500)
-    moved = ColumnWarps(x, _spans(SIDE**2), seed=0)
+    warps = ColumnWarps(x, _spans(SIDE**2), seed=0)
     rows = torch.from_numpy(x[:40])
     with seeded(0):
-        result = moved(rows)
+        result = warps(rows)
     assert result.shape == rows.shape
     assert not torch.allclose(result, rows, atol=0.1)
     assert (result.amax(1) <= rows.amax(1) + 1e-3).all()
     assert (result.amin(1) >= rows.amin(1) - 1e-3).all()
 
 
-def test_a_table_of_few_numeric_columns_says_so():
+def test_rejects_table_with_few_numeric_columns():
     with pytest.raises(UserError, match="set movement to 0"):
         ColumnWarps(_pictures(50)[:, :5], _spans(5), seed=0)

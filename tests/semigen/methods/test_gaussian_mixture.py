@@ -17,54 +17,53 @@ def codes(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return MEANS[y] + rng.normal(size=(n, 3)) @ mixing, y
 
 
-def test_without_unlabeled_rows_em_changes_nothing():
+def test_em_without_unlabeled_rows_keeps_the_moments():
     z, y = codes(60)
     one, other = (LatentClasses.fit(z, y, n_iterations=n) for n in (0, 20))
     np.testing.assert_array_equal(one.means, other.means)
     np.testing.assert_array_equal(one.factors, other.factors)
 
 
-def test_with_every_row_labeled_it_is_quadratic_discriminant_analysis():
+def test_equals_quadratic_discriminant_analysis_if_all_rows_are_labeled():
     z, y = codes(60_000)
     ours = LatentClasses.fit(z, y).responsibilities(z[:500])
     reference = QuadraticDiscriminantAnalysis().fit(z, y).predict_proba(z[:500])
     np.testing.assert_allclose(ours, reference, atol=0.01)
 
 
-def test_unlabeled_rows_bring_the_means_nearer_to_the_truth():
+def test_unlabeled_rows_improve_the_means():
     errors = {"labels": [], "all": []}
     for seed in range(20):
         z, y = codes(1000, seed)
-        hidden = np.where(np.arange(1000) < 9, y, -1)
-        hidden[:3], z[:3] = [0, 1, 2], z[[np.flatnonzero(y == c)[-1] for c in range(3)]]
-        alone = LatentClasses.fit(z[hidden >= 0], hidden[hidden >= 0])
-        with_all = LatentClasses.fit(z, hidden)
+        y_my = np.where(np.arange(1000) < 9, y, -1)
+        y_my[:3], z[:3] = [0, 1, 2], z[[np.flatnonzero(y == c)[-1] for c in range(3)]]
+        alone = LatentClasses.fit(z[y_my >= 0], y_my[y_my >= 0])
+        with_all = LatentClasses.fit(z, y_my)
         errors["labels"].append(np.abs(alone.means - MEANS).mean())
         errors["all"].append(np.abs(with_all.means - MEANS).mean())
     wins = np.less(errors["all"], errors["labels"]).sum()
-    assert wins >= 18  # a coin would reach 18 of 20 with probability 0.0002
+    assert wins >= 18  # by chance with probability 0.0002
     assert np.mean(errors["all"]) < 0.5 * np.mean(errors["labels"])
 
 
-def test_samples_have_the_classes_moments_and_exact_counts():
-    z, y = codes(3000)
-    fitted = LatentClasses.fit(z, y)
-    asked = np.repeat([2, 0, 1], [5000, 1, 2])
-    drawn = fitted.sample(asked, np.random.default_rng(0))
-    assert drawn.shape == (5003, 3) and drawn.dtype == np.float32
-    of_two = drawn[:5000]
+def test_samples_have_the_moments_of_their_classes():
+    fitted = LatentClasses.fit(*codes(3000))
+    y = np.repeat([2, 0, 1], [5000, 1, 2])
+    samples = fitted.sample(y, np.random.default_rng(0))
+    assert samples.shape == (5003, 3) and samples.dtype == np.float32
+    of_two = samples[:5000]
     np.testing.assert_allclose(of_two.mean(0), fitted.means[2], atol=5 * 1.3 / np.sqrt(5000))
     covariance = fitted.factors[2] @ fitted.factors[2].T
     np.testing.assert_allclose(np.cov(of_two.T), covariance, atol=0.12)
 
 
-def test_one_labeled_row_a_class_is_enough():
+def test_one_labeled_row_of_each_class_is_enough():
     fitted = LatentClasses.fit(np.array(MEANS), np.array([0, 1, 2]))
     assert np.isfinite(fitted.factors).all()
     assert (fitted.responsibilities(MEANS).argmax(1) == [0, 1, 2]).all()
 
 
-def test_unknown_class_is_refused():
+def test_rejects_unknown_class():
     z, y = codes(50)
     fitted = LatentClasses.fit(z, np.where(y == 1, 7, y))
     with pytest.raises(UserError, match="class 1"):

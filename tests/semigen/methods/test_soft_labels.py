@@ -13,13 +13,13 @@ def clusters(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float32), y
 
 
-def hidden(y: np.ndarray, n_labeled: int) -> np.ndarray:
+def mask_labels(y: np.ndarray, n_labeled: int) -> np.ndarray:
     known = y.copy()
     known[n_labeled:] = -1
     return known
 
 
-def test_labeled_rows_keep_their_class_and_all_labels_need_no_features():
+def test_labeled_rows_have_probability_one_without_features():
     x, y = clusters(50)
     known = soft_labels(x, None, y, seed=0)
     assert known.classes.tolist() == [3, 5]
@@ -28,18 +28,18 @@ def test_labeled_rows_keep_their_class_and_all_labels_need_no_features():
     )
 
 
-def test_probabilities_of_unlabeled_rows_are_as_sure_as_they_are_right():
+def test_probabilities_of_unlabeled_rows_are_calibrated():
     x, y = clusters(4000)
-    known = soft_labels(x, lambda rows: rows, hidden(y, 60), seed=0)
-    shares, truth = known.probabilities[60:, 1], y[60:] == 5
-    assert ((shares > 0.5) == truth).mean() > 0.88  # the best possible is 0.92
-    sure = np.maximum(shares, 1 - shares)
-    right = np.where(shares > 0.5, truth, ~truth)
-    assert abs(sure.mean() - right.mean()) < 0.06
+    known = soft_labels(x, lambda rows: rows, mask_labels(y, 60), seed=0)
+    predicted, truth = known.probabilities[60:, 1], y[60:] == 5
+    assert ((predicted > 0.5) == truth).mean() > 0.88  # the best possible is 0.92
+    confidence = np.maximum(predicted, 1 - predicted)
+    is_right = np.where(predicted > 0.5, truth, ~truth)
+    assert abs(confidence.mean() - is_right.mean()) < 0.06
     np.testing.assert_allclose(known.probabilities.sum(1), 1, atol=1e-5)
 
 
-def test_a_single_label_of_a_class_and_a_single_class_are_enough():
+def test_single_label_of_a_class_or_a_single_class_is_enough():
     x, y = clusters(100)
     first = [np.flatnonzero(y == c)[0] for c in (3, 5)]
     few = np.full(100, -1)
@@ -49,10 +49,10 @@ def test_a_single_label_of_a_class_and_a_single_class_are_enough():
     assert (soft_labels(x, lambda rows: rows, few, seed=0).probabilities == 1).all()
 
 
-def test_only_the_labels_given_count():
+def test_masked_labels_do_not_matter():
     x, y = clusters(300)
     once, again = (
-        soft_labels(x, lambda rows: rows, hidden(labels, 20), seed=0).probabilities
+        soft_labels(x, lambda rows: rows, mask_labels(labels, 20), seed=0).probabilities
         for labels in (y, np.concatenate([y[:20], y[20:][::-1]]))
     )
     np.testing.assert_array_equal(once, again)

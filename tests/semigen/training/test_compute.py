@@ -10,13 +10,13 @@ from semigen.training.compute import resolve_device, seeded, threads_for, uses_b
 CPU = torch.device("cpu")
 
 
-def test_absent_device_is_an_error_that_names_the_present_ones():
+def test_unavailable_device_raises_error_with_the_available_ones():
     absent = "cuda" if not torch.cuda.is_available() else "mps"
     with pytest.raises(UserError, match=rf"compute\.device: {absent}.*cpu"):
         resolve_device(ComputeParams(device=absent))
 
 
-def test_seeded_restores_the_global_generator_and_depends_on_every_number():
+def test_seeded_restores_the_global_generator():
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
@@ -28,14 +28,14 @@ def test_seeded_restores_the_global_generator_and_depends_on_every_number():
     assert draws[0] == draws[2] != draws[1]
 
 
-def test_precision_asked_for_is_kept_and_small_networks_stay_fp32():
+def test_bf16_is_used_on_request_and_not_for_small_networks():
     sizes = {"width": 64, "batch_size": 32}
     assert uses_bf16(ComputeParams(precision="bf16"), CPU, **sizes)
     assert not uses_bf16(ComputeParams(precision="fp32"), CPU, width=4096, batch_size=4096)
     assert not uses_bf16(ComputeParams(), CPU, **sizes)
 
 
-def test_small_steps_use_one_thread_and_the_count_is_restored():
+def test_small_steps_use_one_thread():
     before = torch.get_num_threads()
     with threads_for(width=64, batch_size=32):
         assert torch.get_num_threads() == 1

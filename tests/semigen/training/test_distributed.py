@@ -29,7 +29,7 @@ def run(path: Path, *launcher: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_two_processes_end_where_one_does(tmp_path):
+def test_two_processes_give_the_weights_of_one(tmp_path):
     alone = run(tmp_path / "alone.safetensors")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     shared = run(tmp_path / "shared.safetensors", *launcher)
@@ -39,7 +39,7 @@ def test_two_processes_end_where_one_does(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.checkpoint")} == {"alone", "shared"}
 
 
-def test_alone_nothing_is_shared():
+def test_single_process_shares_nothing():
     module = nn.Linear(2, 1)
     module(torch.ones(3, 2)).sum().backward()
     before = module.weight.grad.clone()
@@ -49,7 +49,7 @@ def test_alone_nothing_is_shared():
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_shares_of_a_batch_are_disjoint_and_whole(monkeypatch, size):
+def test_processes_partition_the_batch(monkeypatch, size):
     monkeypatch.setenv("WORLD_SIZE", str(size))
     shares = []
     for number in range(size):
@@ -59,14 +59,14 @@ def test_shares_of_a_batch_are_disjoint_and_whole(monkeypatch, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_number_of_processes_is_kept_and_cpus_get_one_by_default():
+def test_number_of_processes_defaults_to_one_on_the_cpu():
     assert distributed.processes_wanted(ComputeParams(processes=3)) == 3
     assert distributed.processes_wanted(ComputeParams(device="cpu")) == 1
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A project whose stages before ``pretrain`` have run, and its parameters."""
+    """Return parameters, and a project in which the stages before ``pretrain`` have run."""
     from tasks import preprocess, sample, validate
 
     layout = Layout(tmp_path_factory.mktemp("project"))
@@ -80,7 +80,7 @@ def prepared(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_stage_shares_its_training_and_one_process_writes(prepared):
+def test_stage_trains_in_two_processes_and_one_writes(prepared):
     from tasks import pretrain
 
     params, layout = prepared
@@ -91,7 +91,7 @@ def test_stage_shares_its_training_and_one_process_writes(prepared):
 
 
 @pytest.mark.slow
-def test_failure_of_a_process_is_an_error(prepared):
+def test_failure_of_a_process_raises_user_error(prepared):
     params, layout = prepared
     with pytest.raises(UserError, match="pretrain: one of 2 processes failed"):
         distributed.launch("pretrain", params, layout.root / "data", 2)

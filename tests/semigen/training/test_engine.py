@@ -49,7 +49,7 @@ def weights(module):
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
-def test_linear_network_finds_the_least_squares_solution():
+def test_linear_network_converges_to_the_least_squares_solution():
     x, y = regression_data()
     with seeded(0):
         module = nn.Linear(3, 1)
@@ -63,7 +63,7 @@ def test_linear_network_finds_the_least_squares_solution():
     np.testing.assert_allclose(weights(module).numpy(), solution, atol=1e-3)
 
 
-def test_same_seed_same_weights_and_other_seed_others():
+def test_weights_depend_on_the_seed_only():
     modules = [network(), network(), network()]
     histories = [
         run(module, TrainingPlan(epochs=3, batch_size=16, learning_rate=0.05, seed=seed))
@@ -79,7 +79,7 @@ class Killed(Exception):
 
 
 class KillAfter(Progress):
-    """Ends a training after so many epochs, as a kill would: nothing is cleaned up."""
+    """Raises ``Killed`` after a number of epochs."""
 
     def __init__(self, n_epochs: int) -> None:
         super().__init__("", stream=None)
@@ -92,7 +92,7 @@ class KillAfter(Progress):
 
 
 @pytest.mark.parametrize("n_epochs_done", [1, 5, 11])
-def test_resumed_training_ends_in_the_same_bits(n_epochs_done, tmp_path):
+def test_resumed_training_gives_bit_identical_weights(n_epochs_done, tmp_path):
     undisturbed = network()
     expected = run(undisturbed)
 
@@ -112,7 +112,7 @@ class NoEpoch(Progress):
         raise AssertionError("an epoch was trained")
 
 
-def test_a_training_that_is_done_is_not_repeated(tmp_path):
+def test_completed_training_is_not_repeated(tmp_path):
     module, again = network(), network()
     history = run(module, checkpoint=tmp_path / "checkpoint")
     silent = NoEpoch("", stream=None)
@@ -141,7 +141,7 @@ def test_checkpoint_of_another_plan_or_objective_is_not_resumed(other, factor, t
     assert torch.equal(weights(resumed), weights(fresh))
 
 
-def test_early_stopping_keeps_the_best_epochs_weights():
+def test_early_stopping_keeps_the_weights_of_the_best_epoch():
     module = network()
     history = run(
         module, TrainingPlan(epochs=200, batch_size=16, learning_rate=0.5, seed=0, patience=5)
@@ -151,7 +151,7 @@ def test_early_stopping_keeps_the_best_epochs_weights():
     assert len(history.train) == best + 1 + 5 < 200
 
 
-def test_loss_that_is_not_finite_is_retried_at_a_lower_rate():
+def test_retries_at_a_lower_rate_if_the_loss_is_not_finite():
     x, y = regression_data()
     module = network()
     calls = []
@@ -168,14 +168,14 @@ def test_loss_that_is_not_finite_is_retried_at_a_lower_rate():
     assert torch.isfinite(weights(module)).all()
 
 
-def test_lasting_divergence_is_a_clear_error():
+def test_lasting_divergence_raises_training_diverged():
     x, y = regression_data()
     module = network()
     with pytest.raises(TrainingDiverged, match=r"epoch 1.*learning rate"):
         train(module, lambda b, _: module(b[0]).sum() * torch.nan, (x, y), PLAN)
 
 
-def test_progress_prints_lines_where_there_is_no_terminal(monkeypatch):
+def test_progress_prints_lines_without_a_terminal(monkeypatch):
     monkeypatch.setattr("semigen.training.progress.SECONDS_BETWEEN_LINES", 0.0)
     stream = io.StringIO()
     run(network(), progress=Progress("fit", stream))
@@ -185,7 +185,7 @@ def test_progress_prints_lines_where_there_is_no_terminal(monkeypatch):
 
 
 class Duel(nn.Module):
-    """Two numbers of which each wants to be near the other plus its own offset."""
+    """Two numbers; each minimizes its distance from a multiple of the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,21 +213,21 @@ def duel(module, rate=1.0, plan=DUEL, **options):
     return train(module, module.players(rate), [torch.zeros(50, 1)], plan, **options)
 
 
-def test_players_move_their_own_networks_only():
+def test_players_change_their_own_networks_only():
     module = Duel()
     duel(module, rate=0.0, plan=replace(DUEL, epochs=60))
     assert float(module.right.weight.detach()) == 5.0
     assert float(module.left.weight.detach()) == pytest.approx(2.5, abs=0.05)  # half of the right
 
 
-def test_players_reach_the_equilibrium_of_their_game():
+def test_players_converge_to_the_equilibrium():
     module = Duel()
     duel(module, plan=replace(DUEL, epochs=150))
     assert weights(module).abs().max() < 0.01  # left = right / 2 and right = -left: both 0
 
 
 @pytest.mark.parametrize("n_epochs_done", [1, 7])
-def test_resumed_game_with_averages_ends_in_the_same_bits(n_epochs_done, tmp_path):
+def test_resumed_game_with_averaging_gives_bit_identical_weights(n_epochs_done, tmp_path):
     plan = replace(DUEL, averaging=0.9)
     undisturbed = Duel()
     expected = duel(undisturbed, plan=plan)
@@ -240,7 +240,7 @@ def test_resumed_game_with_averages_ends_in_the_same_bits(n_epochs_done, tmp_pat
     assert torch.equal(weights(resumed), weights(undisturbed))
 
 
-def test_averaged_weights_are_the_recursion_of_the_steps():
+def test_averaged_weights_follow_the_recursion():
     x, y = torch.ones(3, 1), torch.zeros(3, 1)
     seen: list[float] = []
 
@@ -264,23 +264,23 @@ def test_averaged_weights_are_the_recursion_of_the_steps():
     assert fit(0.8) == pytest.approx(average, abs=1e-6)
 
 
-def test_weights_in_training_are_not_the_averaged_ones():
+def test_held_out_loss_uses_the_averaged_weights():
     module = network()
-    weighed = []
+    evaluated = []
 
     def loss(batch, _epoch):
         if not module.training:
-            weighed.append(weights(module))
+            evaluated.append(weights(module))
         return ((module(batch[0]) - batch[1]) ** 2).mean()
 
     x, y = regression_data()
     plan = TrainingPlan(epochs=1, batch_size=16, learning_rate=0.05, seed=0, averaging=1 - 1e-9)
     train(module, loss, (x[:80], y[:80]), plan, held_out=(x[80:], y[80:]))
-    torch.testing.assert_close(weighed[0], weights(network()))  # it hardly averaged anything in
-    torch.testing.assert_close(weights(module), weighed[0])
+    torch.testing.assert_close(evaluated[0], weights(network()))  # the decay is close to 1
+    torch.testing.assert_close(weights(module), evaluated[0])
 
 
-def test_failed_health_check_rolls_back_and_lowers_the_rate():
+def test_retries_at_a_lower_rate_if_the_health_check_fails():
     module, calls = network(), []
 
     def check():
@@ -294,13 +294,13 @@ def test_failed_health_check_rolls_back_and_lowers_the_rate():
     assert len(calls) == PLAN.epochs + 1
 
 
-def test_lasting_ill_health_is_named():
+def test_lasting_failure_of_the_health_check_raises_training_diverged():
     with pytest.raises(TrainingDiverged, match="epoch 1: nothing varies even at a learning rate"):
         run(network(), check=lambda: "nothing varies")
 
 
 @pytest.mark.parametrize(("schedule", "half"), [("cosine", 0.5), ("late", 1.0)])
-def test_rate_falls_to_zero_as_scheduled(schedule, half):
+def test_learning_rate_follows_the_schedule(schedule, half):
     module, rates = nn.Linear(1, 1), []
 
     def loss(batch, _epoch):
