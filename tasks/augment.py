@@ -1,4 +1,4 @@
-"""``augment``: synthetic labeled rows, readable, and how much they resemble real ones."""
+"""Stage ``augment``: sample synthetic labeled rows and evaluate their quality."""
 
 from __future__ import annotations
 
@@ -22,37 +22,44 @@ from semigen.training.compute import limit_threads
 from tasks.pretrain import read_training_rows
 
 MAX_ROWS_COMPARED = 10_000
-"""Rows of each kind whose distances are looked at, drawn by seed: seconds on a large table, and
-figures good to a hundredth."""
+"""Maximum number of rows of each kind in comparisons of distances, drawn by the seed. A comparison
+of a large table then takes seconds, and its errors are below 0.01."""
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Draw synthetic rows class by class; write them encoded, readable, and what they are like."""
+    """Sample synthetic rows of every class; write them, encoded and as a table, and their quality.
+
+    Args:
+        params: Parameters of the run.
+        layout: Paths of the project.
+    """
     limit_threads(params.compute)
     encoder = TableEncoder.load(layout.encoder)
     labeled = Encoded.load(layout.encoded("labeled"))
     generator = load_generator(layout.generator)
     classifier = fit_agreement_classifier(labeled.x, labeled.y, params.seed)
-    made = synthesize(generator, labeled.y, params.augment, params.seed, classifier)
+    synthetic = synthesize(generator, labeled.y, params.augment, params.seed, classifier)
     schema = encoder.schema
-    features = encoder.inverse_transform(made.rows.x)
+    features = encoder.inverse_transform(synthetic.rows.x)
     table = features.assign(
-        **{schema.target: schema.decode_labels(made.rows.y)},
+        **{schema.target: schema.decode_labels(synthetic.rows.y)},
         source=f"synthetic: {params.pretrain.generator}",
     )
     with atomic_path(layout.synthetic_table) as temporary:
         write_csv(table, temporary)
-    made.rows.save(layout.synthetic_encoded)
+    synthetic.rows.save(layout.synthetic_encoded)
     facts = {
         "n_synthetic": len(table),
-        "n_drawn": made.n_drawn,
-        "accepted_share": round(made.accepted_share, 6),
+        "n_drawn": synthetic.n_drawn,
+        "accepted_share": round(synthetic.accepted_share, 6),
     }
     real = read_training_rows(layout)
-    nearness = compare(encoder, features, real.x, generator.held_out(real.y), params.seed)
-    write_json(layout.fidelity, facts | fidelity(read_real(layout), features, schema) | nearness)
+    held_out = generator.held_out(real.y)
+    comparison = evaluate_distances(encoder, features, real.x, held_out, params.seed)
+    write_json(layout.fidelity, facts | fidelity(read_real(layout), features, schema) | comparison)
     print(
-        f"augment: {len(table)} synthetic rows, {made.accepted_share:.0%} of {made.n_drawn} drawn"
+        f"augment: kept {len(table)} synthetic rows, {synthetic.accepted_share:.0%} of "
+        f"{synthetic.n_drawn} sampled rows"
     )
 
 
@@ -62,21 +69,21 @@ def read_real(layout: Layout) -> pd.DataFrame:
     return pd.concat(parts, join="inner", ignore_index=True)
 
 
-def compare(
+def evaluate_distances(
     encoder: TableEncoder, features: pd.DataFrame, real: np.ndarray, held_out: np.ndarray, seed: int
 ) -> dict[str, Any]:
-    """Return diversity and privacy of synthetic rows, each None where rows are too few for it.
+    """Return diversity and privacy of synthetic rows, each None if there are too few rows.
 
-    What is judged is the readable table, with its rounded numbers: it is what others will see.
+    The decoded table with its rounded numbers is evaluated, because this table is published.
 
     Args:
         encoder: Encoder of all rows.
-        features: Synthetic rows, readable.
+        features: Synthetic rows, decoded, without labels.
         real: Encoded real rows, shape ``(n, n_features)``.
-        held_out: Indices of those that the generator was not trained on, the non-members.
-        seed: Seed of all draws of rows.
+        held_out: Indices of the real rows that the generator was not trained on, the non-members.
+        seed: Seed of all random choices of rows.
     """
-    has_one_unit = encoder.scaling_ == "minmax"  # as inferred, or as somebody decided
+    has_one_unit = encoder.scaling_ == "minmax"  # inferred or configured
     space = DistanceSpace.fit(real, encoder.spans_, shared_unit=has_one_unit)
     rng = np.random.default_rng(seed)
     synthetic = (
@@ -84,10 +91,10 @@ def compare(
     )
     n_compared = min(len(synthetic), len(real), MAX_ROWS_COMPARED)
     can_attack = len(synthetic) > 0 and MIN_HELD_OUT <= len(held_out) <= len(real) - MIN_HELD_OUT
-    few = (rng.permutation(rows)[:n_compared] for rows in (synthetic, space(real)))
+    samples = (rng.permutation(rows)[:n_compared] for rows in (synthetic, space(real)))
     rows = (synthetic, space(np.delete(real, held_out, axis=0)), space(real[held_out]))
     return {
-        "diversity": to_json(diversity(*few)) if n_compared > 1 else None,
+        "diversity": to_json(diversity(*samples)) if n_compared > 1 else None,
         "privacy": to_json(privacy(*rows, seed=seed, max_rows=MAX_ROWS_COMPARED))
         if can_attack
         else None,

@@ -1,4 +1,4 @@
-"""``pretrain``: the generative model of the unlabeled rows."""
+"""Stage ``pretrain``: train the generative model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from semigen.training.progress import Progress
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Train the generator on labeled and unlabeled rows; write it and its learning curve."""
+    """Train the generator on labeled and unlabeled rows; write the model and its learning curve.
+
+    Args:
+        params: Parameters of the run.
+        layout: Paths of the project.
+
+    Raises:
+        TrainingDiverged: If the loss stays infinite or NaN at lower learning rates.
+    """
     n_processes = distributed.processes_wanted(params.compute)
     if distributed.n_processes() == 1 and n_processes > 1:
         distributed.launch("pretrain", params, layout.root, n_processes)
@@ -39,13 +47,13 @@ def run(params: Params, layout: Layout) -> None:
     with atomic_path(layout.plot("pretrain")) as temporary:
         write_csv(learning_curve(history), temporary)
     print(
-        f"pretrain: {params.pretrain.generator} on {len(rows.x)} rows, kept epoch "
-        f"{history.best_epoch + 1} of {len(history.train)}{held_out_loss(history)}"
+        f"pretrain: trained {params.pretrain.generator} on {len(rows.x)} rows, kept the weights of "
+        f"epoch {history.best_epoch + 1} of {len(history.train)}{describe_held_out_loss(history)}"
     )
 
 
 def read_training_rows(layout: Layout) -> Encoded:
-    """Return labeled and unlabeled rows as one table, labels of the latter -1."""
+    """Return the labeled rows followed by the unlabeled rows, whose ``y`` is -1."""
     labeled = Encoded.load(layout.encoded("labeled"))
     unlabeled = Encoded.load(layout.encoded("unlabeled"))
     return Encoded(
@@ -54,16 +62,18 @@ def read_training_rows(layout: Layout) -> Encoded:
 
 
 def learning_curve(history: History) -> pd.DataFrame:
-    """Return losses by epoch, with the digits that are worth reading."""
+    """Return the rounded losses by epoch; columns ``epoch``, ``train`` and ``validation``.
+
+    The column ``validation`` is empty for families without a held-out loss.
+    """
     epochs = np.arange(1, len(history.train) + 1)
-    # Families without a held-out loss leave the column empty.
     held_out = history.validation or [np.nan] * len(epochs)
     curve = {"epoch": epochs, "train": history.train, "validation": held_out}
     return pd.DataFrame(curve).round(5)
 
 
-def held_out_loss(history: History) -> str:
-    """Return what to say of the loss that chose the epoch; nothing if none did."""
+def describe_held_out_loss(history: History) -> str:
+    """Return the held-out loss of the best epoch as text; empty if there is none."""
     if not history.validation:
         return ""
     return f", held-out loss {history.validation[history.best_epoch]:.4g} nats"
