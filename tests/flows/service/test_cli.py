@@ -21,7 +21,7 @@ from tests.flows.services import Running, running
 if TYPE_CHECKING:
     from conftest import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
