@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binomtest, norm, rankdata
+import scipy  # loads scipy.stats, which takes a second, when it is used
 
 from semigen.evaluation.estimates import Estimate
 
@@ -34,7 +34,7 @@ def proportion(
         >>> f"{proportion(10, 10, method='exact'):.2f}"
         '1.00 [0.69, 1.00]'
     """
-    interval = binomtest(n_successes, n_trials).proportion_ci(confidence, method)
+    interval = scipy.stats.binomtest(n_successes, n_trials).proportion_ci(confidence, method)
     return Estimate(n_successes / n_trials, float(interval.low), float(interval.high))
 
 
@@ -54,7 +54,7 @@ def proportion_from_error(
     """
     if value in (0.0, 1.0):
         return proportion(int(value) * n_trials, n_trials, confidence, "exact")
-    margin = float(norm.isf((1 - confidence) / 2)) * error
+    margin = float(scipy.stats.norm.isf((1 - confidence) / 2)) * error
     return Estimate(value, max(0.0, value - margin), min(1.0, value + margin))
 
 
@@ -74,10 +74,10 @@ def roc_auc(positive: np.ndarray, negative: np.ndarray, *, confidence: float = 0
         '0.89 [0.58, 1.00]'
     """
     n_positive, n_negative = len(positive), len(negative)
-    ranks = rankdata(np.concatenate([positive, negative]))
+    ranks = scipy.stats.rankdata(np.concatenate([positive, negative]))
     # Proportion of negatives below each positive and of positives above each negative, ties half.
-    above = (ranks[:n_positive] - rankdata(positive)) / n_negative
-    below = 1 - (ranks[n_positive:] - rankdata(negative)) / n_positive
+    above = (ranks[:n_positive] - scipy.stats.rankdata(positive)) / n_negative
+    below = 1 - (ranks[n_positive:] - scipy.stats.rankdata(negative)) / n_positive
     area = float(above.mean())
     error = np.sqrt(above.var(ddof=1) / n_positive + below.var(ddof=1) / n_negative)
     return proportion_from_error(area, float(error), min(n_positive, n_negative), confidence)
