@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from semigen.artifacts import Layout, check_files, write_text
 from semigen.errors import UserError
-from semigen.params.config import Params
-from semigen.params.explain import explain
+from semigen.params.config import SAMPLE_TARGET, DataParams, Params, is_sample
+from semigen.params.explain import explain, require_target
 
 UNSET = "unset"
 """Value of a parameter that is not in the file."""
@@ -80,6 +80,38 @@ def overridden(overrides: Sequence[str], path: Path) -> str:
         ) from error
     check_files(params.data, Layout(path.parent))
     return result
+
+
+def checked_params(overrides: Sequence[str], layout: Layout) -> Params:
+    """Return the parameters with overrides, checked against the tables; nothing is written.
+
+    Raises:
+        UserError: If a parameter is not valid, a table does not exist, or a table of labeled rows
+            has no column ``data.target``.
+    """
+    if overrides:
+        params = Params.model_validate(yaml.safe_load(overridden(overrides, layout.params)))
+    else:
+        params = load_params(layout)
+    check_target(params.data, layout)
+    return params
+
+
+def check_target(data: DataParams, layout: Layout) -> None:
+    """Check that every table of labeled rows has the label column.
+
+    Raises:
+        UserError: If a header cannot be read or lacks the column; the message names the nearest.
+    """
+    for path in (data.labeled, data.test_table):
+        if path is None:
+            continue
+        if is_sample(path):
+            require_target(path, data.target, [SAMPLE_TARGET])
+        elif layout.source(path).exists():  # otherwise DVC has yet to pull the table
+            from semigen.tables.sources import read_columns  # importing pandas takes long
+
+            require_target(path, data.target, read_columns(layout.source(path), path))
 
 
 def load_params(layout: Layout) -> Params:

@@ -29,6 +29,8 @@ from semigen.params.generators import (
 
 SAMPLES_DIR = "data/samples"
 """Folder that the ``sample`` stage writes to; tables elsewhere are the user's own."""
+SAMPLE_TARGET = "label"
+"""Name of the label column of the embedded data sets."""
 
 ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from semigen.errors import UserError
+from semigen.wording import first_few
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+"""Endings of file names by which a file is taken for a table."""
+MAX_LISTED = 30
+"""Number of columns that a message lists."""
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -35,6 +45,40 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
             lines.append(f"{name}: {message}{given}" if name else message)
     return "; ".join(lines)
+
+
+def require_target(table: str, target: str, columns: Sequence[str]) -> None:
+    """Check that a table has the label column.
+
+    Args:
+        table: Path of the table, as the user named it.
+        target: Name of the label column, ``data.target``.
+        columns: Names of the table's columns.
+
+    Raises:
+        UserError: If the table has no such column. The message names the nearest column. It lists
+            all columns only of a file that is a table by its name: of any other file, such as one
+            that holds secrets, no content is shown.
+    """
+    if target in columns:
+        return
+    nearest = nearest_name(target, columns)
+    is_table = Path(table).suffix.lower() in TABLE_SUFFIXES
+    hint = f"did you mean {nearest!r}?" if nearest else "set data.target to the label column"
+    listed = f" (columns: {first_few(columns, MAX_LISTED)})" if is_table else ""
+    raise UserError(f"{table}: no column {target!r} (data.target); {hint}{listed}")
+
+
+def nearest_name(name: str, names: Sequence[str]) -> str | None:
+    """Return the name that is most similar to a misspelled one, or None; case is ignored.
+
+    Examples:
+        >>> nearest_name("churn", ["Churn", "tenure"])
+        'Churn'
+    """
+    by_lower = {known.lower(): known for known in reversed(names)}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
 
 
 def _suggest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:

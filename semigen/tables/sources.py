@@ -50,6 +50,28 @@ def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
     return _strip_blanks(frame.reset_index(drop=True))
 
 
+def read_columns(path: Path, name: str) -> list[str]:
+    """Return the column names of a table, without its rows.
+
+    Args:
+        path: CSV or Parquet file.
+        name: What to call it in errors.
+
+    Raises:
+        UserError: If the file is absent or its header cannot be read.
+    """
+    _check_readable(path, name)
+    if path.suffix.lower() in PARQUET_SUFFIXES:
+        with _parquet_errors(path, name):
+            return [str(column) for column in pq.read_schema(path).names]
+    with _csv_errors(name):
+        delimiter, _ = _header(path, name)
+        frame = pd.read_csv(
+            path, sep=delimiter, encoding="utf-8-sig", index_col=False, nrows=0
+        )
+    return [str(column).strip() for column in frame.columns]
+
+
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV; equal content gives equal bytes."""
     frame.to_csv(path, index=False, lineterminator="\n")

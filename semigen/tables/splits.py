@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.params.config import DataParams
+from semigen.params.explain import require_target
 from semigen.tables.columns import as_text
 from semigen.tables.sources import read_table
 
@@ -123,9 +124,5 @@ def pick_labeled(y: np.ndarray, n_labeled: int, rng: np.random.Generator) -> np.
 
 def _read_labeled(path: str, target: str, layout: Layout) -> pd.DataFrame:
     table = read_table(layout.source(path), path)
-    if target not in table:
-        raise UserError(
-            f"{path}: no column {target!r} (data.target); add it, or set data.target to one of the "
-            f"columns: {', '.join(table.columns)}"
-        )
+    require_target(path, target, list(table.columns))
     return table
