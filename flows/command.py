@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import State, get_client, tags
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 
 from flows.project import Project
@@ -26,6 +28,20 @@ def start_server() -> None:
         get_client(sync_client=True)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def hide_failed_states() -> None:
+    """Do not print the messages of failed states, since ``run_flow`` prints the error once.
+
+    The messages are still sent to the server.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(_is_not_failed_state)
+
+
+def _is_not_failed_state(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Finished in state Failed(")
 
 
 def run_flow(
@@ -48,6 +64,8 @@ def run_flow(
     """
     # Prefect calls this handler after its own; the default handler would leave the server running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if not debug:
+        hide_failed_states()
     try:
         check()
         project = Project.of(Path.cwd())

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
@@ -29,8 +28,9 @@ from flows.display.summary import print_summary
 from flows.pipeline.dvc_graph import Stage, is_changed, plan, settle_scm
 from flows.pipeline.fork_server import fork_server
 from flows.pipeline.history import record, tag
-from flows.pipeline.overrides import apply_overrides, load_params, overridden
+from flows.pipeline.overrides import checked_params, load_params
 from flows.pipeline.promotion import is_promotion_due, promote_model
+from flows.pipeline.trial import FIRST_STAGES, Trial
 from flows.stage_run import CACHED
 from semigen.artifacts import Layout
 from semigen.cli.commands import command_parser
@@ -43,10 +43,7 @@ def run_name() -> str:
     overrides, reason = flow_run.parameters["overrides"], flow_run.parameters["reason"]
     layout = Layout()
     try:
-        if overrides:
-            params = Params.model_validate(yaml.safe_load(overridden(overrides, layout.params)))
-        else:
-            params = Params.load(layout.params)
+        params = checked_params(overrides, layout)
     except UserError:  # reported by the flow
         return str(reason)
     return f"{data_name(params)} ({reason})"
@@ -72,8 +69,8 @@ def train(
     """Bring ``report`` and every stage that it depends on up to date, then promote the model.
 
     Args:
-        overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``; the file
-            keeps them.
+        overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``. The file
+            keeps them unless the stages ``sample`` and ``validate`` refuse them.
         force: Run all stages, even those that are up to date.
         debug: Log DVC's messages too.
         reason: Why the run was started.
@@ -81,33 +78,47 @@ def train(
     Returns:
         For each stage whether it ran; the others were up to date.
     """
-    layout = Layout()
-    try:
-        for change in apply_overrides(overrides, layout.params):
-            get_run_logger().info("params.yaml  %s", change)
-        params = load_params(layout)
-        settle_scm(layout.root)
-        stages = plan(layout.root, log=get_run_logger().info)
-    except UserError as error:
-        return Failed(message=str(error))
-    # For each tag of a task run Prefect requests a slot, and SQLite may take two seconds to answer.
-    with TagsContext(current_tags=set()):
-        return _run_tasks(stages, layout, params, force=force, debug=debug, reason=reason)
+    layout, log = Layout(), get_run_logger().info
+    with Trial(layout, log) as trial:
+        try:
+            checked_params(overrides, layout)
+            for change in trial.set_parameters(overrides):
+                log("params.yaml  %s", change)
+            params = load_params(layout)
+            settle_scm(layout.root)
+            stages = plan(layout.root, log=log)
+        except UserError as error:
+            return Failed(message=str(error))
+        # For each tag of a task run Prefect requests a slot, and SQLite may take two seconds to
+        # answer.
+        with TagsContext(current_tags=set()):
+            options = {"force": force, "debug": debug}
+            return _run_tasks(stages, layout, params, trial, reason=reason, **options)
 
 
 def _run_tasks(
-    stages: list[Stage], layout: Layout, params: Params, *, force: bool, debug: bool, reason: str
+    stages: list[Stage],
+    layout: Layout,
+    params: Params,
+    trial: Trial,
+    *,
+    force: bool,
+    debug: bool,
+    reason: str,
 ) -> State[Any]:
     """Run stages, promotion and commit as tasks; return the state of the flow run."""
     ran = {}
     due = [stage for stage in stages if force or stage.pending]
+    trial.protect([stage for stage in due if stage.name in FIRST_STAGES])
     plotter = ThreadPoolExecutor(1, "plots") if due else None
     options = {"force": force, "debug": debug, "plotter": plotter}
     with fork_server(due) if due else nullcontext(), plotter or nullcontext():
         for stage in stages:
+            if stage.command and stage.name not in FIRST_STAGES:
+                trial.accept()
             state = _as_task(stage)(stage, **options, return_state=True)
             if not state.is_completed():
-                return Failed(message=state.message)
+                return Failed(message=trial.refuse(state.message or f"stage {stage.name!r} failed"))
             ran[stage.name] = state.name != CACHED
         summary = headline(layout, ran)
         if is_promotion_due(layout):
@@ -191,10 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     layout = Layout()
 
     def check() -> None:
-        if arguments.overrides:
-            overridden(arguments.overrides, layout.params)
-        else:
-            load_params(layout)
+        with Trial(layout, print):  # restores the parameters if the last run was killed
+            checked_params(arguments.overrides, layout)
 
     return run_flow(
         lambda: train(arguments.overrides, arguments.force, arguments.debug, return_state=True),

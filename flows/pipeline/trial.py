@@ -13,7 +13,6 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.overrides import Change, apply_overrides, overridden
@@ -55,9 +54,7 @@ class Trial:
                 self._restore()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._is_open:
             self._restore()
             self._close()
@@ -77,6 +74,8 @@ class Trial:
 
     def protect(self, stages: Sequence[Stage]) -> None:
         """Copy the outputs of stages that are about to run, and DVC's record of all outputs."""
+        if not stages:
+            return
         outputs = [path for stage in stages for path in (*stage.cached, *stage.in_git)]
         timings = self._layout.timings.relative_to(self._layout.root).as_posix()
         with atomic_path(self._outputs) as folder:

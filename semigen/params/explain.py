@@ -56,17 +56,27 @@ def require_target(table: str, target: str, columns: Sequence[str]) -> None:
         columns: Names of the table's columns.
 
     Raises:
-        UserError: If the table has no such column. The message names the nearest column. It lists
-            all columns only of a file that is a table by its name: of any other file, such as one
-            that holds secrets, no content is shown.
+        UserError: If the table has no such column. The message names the nearest column, and lists
+            the columns if the name of the file is that of a table.
     """
     if target in columns:
         return
     nearest = nearest_name(target, columns)
-    is_table = Path(table).suffix.lower() in TABLE_SUFFIXES
     hint = f"did you mean {nearest!r}?" if nearest else "set data.target to the label column"
-    listed = f" (columns: {first_few(columns, MAX_LISTED)})" if is_table else ""
+    listed = f" (columns: {first_few(columns, MAX_LISTED)})" if is_table_name(table) else ""
     raise UserError(f"{table}: no column {target!r} (data.target); {hint}{listed}")
+
+
+def is_table_name(path: str) -> bool:
+    """Return whether a file is a table by its name, so that messages may show its column names.
+
+    The "header" of any other file may be a secret.
+
+    Examples:
+        >>> is_table_name("data/raw/labeled.csv"), is_table_name("/etc/shadow")
+        (True, False)
+    """
+    return Path(path).suffix.lower() in TABLE_SUFFIXES
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from semigen.errors import UserError
-from semigen.params.config import SampleParams
+from semigen.params.config import SAMPLE_TARGET, SampleParams
 from semigen.tables.splits import pick_labeled
 
 LOADERS = {
@@ -16,7 +16,7 @@ LOADERS = {
     "breast_cancer": datasets.load_breast_cancer,
     "wine": datasets.load_wine,
 }
-TARGET = "label"
+TARGET = SAMPLE_TARGET
 
 
 def load_sample(name: str) -> pd.DataFrame:

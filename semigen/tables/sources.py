@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import parquet
 
 from semigen.artifacts import atomic_path
 from semigen.errors import UserError
+from semigen.params.explain import is_table_name
 
 DELIMITERS = ",;\t|"
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -34,17 +38,8 @@ def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
     """
     path = Path(path)
     name = name or str(path)
-    if not path.exists():
-        raise UserError(f"{name}: no such file; check the path in params.yaml, section data")
-    if path.is_dir():
-        raise UserError(f"{name}: is a folder; give the path of a CSV or Parquet file")
-    try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{name}: the file is empty; it needs a header line and rows")
-        is_parquet = path.suffix.lower() in PARQUET_SUFFIXES
-        frame = _read_parquet(path, name) if is_parquet else _read_csv(path, name)
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read: {_one_line(error)}") from error
+    with _errors_of(path, name):
+        frame = _read_parquet(path) if _is_parquet(path) else _read_csv(path, name)
     if frame.empty:
         raise UserError(f"{name}: the table has no rows; add rows below the header")
     return _strip_blanks(frame.reset_index(drop=True))
@@ -55,20 +50,17 @@ def read_columns(path: Path, name: str) -> list[str]:
 
     Args:
         path: CSV or Parquet file.
-        name: What to call it in errors.
+        name: Name of the table in errors.
 
     Raises:
-        UserError: If the file is absent or its header cannot be read.
+        UserError: If the file does not exist, or its header cannot be read.
     """
-    _check_readable(path, name)
-    if path.suffix.lower() in PARQUET_SUFFIXES:
-        with _parquet_errors(path, name):
-            return [str(column) for column in pq.read_schema(path).names]
-    with _csv_errors(name):
+    with _errors_of(path, name):
+        if _is_parquet(path):
+            return [str(column) for column in parquet.read_schema(path).names]
         delimiter, _ = _header(path, name)
-        frame = pd.read_csv(
-            path, sep=delimiter, encoding="utf-8-sig", index_col=False, nrows=0
-        )
+        encoding = "utf-8-sig"
+        frame = pd.read_csv(path, sep=delimiter, encoding=encoding, index_col=False, nrows=0)
     return [str(column).strip() for column in frame.columns]
 
 
@@ -80,43 +72,35 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table atomically: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV."""
     with atomic_path(path) as temporary:
-        if path.suffix.lower() in PARQUET_SUFFIXES:
+        if _is_parquet(path):
             frame.to_parquet(temporary, index=False)
         else:
             write_csv(frame, temporary)
 
 
-def _read_parquet(path: Path, name: str) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
-        reason = _one_line(error).replace(str(path), name)
-        raise UserError(f"{name}: not a readable Parquet file: {reason}") from error
-    categorical = frame.select_dtypes("category").columns
-    return frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in PARQUET_SUFFIXES
 
 
-def _read_csv(path: Path, name: str) -> pd.DataFrame:
+@contextlib.contextmanager
+def _errors_of(path: Path, name: str) -> Iterator[None]:
+    """Check that a file can hold a table, and turn the errors of reading it into ``UserError``."""
+    if not path.exists():
+        raise UserError(f"{name}: no such file; check the path in params.yaml, section data")
+    if path.is_dir():
+        raise UserError(f"{name}: is a folder; give the path of a CSV or Parquet file")
+    if not path.is_file():  # reading a pipe or a device may not end
+        raise UserError(f"{name}: is not a regular file; give the path of a CSV or Parquet file")
     try:
-        delimiter, names = _header(path, name)
-        with warnings.catch_warnings():
-            # By default pandas truncates lines longer than the header, or takes their first cell as
-            # the index.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path, sep=delimiter, encoding="utf-8-sig", low_memory=False, index_col=False
-            )
-        if not frame.empty and frame.iloc[:, -1].isna().any():
-            _reject_short_line(path, name, delimiter, n_columns=len(names))
+        if path.stat().st_size == 0:
+            raise UserError(f"{name}: the file is empty; it needs a header line and rows")
+        yield
+    except UserError:
+        raise
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name}: not UTF-8 text (byte {error.object[error.start]:#04x} at position "
             f"{error.start}); save the table as UTF-8 CSV, or as Parquet"
-        ) from error
-    except pd.errors.ParserWarning as error:
-        raise UserError(
-            f"{name}: lines have more cells than the header's {len(names)}; name all "
-            "columns, and quote cells that contain the delimiter"
         ) from error
     except pd.errors.EmptyDataError as error:
         raise UserError(f"{name}: the file is blank; it needs a header line and rows") from error
@@ -125,6 +109,35 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
             f"{name}: not a readable CSV file: {_one_line(error)}; each line needs as many cells "
             "as the header, and quotes must be closed"
         ) from error
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
+        reason = _one_line(error).replace(str(path), name)
+        kind = "not a readable Parquet file" if _is_parquet(path) else "cannot be read"
+        raise UserError(f"{name}: {kind}: {reason}") from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    categorical = frame.select_dtypes("category").columns
+    return frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
+
+
+def _read_csv(path: Path, name: str) -> pd.DataFrame:
+    delimiter, names = _header(path, name)
+    try:
+        with warnings.catch_warnings():
+            # By default pandas truncates lines longer than the header, or takes their first cell as
+            # the index.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path, sep=delimiter, encoding="utf-8-sig", low_memory=False, index_col=False
+            )
+    except pd.errors.ParserWarning as error:
+        raise UserError(
+            f"{name}: lines have more cells than the header's {len(names)}; name all "
+            "columns, and quote cells that contain the delimiter"
+        ) from error
+    if not frame.empty and frame.iloc[:, -1].isna().any():
+        _reject_short_line(path, name, delimiter, n_columns=len(names))
     return frame.rename(columns=str.strip)
 
 
@@ -140,7 +153,8 @@ def _header(path: Path, name: str) -> tuple[str, list[str]]:
     names = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter), [])]
     repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
     if repeated:
-        raise UserError(f"{name}: column {repeated[0]!r} occurs twice in the header; rename one")
+        column = repr(repeated[0]) if is_table_name(name) else names.index(repeated[0]) + 1
+        raise UserError(f"{name}: column {column} occurs twice in the header; rename one")
     return delimiter, names
 
 
