@@ -221,9 +221,7 @@ def test_refused_command_leaves_the_project_and_prints_the_message_once(done: Pr
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_next_run_after_a_kill_has_the_parameters_of_before(done: Project) -> None:
-    done.edit(
-        "toy.py", 'if "bad" in content:', 'if "bad" in content or __import__("time").sleep(60):'
-    )
+    done.edit("toy.py", 'if "bad" in content:', 'if "bad" in content or time.sleep(60):')
     before = content(done.root)
     overrides = ["-S", "seed=7", "-S", "validate.min_rows_per_class=3"]
     command = subprocess.Popen(
