@@ -31,8 +31,8 @@ def predict(
         input: CSV or Parquet table of new rows.
         output: CSV or Parquet table to write. It must be inside the project, so that users of the
             UI cannot write other files.
-        model: Folder of the classifier. If None, the champion is used or, before the first
-            promotion, ``models/classifier``.
+        model: Folder of the classifier, or name of a version. If None, the champion is used whose
+            columns the input has or, before the first promotion, ``models/classifier``.
         keep_columns: Write the columns of the input too.
         impute_missing_columns: Treat feature columns that are absent from the input as missing.
         overwrite: Replace an existing output file.
@@ -46,7 +46,7 @@ def predict(
     try:
         if not Path(output).resolve().is_relative_to(layout.root):
             raise UserError(f"{output}: outside the project {layout.root}; name a path inside it")
-        labeler = resolve_model(model, layout)
+        labeler = resolve_model(model, layout, Path(input))
         predictions = predict_table(
             Path(input),
             Path(output),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import semigen
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.outputs import check_output_file
+from semigen.registry.question import Lineage, describe
 from semigen.registry.registry import Registry
-from semigen.tables.sources import read_table, write_table
+from semigen.registry.versions import is_version_name
+from semigen.tables.sources import read_columns, read_table, write_table
+from semigen.wording import first_few
 
 
 @dataclass(frozen=True)
@@ -23,29 +27,70 @@ class Model:
 
     Attributes:
         folder: Folder of the classifier.
-        name: Name for messages: the champion's version, or the folder.
+        name: Name for messages: the champion, or the folder.
     """
 
     folder: Path
     name: str
 
 
-def resolve_model(model: str | None, layout: Layout) -> Model:
+def resolve_model(model: str | None, layout: Layout, source: Path | None = None) -> Model:
     """Return the classifier to predict with.
 
     The folder of a champion never changes, so that a promotion at the same time does no harm.
 
     Args:
-        model: Folder of a classifier; None takes the champion or, before the first promotion, the
-            latest classifier.
+        model: Folder of a classifier, or name of a version in the registry; None takes the champion
+            or, before the first promotion, the latest classifier.
         layout: Files of the project.
+        source: The table. If the registry has champions of several questions, the one whose feature
+            columns are in this table is taken.
+
+    Raises:
+        UserError: If the feature columns of no champion, or of several ones, are in the table.
     """
+    registry = Registry(layout.registry)
     if model is not None:
+        if is_version_name(model) and not Path(model).exists():
+            return Model(registry.version(model).classifier, f"version {model}")
         return Model(Path(model), model)
-    champion = Registry(layout.registry).champion()
-    if champion is not None:
+    known = registry.lineages()
+    if not known:
+        return Model(layout.classifier, layout.classifier.relative_to(layout.root).as_posix())
+    if len(known) == 1:
+        champion = known[0].champion
         return Model(champion.classifier, f"champion {champion.name}")
-    return Model(layout.classifier, layout.classifier.relative_to(layout.root).as_posix())
+    fitting = fitting_lineage(known, source)
+    return Model(fitting.champion.classifier, f"champion {fitting}")
+
+
+def fitting_lineage(known: Sequence[Lineage], source: Path | None) -> Lineage:
+    """Return the champion whose feature columns are in a table.
+
+    Args:
+        known: The champions of all questions.
+        source: The table; None if there is none.
+
+    Raises:
+        UserError: If no champion or several ones fit. The message names all champions and the
+            columns that the table lacks.
+    """
+    advice = "name one with --model VERSION"
+    if source is None:
+        raise UserError(f"the registry has several champions ({describe(known)}); {advice}")
+    columns = read_columns(source, str(source))
+    fitting = [one for one in known if not one.question.lacking(columns)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise UserError(
+            f"{source}: has the columns of several champions ({describe(fitting)}); {advice}"
+        )
+    reasons = [f"{one} lacks {first_few(one.question.lacking(columns), 3)}" for one in known]
+    raise UserError(
+        f"{source}: does not have the columns of any champion ({'; '.join(reasons)}); add them, or "
+        f"{advice}"
+    )
 
 
 def predict_table(

@@ -11,6 +11,7 @@ from semigen.params.config import Params
 from semigen.registry.challenger import Challenger, record_of
 from semigen.registry.judging import judge, recorded_decision
 from semigen.registry.promotion import Decision
+from semigen.registry.question import Question, schema_of
 from semigen.registry.registry import Registry
 from semigen.registry.seen_rows import SEEN_ROWS
 from semigen.registry.versions import Version
@@ -25,6 +26,8 @@ def promote(
     Writes ``models/registry``, ``reports/promotion.json`` and ``reports/promotion.md``. The
     registry is locked meanwhile, so that the champion does not change during the comparison, and
     the classifier that is judged is the copy that is registered.
+
+    The champions of other questions, such as those of another table, stay.
 
     A classifier that is registered already is not registered again, but judged again unless it is
     the champion, because a parameter may have changed. A version that a rollback replaced is not
@@ -41,11 +44,20 @@ def promote(
     """
     registry = Registry(layout.registry)
     with registry.locked(), registry.staged(layout.classifier) as staged:
-        known, champion = registry.find(staged.digest), registry.champion()
+        known, question = registry.find(staged.digest), Question.of(params, schema_of(staged))
+        champion = registry.champion(question)
         decision = _without_judging(registry, known, champion, force=force)
         if decision is None:
             challenger = Challenger.read(semigen.load(staged.classifier), params, layout)
-            decision = judge(challenger, champion, params, layout, load=semigen.load, force=force)
+            decision = judge(
+                challenger,
+                champion,
+                params,
+                layout,
+                load=semigen.load,
+                others=registry.lineages(),
+                force=force,
+            )
             if known is None:
                 challenger.seen_rows(layout).save(staged.folder / SEEN_ROWS)
                 known = registry.add(
@@ -59,7 +71,8 @@ def promote(
                 registry.promote(known.name, trigger=reason, reason=decision.reason)
             else:
                 decision = replace(decision, outcome="unchanged")
-            decision = replace(decision, version=known.name, champion=_name(registry.champion()))
+            champion = registry.champion(question)
+            decision = replace(decision, version=known.name, champion=_name(champion))
         # Written under the lock, so that the report is about the latest decision.
         write_json(layout.promotion_json, to_json(asdict(decision)))
         write_text(layout.promotion_markdown, promotion_markdown(decision))

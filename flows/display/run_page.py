@@ -14,6 +14,7 @@ from flows.pipeline.history import difference
 from semigen.artifacts import Layout, read_json
 from semigen.errors import UserError
 from semigen.evaluation.estimates import Estimate, Gain
+from semigen.registry.question import Question
 from semigen.registry.registry import Registry
 from semigen.report.markdown import table
 
@@ -62,9 +63,9 @@ def page(layout: Layout, stages: Sequence[Stage], ran: Mapping[str, bool], summa
 
 
 def champion_line(layout: Layout) -> str:
-    """Return the champion, with the time and the reason of its promotion."""
+    """Return the champion of the project's question, with the reason of its promotion."""
     registry = Registry(layout.registry)
-    champion = registry.champion()
+    champion = registry.champion(Question.of_project(layout))
     if champion is None:
         return "none yet"
     event = [e for e in registry.history() if e.version == champion.name and e.move != "kept"][-1]

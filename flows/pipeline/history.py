@@ -89,11 +89,12 @@ def push(root: Path, stages: Sequence[Stage], log: Log, *, timeout: float) -> No
 
 
 def tag(layout: Layout, log: Log) -> None:
-    """Update the git tags of the champion, if the commit that trained it is known."""
+    """Update the git tags of the project's champion, if the commit that trained it is known."""
+    from semigen.registry.question import Question
     from semigen.registry.registry import Registry
     from semigen.registry.versions import digest_of
 
-    champion = Registry(layout.registry).champion()
+    champion = Registry(layout.registry).champion(Question.of_project(layout))
     if champion is None:
         return
     from flows.pipeline.tags import is_tagged, tag_champion

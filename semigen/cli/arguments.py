@@ -72,8 +72,8 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="FOLDER",
-        help="folder of the classifier (default: the champion or, before the first promotion, "
-        "models/classifier)",
+        help="folder of the classifier, or name of a version in the registry (default: the "
+        "champion whose columns the input has or, before the first promotion, models/classifier)",
     )
     parser.add_argument(
         "--keep-columns", action="store_true", help="also write the columns of the input table"
@@ -125,7 +125,10 @@ def add_promote(parser: argparse.ArgumentParser) -> None:
 def add_rollback(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen rollback``."""
     parser.add_argument(
-        "--to", metavar="VERSION", help="version to return to, e.g. v0003 (default: the previous)"
+        "--to",
+        metavar="VERSION",
+        help="version to return to, e.g. v0003 "
+        "(default: the previous champion for the table and target in params.yaml)",
     )
     _add_reason(parser)
     add_debug(parser)

@@ -18,7 +18,7 @@ def predict(arguments: argparse.Namespace) -> None:
     """``semigen predict``."""
     from semigen.prediction import count_predictions, predict_table, resolve_model
 
-    model = resolve_model(arguments.model, _layout())
+    model = resolve_model(arguments.model, _layout(), Path(arguments.input))
     predictions = predict_table(
         Path(arguments.input),
         Path(arguments.output),
@@ -50,10 +50,16 @@ def synthesize(arguments: argparse.Namespace) -> None:
 
 def rollback(arguments: argparse.Namespace) -> None:
     """``semigen rollback``."""
+    from semigen.registry.question import Question
     from semigen.registry.registry import Registry
 
-    event = Registry(_layout().registry).rollback(arguments.to, trigger=arguments.reason)
-    print(f"{event.version} is the champion; it replaces {event.replaced or 'none'}")
+    layout = _layout()
+    registry = Registry(layout.registry)
+    has_several = len(registry.lineages()) > 1
+    question = Question.of_project(layout) if has_several and arguments.to is None else None
+    event = registry.rollback(arguments.to, trigger=arguments.reason, question=question)
+    of = f" of {Question.of_version(registry.version(event.version))}" if has_several else ""
+    print(f"{event.version} is the champion{of}; it replaces {event.replaced or 'none'}")
 
 
 def registry(_: argparse.Namespace) -> None:

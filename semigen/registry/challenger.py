@@ -13,8 +13,9 @@ from semigen.artifacts import Layout
 from semigen.evaluation.estimates import to_json
 from semigen.evaluation.metrics import evaluate
 from semigen.evaluation.predictions import TableClassifier, class_probabilities, labels_of
-from semigen.params.config import Params, is_sample
+from semigen.params.config import Params
 from semigen.registry.promotion import Decision
+from semigen.registry.question import Question
 from semigen.registry.seen_rows import SeenRows
 from semigen.tables.schema import TableSchema
 
@@ -25,14 +26,14 @@ class Challenger:
 
     Attributes:
         classifier: The classifier.
-        task: What the classifier predicts, see ``task_of``.
+        question: What the classifier predicts, and from which columns.
         test: Prepared test rows with their labels, shape ``(n, n_columns)``.
         y: Class index of each test row, shape ``(n,)``.
         probabilities: Class probabilities of the test rows, shape ``(n, n_classes)``.
     """
 
     classifier: TableClassifier
-    task: dict[str, str | None]
+    question: Question
     test: pd.DataFrame
     y: np.ndarray
     probabilities: np.ndarray
@@ -47,7 +48,7 @@ class Challenger:
         test = pd.read_parquet(layout.prepared("test"))
         return cls(
             classifier=classifier,
-            task=task_of(params),
+            question=Question.of(params, classifier.schema),
             test=test,
             y=labels_of(test, classifier.schema),
             probabilities=class_probabilities(classifier, test, classifier.schema),
@@ -62,17 +63,6 @@ class Challenger:
         """Return digests of the rows that the classifier was trained and tested on."""
         labeled = pd.read_parquet(layout.prepared("labeled"))
         return SeenRows.of(self.schema, labeled, self.test)
-
-
-def task_of(params: Params) -> dict[str, str | None]:
-    """Return what classifiers trained with these parameters predict.
-
-    Only classifiers of the same task can be compared. The task is the name of the label column and,
-    because many tables call that column "label", the embedded data set; the latter is None for the
-    user's own tables, whose files may be renamed.
-    """
-    embedded = params.sample.dataset if is_sample(params.data.labeled) else None
-    return {"target": params.data.target, "embedded": embedded}
 
 
 def record_of(
@@ -98,7 +88,7 @@ def record_of(
         {
             "trigger": trigger,
             "learner": challenger.classifier.learner_name,
-            "question": challenger.task,
+            "question": challenger.question.to_json(),
             "params": hashlib.sha256(params.model_dump_json().encode()).hexdigest(),
             "n_test": len(challenger.y),
             "metrics": evaluation.test,
@@ -111,8 +101,3 @@ def record_of(
         }
     )
     return record
-
-
-def describe_task(task: dict[str, str | None]) -> str:
-    """Return a task for messages, e.g. ``'label' of digits``."""
-    return f"{task['target']!r} of {task['embedded'] or 'your own tables'}"

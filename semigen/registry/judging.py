@@ -14,9 +14,10 @@ from semigen.evaluation.drift import domain_auc
 from semigen.evaluation.fairness import Fairness, fairness
 from semigen.evaluation.predictions import TableClassifier, class_probabilities
 from semigen.params.config import Params
-from semigen.registry.challenger import Challenger, describe_task
+from semigen.registry.challenger import Challenger
 from semigen.registry.gates import Gate, drift_gate, fairness_gate, validation_gate
 from semigen.registry.promotion import Comparison, Decision, NotCompared, compare, decide
+from semigen.registry.question import Lineage
 from semigen.registry.seen_rows import SEEN_ROWS, SeenRows
 from semigen.registry.versions import Version
 from semigen.tables.columns import as_text
@@ -34,16 +35,18 @@ def judge(
     layout: Layout,
     *,
     load: Load,
+    others: Sequence[Lineage] = (),
     force: bool = False,
 ) -> Decision:
     """Compare a challenger with the champion, check the gates, and decide. Writes nothing.
 
     Args:
         challenger: The challenger.
-        champion: Version of the champion; None before the first promotion.
+        champion: Champion of the challenger's question; None before its first promotion.
         params: All parameters; section ``promote`` has the conditions.
         layout: The project's files.
         load: Loads the champion's classifier.
+        others: Champions of other questions.
         force: Promote the challenger whatever the comparison and the gates say.
 
     Raises:
@@ -54,32 +57,37 @@ def judge(
         fairness_gate(_fairness(challenger, params, layout), params.promote.max_fairness_gap),
         _drift_gate(params, layout),
     ]
-    comparison = compare_with(champion, challenger, params, load)
+    comparison = compare_with(champion, challenger, params, load, others)
     return decide(comparison, gates, params.promote, force=force)
 
 
 def compare_with(
-    champion: Version | None, challenger: Challenger, params: Params, load: Load
+    champion: Version | None,
+    challenger: Challenger,
+    params: Params,
+    load: Load,
+    others: Sequence[Lineage] = (),
 ) -> Comparison | NotCompared:
     """Score both classifiers on the test rows that the champion was not trained on.
 
     Args:
-        champion: Version of the champion; None before the first promotion.
+        champion: Champion of the challenger's question; None before its first promotion.
         challenger: The challenger.
         params: All parameters.
         load: Loads the champion's classifier.
+        others: Champions of other questions, which stay.
 
     Returns:
         The comparison, or the reason why there is none.
     """
     if champion is None:
-        return NotCompared("there is no champion to compare with", keeps_challenger=False)
-    if (task := champion.facts["question"]) != challenger.task:
-        return NotCompared(
-            f"{champion.name} predicts something else ({describe_task(task)}, here "
-            f"{describe_task(challenger.task)})",
-            keeps_challenger=False,
-        )
+        different = [
+            f"{one.champion.name} predicts something else ({one.question}, here "
+            f"{challenger.question}) and stays"
+            for one in others
+        ]
+        reason = "; ".join(["there is no champion to compare with", *different])
+        return NotCompared(reason, keeps_challenger=False)
     try:
         probabilities, is_seen = _score(champion, challenger, load)
     except UserError as error:

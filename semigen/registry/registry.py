@@ -3,7 +3,7 @@
 .. code-block:: text
 
     models/registry/
-        champion.json                  the champion and the history
+        champion.json                  the champion of each question, and the history
         versions/v0001/classifier/     copy of models/classifier
         versions/v0001/record.json     metrics, parameters and the decision about the version
 
@@ -29,7 +29,15 @@ from filelock import FileLock, Timeout
 
 from semigen.artifacts import atomic_path, read_json, remove, write_json
 from semigen.errors import UserError
-from semigen.registry.history import Event, Move, succession, was_rolled_back
+from semigen.registry.history import Event, Move, was_rolled_back
+from semigen.registry.question import (
+    Lineage,
+    Question,
+    describe,
+    find_lineage,
+    lineages,
+    require_lineage,
+)
 from semigen.registry.versions import (
     Staged,
     Version,
@@ -90,10 +98,25 @@ class Registry:
             )
         return ()
 
-    def champion(self) -> Version | None:
-        """Return the champion, or None before the first promotion."""
-        line = succession(self.history())
-        return self.version(line[-1]) if line else None
+    def lineages(self) -> list[Lineage]:
+        """Return the champions, grouped by question, in the order of their first promotion."""
+        history = self.history()
+        names = dict.fromkeys(event.version for event in history if event.move != "kept")
+        return lineages([self._read(name) for name in names], history)
+
+    def champion(self, question: Question | None = None) -> Version | None:
+        """Return the champion of a question, or None before its first promotion.
+
+        Args:
+            question: The question; None for that of the latest promotion or rollback.
+        """
+        known = self.lineages()
+        if question is None:
+            moves = [event for event in self.history() if event.move != "kept"]
+            lineage = next((one for one in known if moves[-1] in one.history), None)
+        else:
+            lineage = find_lineage(known, question)
+        return lineage.champion if lineage else None
 
     def version(self, name: str) -> Version:
         """Return a version by name.
@@ -192,25 +215,46 @@ class Registry:
         with self.locked():
             self._append("promoted", self.version(name).name, trigger, reason, _now())
 
-    def rollback(self, to: str | None = None, *, trigger: str = "by hand") -> Event:
-        """Make the previous champion, or a named version, the champion again.
+    def rollback(
+        self, to: str | None = None, *, trigger: str = "by hand", question: Question | None = None
+    ) -> Event:
+        """Make the previous champion, or a named version, the champion of its question again.
 
         A second rollback goes one champion further back.
 
+        Args:
+            to: Name of the version; None for the previous champion.
+            trigger: Who or what requested the rollback.
+            question: Question whose champion is replaced unless ``to`` is given; None if the
+                registry has only one.
+
         Raises:
-            UserError: If there is no previous champion, or no version of that name.
+            UserError: If there is no previous champion, no version of that name, or several
+                questions.
         """
         with self.locked():
-            line = succession(self.history())
-            if to is None and len(line) < 2:
-                raise UserError(
-                    f"{self.root}: there is no champion before "
-                    + (f"{line[-1]}; name a version with --to" if line else "the first one")
-                )
-            target = self.version(to or line[-2]).name
-            if line and target == line[-1]:
-                raise UserError(f"{self.root}: {target} is the champion already")
-            return self._append("rolled back", target, trigger, "requested", _now())
+            name = self._previous(question) if to is None else to
+            version = self.version(name)
+            champion = self.champion(Question.of_version(version))
+            if champion is not None and version.name == champion.name:
+                raise UserError(f"{self.root}: {name} is the champion already")
+            return self._append("rolled back", name, trigger, "requested", _now())
+
+    def _previous(self, question: Question | None) -> str:
+        """Return the champion before the present one."""
+        known = self.lineages()
+        if not known:
+            raise UserError(f"{self.root}: there is no champion before the first one")
+        lineage = require_lineage(known, question)
+        *earlier, champion = lineage.succession
+        if not earlier:
+            others = [one for one in known if one is not lineage]
+            hint = f" (other champions: {describe(others)})" if others else ""
+            raise UserError(
+                f"{self.root}: there is no champion before {champion}{hint}; name a version with "
+                "--to"
+            )
+        return earlier[-1]
 
     def was_rolled_back(self, name: str) -> bool:
         """Return whether the latest event about a version is a rollback that replaced it."""
@@ -218,23 +262,32 @@ class Registry:
 
     def _append(self, move: Move, name: str, trigger: str, reason: str, time: str) -> Event:
         """Write the pointer and the history with one rename."""
-        history = self.history()
-        line = succession(history)
-        replaced = line[-1] if line and move != "kept" else None
-        event = Event(time, move, name, replaced, trigger, reason)
-        line = succession((*history, event))
-        moves = [e for e in (*history, event) if e.move != "kept"]
-        content = {
-            "version": line[-1] if line else None,
-            "since": moves[-1].time if moves else None,
-            "previous": line[-2] if len(line) > 1 else None,
-            "history": [asdict(e) for e in (*history, event)],
-        }
+        lineage = find_lineage(self.lineages(), Question.of_version(self._read(name)))
+        replaced = lineage.champion.name if lineage and move != "kept" else None
+        history = (*self.history(), Event(time, move, name, replaced, trigger, reason))
+        content = self._pointer_content(history)
         with atomic_path(self._pointer) as temporary:
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
             flush_to_disk(temporary, recursive=False)
         flush_to_disk(self.root, recursive=False)
-        return event
+        return history[-1]
+
+    def _pointer_content(self, history: tuple[Event, ...]) -> dict[str, Any]:
+        """Return the content of ``champion.json``, as plain types."""
+        moves = [event for event in history if event.move != "kept"]
+        names = dict.fromkeys(event.version for event in moves)
+        known = lineages([self._read(name) for name in names], history)
+        latest = next((one for one in known if moves[-1] in one.history), None)
+        line = latest.succession if latest else []
+        return {
+            "version": line[-1] if line else None,
+            "since": moves[-1].time if moves else None,
+            "previous": line[-2] if len(line) > 1 else None,
+            "champions": [
+                {"version": one.champion.name, "question": str(one.question)} for one in known
+            ],
+            "history": [asdict(event) for event in history],
+        }
 
     def _names(self) -> set[str]:
         """Return the names of all version folders, those left by killed processes included."""

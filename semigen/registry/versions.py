@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,16 @@ def version_name(number: int) -> str:
         'v0007'
     """
     return f"v{number:04}"
+
+
+def is_version_name(text: str) -> bool:
+    """Return whether a text has the form of a version's name.
+
+    Examples:
+        >>> is_version_name("v0007"), is_version_name("models/classifier")
+        (True, False)
+    """
+    return re.fullmatch(r"v\d{4,}", text) is not None
 
 
 def version_number(name: str) -> int:

@@ -8,6 +8,7 @@ from semigen.evaluation.estimates import Estimate
 from semigen.registry.gates import Gate
 from semigen.registry.history import Event
 from semigen.registry.promotion import Comparison, Decision
+from semigen.registry.question import Question, find_lineage
 from semigen.registry.registry import Registry
 from semigen.registry.versions import Version
 from semigen.report.markdown import join, table
@@ -36,18 +37,28 @@ def promotion_text(decision: Decision) -> str:
 
 
 def registry_text(registry: Registry) -> str:
-    """Return all versions for the terminal, the newest first, with their history and gates."""
+    """Return all versions for the terminal, the newest first, with their history and gates.
+
+    If the registry has several questions, the versions are listed by question.
+    """
     versions, history = registry.versions(), registry.history()
     if not versions:
         return f"{registry.root}: empty; `semigen promote` registers the trained classifier"
-    champion = registry.champion()
-    entries = []
+    known = registry.lineages()
+    champions = {lineage.champion.name for lineage in known}
+    entries: dict[str, list[str]] = {}
     for version in reversed(versions):
         events = [event for event in history if event.version == version.name]
         was_champion = any(event.move != "kept" for event in events)
         role = "former champion" if was_champion else "challenger"
-        entries.append(_entry(version, "CHAMPION" if version == champion else role, events))
-    return "\n\n".join(entries)
+        role = "CHAMPION" if version.name in champions else role
+        question = Question.of_version(version)
+        lineage = find_lineage(known, question)
+        title = str(lineage or question)
+        entries.setdefault(title, []).append(_entry(version, role, events))
+    if len(entries) == 1:
+        return "\n\n".join(*entries.values())
+    return "\n\n".join("\n\n".join([title, *texts]) for title, texts in entries.items())
 
 
 def headline(decision: Decision) -> str:
