@@ -25,6 +25,12 @@ class ConditionSampler:
     Args:
         codes: Codes of the training rows, shape ``(n, n_columns)``, int64.
         n_codes: Number of codes of every column.
+
+    Examples:
+        >>> conditions = ConditionSampler(torch.tensor([[0, 1], [1, 0], [1, 2]]), (2, 3))
+        >>> columns, rows = conditions.sample(5)
+        >>> columns.shape, rows.shape
+        (torch.Size([5]), torch.Size([5]))
     """
 
     def __init__(self, codes: Tensor, n_codes: Sequence[int]) -> None:

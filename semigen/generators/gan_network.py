@@ -75,6 +75,17 @@ class GANNetwork(nn.Module):
         n_classes: Number of classes; 0 for a network without labels.
 
     **Shape**: relaxed rows ``(n, n_all)``, where ``n_all`` is the number of codes of all columns.
+
+    Examples:
+        >>> x = np.array([[1, 0, 0, 1], [0, 1, 0, 0]], dtype=np.float32)
+        >>> bins = RowBins.fit(x, [Span("a", 0, 1, "boolean"), Span("b", 1, 4, "category")], 10)
+        >>> network = GANNetwork(bins, GANParams(), n_classes=2)
+        >>> rows = network.one_hot(torch.from_numpy(bins.encode(x)))
+        >>> rows
+        tensor([[0., 1., 0., 0., 1.],
+                [1., 0., 1., 0., 0.]])
+        >>> network.generate(torch.tensor([0, 1]), rows, torch.eye(2)).shape
+        torch.Size([2, 5])
     """
 
     centers: Tensor

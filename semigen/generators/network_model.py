@@ -36,7 +36,8 @@ class NetworkModel(abc.ABC, Generic[P]):
 
     A family sets ``family`` and ``params_type``, builds ``self.network`` (in ``__init__``, or in
     ``_fit`` and ``_restore`` if its shape depends on the data), and implements the abstract
-    methods.
+    methods. The families show examples: ``VAE``, ``SSVAE``, ``GAN``, ``SSGAN``, ``Diffusion`` and
+    ``Autoregressive``.
 
     Args:
         spans: Layout of an encoded row.

@@ -34,7 +34,7 @@ class RowHead(nn.Module):
     is_binary: Tensor
     is_category: Tensor
     table: Tensor
-    place: Tensor
+    position: Tensor
 
     def __init__(self, spans: Sequence[Span], temperature: float) -> None:
         super().__init__()
@@ -44,18 +44,18 @@ class RowHead(nn.Module):
         # A padded table of categories, so that one softmax serves all columns. The padding refers
         # to an additional output with an impossible logit.
         table = torch.full((len(categories), widest), n_features)
-        place = torch.arange(n_features)
+        position = torch.arange(n_features)
         is_binary = torch.zeros(n_features, dtype=torch.bool)
         for number, span in enumerate(categories):
             width = span.stop - span.start
             table[number, :width] = torch.arange(span.start, span.stop)
             first = n_features + number * widest
-            place[span.start : span.stop] = torch.arange(first, first + width)
-        is_category = place >= n_features
+            position[span.start : span.stop] = torch.arange(first, first + width)
+        is_category = position >= n_features
         for span in spans:
             is_binary[span.start : span.stop] = span.kind in ("missing", "boolean")
         self.register_buffer("table", table, persistent=False)
-        self.register_buffer("place", place, persistent=False)
+        self.register_buffer("position", position, persistent=False)
         self.register_buffer("is_binary", is_binary, persistent=False)
         self.register_buffer("is_category", is_category, persistent=False)
         self.register_buffer("is_bounded", is_binary.clone())
@@ -88,7 +88,7 @@ class RowHead(nn.Module):
         if not len(self.table):
             return x
         probabilities = self._category_logits(outputs).softmax(2)
-        return torch.cat([x, probabilities.flatten(1)], 1)[:, self.place]
+        return torch.cat([x, probabilities.flatten(1)], 1)[:, self.position]
 
     def harden(self, x: Tensor) -> Tensor:
         """Return rows of the table: boolean, missing and category columns are zeros and ones."""
@@ -98,7 +98,7 @@ class RowHead(nn.Module):
         padded = torch.cat([x, x.new_full((len(x), 1), -1.0)], 1)
         best = padded[:, self.table].argmax(2, keepdim=True)
         one_hot = torch.zeros_like(padded[:, self.table]).scatter_(2, best, 1.0)
-        return torch.cat([hard, one_hot.flatten(1)], 1)[:, self.place]
+        return torch.cat([hard, one_hot.flatten(1)], 1)[:, self.position]
 
     def _category_logits(self, outputs: Tensor) -> Tensor:
         """Return logits with Gumbel noise, shape ``(n, n_categorical, widest)``.

@@ -134,6 +134,13 @@ class SSGANNetwork(nn.Module):
 
     Attributes:
         log_shares: Logarithms of the class frequencies among labeled rows, ``(n_classes,)``.
+
+    Examples:
+        >>> network = SSGANNetwork([Span("a", 0, 1, "numeric")], SSGANParams(), n_classes=2)
+        >>> rows = network.generator(network.sample_classes(4))
+        >>> features, logits = network.discriminator(rows, noisy=False)
+        >>> features.shape, logits.shape
+        (torch.Size([4, 128]), torch.Size([4, 2]))
     """
 
     log_shares: Tensor

@@ -150,6 +150,11 @@ class ClassConditional(nn.Module):
         n_classes: Number of classes.
         hidden_dims: Widths of the hidden layers.
         n_out: Width of the output.
+
+    Examples:
+        >>> network = ClassConditional(4, n_classes=3, hidden_dims=(8,), n_out=2)
+        >>> network(torch.zeros(1, 4), torch.arange(3), rows=torch.tensor([0, 0, 0])).shape
+        torch.Size([3, 2])
     """
 
     def __init__(self, n_in: int, n_classes: int, hidden_dims: Sequence[int], n_out: int) -> None:

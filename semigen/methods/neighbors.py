@@ -31,6 +31,11 @@ class Neighbors:
     Attributes:
         distances: Euclidean distances, shape ``(n_queries, k)``, float64.
         indices: Indices of the rows, shape ``(n_queries, k)``, int64.
+
+    Examples:
+        >>> rows = np.array([[0.0], [1.0], [1.2]])
+        >>> nearest_neighbors(rows, rows, exclude_self=True).indices[:, 0]
+        array([1, 2, 1])
     """
 
     distances: np.ndarray

@@ -33,6 +33,11 @@ class SoftLabels:
     Attributes:
         classes: Class indices, shape ``(n_classes,)``, int64.
         probabilities: Shape ``(n, n_classes)``, float32; 1 for the class of a labeled row.
+
+    Examples:
+        >>> labels = SoftLabels(np.array([3, 7]), np.array([[1.0, 0.0], [0.25, 0.75]]))
+        >>> labels.classes[labels.probabilities.argmax(axis=1)]
+        array([3, 7])
     """
 
     classes: np.ndarray

@@ -27,6 +27,13 @@ class Player:
         module: The network whose parameters the step changes; a part of the trained module.
         loss: The loss that the network minimizes. Gradients of other networks are discarded.
         rate: Factor on the plan's learning rate.
+
+    Examples:
+        >>> import torch
+        >>> layer = nn.Linear(2, 1)
+        >>> player = Player(layer, lambda batch, epoch: layer(batch[0]).square().mean(), rate=0.5)
+        >>> player.loss([torch.zeros(3, 2)], 0).shape
+        torch.Size([])
     """
 
     module: nn.Module
@@ -52,6 +59,10 @@ class TrainingPlan:
         weight_decay: Decoupled weight decay (AdamW).
         averaging: Decay, per step, of an exponential moving average of the weights. The average
             replaces the weights at the end, and for held-out losses and health checks; 0 for none.
+
+    Examples:
+        >>> TrainingPlan(epochs=10, batch_size=64, learning_rate=1e-3, seed=0).schedule
+        'cosine'
     """
 
     epochs: int
@@ -76,6 +87,11 @@ class History:
         best_epoch: Epoch, from 0, whose weights were kept.
         n_retries: Number of returns to the best weights with a lower learning rate.
         bad_epochs: Epochs since the best one.
+
+    Examples:
+        >>> history = History(train=[2.0, 1.0], validation=[2.5, 1.5], best_epoch=1)
+        >>> history.validation[history.best_epoch]
+        1.5
     """
 
     train: list[float] = field(default_factory=list)
