@@ -30,18 +30,18 @@ def start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def hide_failed_states() -> None:
-    """Do not print the messages of failed states, since ``run_flow`` prints the error once.
+def hide_errors() -> None:
+    """Do not print log lines about an error, since ``run_flow`` prints the error once.
 
-    The messages are still sent to the server.
+    The lines are still sent to the server.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
-            handler.addFilter(_is_not_failed_state)
+            handler.addFilter(_is_not_error)
 
 
-def _is_not_failed_state(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Finished in state Failed(")
+def _is_not_error(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("Finished in state Failed(", "error: "))
 
 
 def run_flow(
@@ -65,7 +65,7 @@ def run_flow(
     # Prefect calls this handler after its own; the default handler would leave the server running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if not debug:
-        hide_failed_states()
+        hide_errors()
     try:
         check()
         project = Project.of(Path.cwd())

@@ -20,8 +20,6 @@ DVC_OUTPUT = re.compile(
 )
 """Lines of DVC's own output, which are not logged."""
 KILLED = re.compile(r"^ERROR: failed to reproduce .* exited with -9$")
-ERROR = "error: "
-"""Start of the line in which a stage states why it failed."""
 TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -55,9 +53,7 @@ def reproduce(
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line.rstrip())
-                # The error becomes the message of the failed state.
-                is_error = lines[-1].startswith(ERROR)
-                if debug or not (is_error or is_dvc_output(lines[-1], stage)):
+                if debug or not is_dvc_output(lines[-1], stage):
                     log(lines[-1])
             status = process.wait()
         others = holders(lines) if status else []
@@ -81,7 +77,7 @@ def failure(lines: list[str], what: str, status: int) -> str:
             f"{what} was killed (signal 9), by the system when memory ran out (see `dmesg`) or by "
             "a user; the next run resumes from the latest checkpoint"
         )
-    own = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if own:
         return own[-1]
     if (raised := last_raised(lines)) is not None:
