@@ -28,6 +28,10 @@ class Model:
     Attributes:
         folder: Folder of the classifier.
         name: Name for messages: the champion, or the folder.
+
+    Examples:
+        >>> resolve_model("models/classifier", Layout()).folder
+        PosixPath('models/classifier')
     """
 
     folder: Path

@@ -32,6 +32,10 @@ class Command:
             arguments. Such a command needs the extra ``pipeline``.
         prefix: Arguments that ``project_module`` takes before those of the command.
         passes_arguments: Whether all arguments go to ``project_module`` unread.
+
+    Examples:
+        >>> find_command("run").project_module
+        'flows.train'
     """
 
     name: str
