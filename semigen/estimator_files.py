@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import skops.io
 
 from semigen.artifacts import atomic_path
-from semigen.errors import UserError
+from semigen.estimator_checks import check_estimator
+from semigen.estimator_types import SCHEMA, TYPES, check_types, read_schema, rename_modules
+from semigen.saved_files import reading
 
 RECORDED_MODULES = {
     "semigen.estimators.consistency": "semigen.classifiers.consistency",
@@ -24,20 +27,8 @@ RECORDED_MODULES = {
 """Modules of our estimators, and the module names that files record for them. The recorded names
 are part of the file format. They do not change when a class moves, so that models of earlier
 versions still load and equal models still give equal files."""
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "semigen.estimators.consistency.ConsistencyNetwork",
-    "semigen.estimators.graph.GraphClassifier",
-    "semigen.estimators.latent_mixture.LatentMixtureClassifier",
-    "semigen.estimators.naive_bayes.SemiSupervisedNaiveBayes",
-    "semigen.estimators.posterior.PosteriorClassifier",
-    "semigen.estimators.self_training.BalancedSelfTraining",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.tree._tree.Tree",
-)
-"""Types in our models that skops does not trust by default. A manipulated tree can crash the
-process but cannot run code: load models only from sources that you trust."""
+OTHER_TRUSTED = (*TYPES["DTypeNode"], *TYPES["TreeNode"])
+"""Types other than objects with attributes that skops does not trust by default."""
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """Earliest date of a zip archive, used for all members."""
 
@@ -66,47 +57,34 @@ def load_estimator(path: Path) -> Any:
     """Read an estimator that ``save_estimator`` wrote; no code in the file is executed.
 
     Raises:
-        UserError: If the file cannot be read or contains a type that our models do not use.
+        UserError: If the file cannot be read, is damaged, or contains a type, an index or a number
+            that our models do not have.
     """
-    try:
-        content = _with_current_modules(path)
-        return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the model: {error.strerror}") from error
-    except skops.io.exceptions.UntrustedTypesFoundException as error:
-        raise UserError(
-            f"{path}: refused, because it contains types that no semigen model has: "
-            f"{', '.join(skops.io.get_untrusted_types(data=content))}"
-        ) from error
+    with reading(path):
+        schema = read_schema(path)
+        current = {recorded: module for module, recorded in RECORDED_MODULES.items()}
+        is_renamed = rename_modules(schema, current)
+        check_types(schema, path)
+        content = path.read_bytes()
+        if is_renamed:
+            content = _with_schema(content, schema)
+        estimator = skops.io.loads(content, trusted=list(TYPES["ObjectNode"] + OTHER_TRUSTED))
+        check_estimator(estimator)
+    return estimator
 
 
-def _with_current_modules(path: Path) -> bytes:
-    """Return a skops archive with the recorded module names replaced by the current ones."""
-    content = path.read_bytes()
-    current = {recorded: module for module, recorded in RECORDED_MODULES.items()}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        schema = archive.read("schema.json").decode()
-        if not any(f'"{recorded}"' in schema for recorded in current):
-            return content
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["schema.json"] = json.dumps(_renamed(json.loads(schema), current)).encode()
-    rewritten = io.BytesIO()
-    with zipfile.ZipFile(rewritten, "w") as archive:
-        for name, member in members.items():
-            archive.writestr(name, member)
-    return rewritten.getvalue()
+def _with_schema(content: bytes, schema: dict[str, Any]) -> bytes:
+    """Return a skops archive with another description of its objects.
 
-
-def _renamed(node: Any, modules: dict[str, str]) -> Any:
-    """Return a skops schema with the modules of its types renamed."""
-    if isinstance(node, list):
-        return [_renamed(item, modules) for item in node]
-    if not isinstance(node, dict):
-        return node
-    renamed = {key: _renamed(value, modules) for key, value in node.items()}
-    if "__module__" in node:
-        renamed["__module__"] = modules.get(node["__module__"], node["__module__"])
-    return renamed
+    The description is appended under the name that it has already, and replaces the first one.
+    """
+    archive_file = io.BytesIO(content)
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+        zipfile.ZipFile(archive_file, "a") as archive,
+    ):
+        archive.writestr(SCHEMA, json.dumps(schema))
+    return archive_file.getvalue()
 
 
 def _canonicalize(path: Path) -> None:
@@ -121,7 +99,7 @@ def _canonicalize(path: Path) -> None:
     numbers: dict[int, int] = {}
     files: dict[str, str] = {}
     schema = _renumber(json.loads(members.pop("schema.json")), numbers, files)
-    schema = _renamed(schema, RECORDED_MODULES)
+    rename_modules(schema, RECORDED_MODULES)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for old, new in files.items():
             archive.writestr(_entry(new), members[old])
