@@ -27,7 +27,11 @@ def check_estimator(estimator: Any) -> None:
     """
     trees: list[Tree] = []
     for part in _parts(estimator):
-        if isinstance(part, DecisionTreeClassifier) and hasattr(part, "tree_"):
+        if getattr(part, "n_jobs", None) is not None:
+            raise ValueError("n_jobs is set, which would start processes")
+        if not _is_fitted(part):  # such as the template of a forest's trees
+            continue
+        if isinstance(part, DecisionTreeClassifier):
             trees.append(_tree_of(part))
         elif isinstance(part, (ExtraTreesClassifier, RandomForestClassifier)):
             _check_forest(part)
@@ -35,8 +39,6 @@ def check_estimator(estimator: Any) -> None:
             _check_boosting(part)
         elif isinstance(part, OneHotEncoder):
             _check_one_hot(part)
-        if getattr(part, "n_jobs", None) is not None:
-            raise ValueError("n_jobs is set, which would start processes")
     check_trees(trees)
 
 
@@ -102,6 +104,11 @@ def _check_nodes(
         raise ValueError("a tree splits by a feature that does not exist")
     if not np.isfinite(threshold[inner]).all():
         raise ValueError("a tree has a threshold that is not finite")
+
+
+def _is_fitted(estimator: BaseEstimator) -> bool:
+    """Return whether an estimator has learned attributes; scikit-learn ends their names in _."""
+    return any(name.endswith("_") and not name.endswith("__") for name in vars(estimator))
 
 
 def _tree_of(estimator: DecisionTreeClassifier) -> Tree:

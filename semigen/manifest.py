@@ -33,7 +33,8 @@ def write_manifest(folder: Path) -> None:
         >>> check_manifest(folder)
         True
     """
-    files = {name: _describe(folder / name) for name in list_files(folder)}
+    names = [name for name in list_files(folder) if name != MANIFEST]
+    files = {name: _describe(folder / name) for name in names}
     text = json.dumps({"format": FORMAT, "files": files}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from semigen.errors import UserError
@@ -76,16 +77,24 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        if str(path.parent) in str(error):  # it names a file already
+            raise
+        raise UserError(f"{path}: {error}; {REMEDY}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from error
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"{type(error).__name__}: {lines[0][:200]}"
         raise UserError(
-            f"{path}: damaged, or not written by semigen ({reason}); {REMEDY}"
+            f"{path}: damaged, or not written by semigen ({_describe(error)}); {REMEDY}"
         ) from error
+
+
+def _describe(error: Exception) -> str:
+    """Return an error as one short line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def require(condition: Any, path: Path, problem: str) -> None:

@@ -9,23 +9,22 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from semigen.artifacts import atomic_path, read_json, write_json
+from semigen.artifacts import atomic_path, write_json
 from semigen.errors import UserError
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import GenerativeModel
+from semigen.generators.saved_generator import check_generator
+from semigen.manifest import verify_saved, write_manifest
 from semigen.outputs import check_output_folder
 from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
 from semigen.params.generators import Family
+from semigen.saved_files import reading
+from semigen.saved_synthesizer import FORMAT, MARKER, check_facts, read_facts
 from semigen.tables.columns import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
 from semigen.training.progress import Progress
-
-FORMAT = 1
-"""Format version of the files that ``save`` writes."""
-MARKER = "synthesizer.json"
-"""File of a saved folder that describes the others."""
 
 
 class Synthesizer:
@@ -159,26 +158,30 @@ class Synthesizer:
                 "class_shares": self.class_shares_,
             }
             write_json(temporary / MARKER, facts)
+            write_manifest(temporary)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Read a synthesizer that ``save`` wrote; no pickle is loaded.
 
         Raises:
-            UserError: If the folder contains no synthesizer, or one of another format version.
+            UserError: If the folder contains no synthesizer, or one of another format version, or
+                is damaged.
         """
         folder = Path(folder)
-        facts = read_json(folder / MARKER)
-        if facts.get("format") != FORMAT:
-            raise UserError(
-                f"{folder}: written by another version of semigen (format {facts.get('format')}, "
-                f"here {FORMAT}); fit it again"
-            )
-        params = PretrainParams(**facts["params"])
-        loaded = cls(params.generator, params=params, seed=facts["seed"])
-        loaded.columns_, loaded.class_shares_ = facts["columns"], facts["class_shares"]
+        if not (folder / MARKER).exists():
+            raise UserError(f"{folder / MARKER}: not found, so the folder has no synthesizer")
+        verify_saved(folder)
+        facts = read_facts(folder)
+        loaded = cls(facts.params.generator, params=facts.params, seed=facts.seed)
+        loaded.columns_, loaded.class_shares_ = facts.columns, facts.class_shares
         loaded.encoder_ = TableEncoder.load(folder / "encoder")
         loaded.generator_ = load_generator(folder / "generator")
+        with reading(folder / MARKER):
+            check_facts(facts, loaded.encoder_.schema)
+        with reading(folder / "generator"):
+            check_generator(loaded.encoder_, loaded.generator_)
+            loaded.sample(1)
         return loaded
 
     def _counts(self, rows: int | Mapping[object, int]) -> np.ndarray:

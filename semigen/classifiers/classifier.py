@@ -9,22 +9,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from semigen.artifacts import atomic_path, read_json, write_json
+from semigen.artifacts import atomic_path, write_json
 from semigen.classifiers.calibration import align, calibrate
 from semigen.classifiers.problem import Space, in_space
+from semigen.classifiers.saved_classifier import (
+    MARKER,
+    ClassifierFacts,
+    MemberFacts,
+    check_class_names,
+    check_probabilities,
+    read_facts,
+)
 from semigen.errors import UserError
 from semigen.estimator_files import load_estimator, save_estimator
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
+from semigen.generators.saved_generator import check_generator
+from semigen.manifest import verify_saved, write_manifest
 from semigen.outputs import check_output_folder
+from semigen.registry.versions import verify_version
+from semigen.saved_files import reading
 from semigen.tables.encoding import TableEncoder
+from semigen.tables.saved_schema import empty_row
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import one_thread
-
-FORMAT = 2
-"""Version of the files that ``save`` writes."""
-MARKER = "classifier.json"
-"""File of a saved folder that describes the others."""
 
 
 @dataclass(frozen=True)
@@ -162,41 +170,58 @@ class Classifier:
                 save_estimator(member.estimator, temporary / f"{member.name}.skops")
             if self.generator is not None:
                 self.generator.save(temporary / "generator")
-            facts = {
-                "format": FORMAT,
-                "members": [
-                    {
-                        "name": m.name,
-                        "space": m.space,
-                        "temperature": m.temperature,
-                        "weight": m.weight,
-                    }
+            facts = ClassifierFacts(
+                members=tuple(
+                    MemberFacts(
+                        name=m.name, space=m.space, temperature=m.temperature, weight=m.weight
+                    )
                     for m in self.members
-                ],
-            }
-            write_json(temporary / MARKER, facts)
+                ),
+                classes=self.schema.classes,
+            )
+            write_json(temporary / MARKER, facts.model_dump(mode="json"))
+            write_manifest(temporary)
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
         """Read a classifier that ``save`` wrote; no pickle is loaded.
 
+        The files are checked against the manifest, or the digest that the registry recorded, and
+        their content is checked before it is used.
+
         Raises:
-            UserError: If the folder is absent, incomplete or no classifier.
+            UserError: If the folder is absent, incomplete, damaged or no classifier.
         """
         if not (folder / MARKER).exists():
             raise UserError(f"{folder}: no classifier here; train one with `semigen run`")
-        content = read_json(folder / MARKER)
-        if content.get("format") != FORMAT:
-            raise UserError(
-                f"{folder}: written by another version of semigen (format "
-                f"{content.get('format')}, here {FORMAT}); train it again"
-            )
-        has_generator = (folder / "generator").exists()
-        return cls(
-            encoder=TableEncoder.load(folder / "encoder"),
-            members=tuple(
-                Member(estimator=load_estimator(folder / f"{facts['name']}.skops"), **facts)
-                for facts in content["members"]
-            ),
-            generator=load_generator(folder / "generator") if has_generator else None,
+        if not verify_version(folder):
+            verify_saved(folder)
+        facts = read_facts(folder)
+        encoder, generator = TableEncoder.load(folder / "encoder"), None
+        check_class_names(encoder, facts, folder)
+        if (folder / "generator").exists():
+            generator = load_generator(folder / "generator")
+            with reading(folder / "generator"):
+                check_generator(encoder, generator)
+        members = tuple(
+            Member(estimator=load_estimator(folder / f"{m.name}.skops"), **m.model_dump())
+            for m in facts.members
         )
+        classifier = cls(encoder=encoder, members=members, generator=generator)
+        classifier._check_members(folder)
+        return classifier
+
+    def _check_members(self, folder: Path) -> None:
+        """Check that every member predicts probabilities of the table's classes.
+
+        Raises:
+            UserError: If one does not; the message names its file in ``folder``.
+        """
+        x = self.encoder.transform(empty_row(self.schema))
+        z = self.generator.features(x) if self.generator is not None else x[:, :0]
+        n_classes = len(self.schema.classes)
+        for member in self.members:
+            path = folder / f"{member.name}.skops"
+            with reading(path), one_thread():
+                probabilities = member.predict_proba(x, z, self.generator, n_classes)
+                check_probabilities(probabilities, member.estimator.classes_, n_classes, path)

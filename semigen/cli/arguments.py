@@ -134,6 +134,16 @@ def add_rollback(parser: argparse.ArgumentParser) -> None:
     add_debug(parser)
 
 
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``semigen registry``."""
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check that the files of every version are those that were registered",
+    )
+    add_debug(parser)
+
+
 def add_up(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen up``."""
     parser.add_argument(

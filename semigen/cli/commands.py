@@ -164,8 +164,9 @@ COMMANDS = (
     Command(
         "registry",
         "list the champion, the challengers and the history",
-        ("semigen registry",),
+        ("semigen registry", "semigen registry --verify"),
         handler="semigen.cli.handlers:registry",
+        add_arguments=arguments.add_registry,
     ),
     Command(
         "completion",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semigen.artifacts import Layout
 from semigen.cli.project import find_project
+from semigen.errors import UserError
 
 
 def _layout() -> Layout:
@@ -62,12 +63,27 @@ def rollback(arguments: argparse.Namespace) -> None:
     print(f"{event.version} is the champion{of}; it replaces {event.replaced or 'none'}")
 
 
-def registry(_: argparse.Namespace) -> None:
-    """``semigen registry``."""
+def registry(arguments: argparse.Namespace) -> None:
+    """``semigen registry``.
+
+    Raises:
+        UserError: If a version is to be verified and differs from its registration.
+    """
     from semigen.registry.registry import Registry
     from semigen.report.promotion import registry_text
 
-    print(registry_text(Registry(_layout().registry)))
+    registry = Registry(_layout().registry)
+    if not arguments.verify:
+        print(registry_text(registry))
+        return
+    problems, names = registry.verify(), [version.name for version in registry.versions()]
+    for name in names:
+        print(f"{name}: {problems.get(name, 'the files are those that were registered')}")
+    if problems:
+        raise UserError(
+            f"{len(problems)} of {len(names)} versions differ from their registration: "
+            f"{', '.join(problems)}"
+        )
 
 
 def completion(arguments: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from semigen.artifacts import read_json
 from semigen.errors import UserError
 from semigen.generators.autoregressive import Autoregressive
 from semigen.generators.base import GenerativeModel
@@ -16,6 +15,7 @@ from semigen.generators.ssgan import SSGAN
 from semigen.generators.ssvae import SSVAE
 from semigen.generators.vae import VAE
 from semigen.params.config import ComputeParams, PretrainParams
+from semigen.saved_files import read_saved_json
 from semigen.tables.encoding import TableEncoder, share_unit
 
 FAMILIES: dict[str, type[NetworkModel[Any]]] = {
@@ -52,7 +52,8 @@ def load_generator(folder: Path) -> GenerativeModel:
     Raises:
         UserError: If the folder contains no model, or a model of an unknown family.
     """
-    family = read_json(folder / "config.json").get("family")
-    if family not in FAMILIES:
-        raise UserError(f"{folder}: unknown model family {family!r}; known: {', '.join(FAMILIES)}")
+    family = read_saved_json(folder / "config.json").get("family")
+    if not isinstance(family, str) or family not in FAMILIES:
+        path = folder / "config.json"
+        raise UserError(f"{path}: unknown model family {family!r}; known: {', '.join(FAMILIES)}")
     return FAMILIES[family].load(folder)

@@ -11,14 +11,16 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from semigen.artifacts import read_json, remove
+from semigen.artifacts import remove
 from semigen.errors import UserError
+from semigen.generators.saved_network import check_arrays, check_layout, size_limit
 from semigen.methods.class_index import class_positions
 from semigen.params.config import ComputeParams
 from semigen.params.generators import NetworkParams
+from semigen.saved_files import check_file, read_arrays, read_saved_json, reading
 from semigen.tables.encoding import Encoded, Span
 from semigen.training import distributed
 from semigen.training.plan import History, TrainingPlan
@@ -205,17 +207,29 @@ class NetworkModel(abc.ABC, Generic[P]):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return the model that ``save`` wrote into a folder."""
-        config = read_json(folder / "config.json")
-        spans = [Span(**span) for span in config["spans"]]
-        model = cls(spans, cls.params_type(**config["params"]), seed=config["seed"])
-        if config["held_out_scores"] is not None:
-            model.held_out_scores = np.array(config["held_out_scores"])
-        path = folder / "arrays.safetensors"
-        arrays = load_file(path) if path.exists() else {}
-        classes = arrays.get("classes")
-        model._classes = classes if classes is not None and len(classes) else None
-        model._restore(arrays)
+        """Return the model that ``save`` wrote into a folder.
+
+        Raises:
+            UserError: If a file is absent or damaged, or the files do not belong together.
+        """
+        config = read_saved_json(folder / "config.json")
+        path, weights = folder / "arrays.safetensors", folder / "weights.safetensors"
+        arrays = read_arrays(path) if path.exists() else {}
+        with reading(weights):
+            check_file(weights)
+            limit = size_limit(weights, arrays)
+        with reading(folder / "config.json"), limit:
+            spans = [Span(**span) for span in config["spans"]]
+            check_layout(spans, weights, arrays)
+            model = cls(spans, cls.params_type(**config["params"]), seed=config["seed"])
+            if config["held_out_scores"] is not None:
+                model.held_out_scores = np.array(config["held_out_scores"])
+        with reading(path):
+            check_arrays(arrays, config["held_out_scores"])
+        with reading(folder), limit:
+            classes = arrays.get("classes")
+            model._classes = classes if classes is not None and len(classes) else None
+            model._restore(arrays)
         load_weights(model.network, folder)
         return model
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from semigen.errors import UserError
+from semigen.registry.versions import VERSION_NAME
+from semigen.saved_files import read_saved_json, reading
 
 Move = Literal["promoted", "kept", "rolled back"]
 
@@ -31,6 +38,26 @@ class Event:
     replaced: str | None
     trigger: str
     reason: str
+
+
+def read_history(path: Path) -> tuple[Event, ...]:
+    """Return the events of ``champion.json``, the oldest first; there is at least one.
+
+    Raises:
+        UserError: If the file is damaged or has no event.
+    """
+    with reading(path):
+        content: Any = read_saved_json(path).get("history")
+        events = TypeAdapter(tuple[Event, ...]).validate_python(content)
+        for event in events:
+            if not VERSION_NAME.fullmatch(event.version):
+                raise ValueError(f"{event.version!r} is no name of a version")
+    if not events:
+        raise UserError(
+            f"{path}: no event in the history, which every registry has; restore the file from a "
+            "copy, or move the folder away to start a new registry"
+        )
+    return events
 
 
 def succession(history: tuple[Event, ...]) -> list[str]:

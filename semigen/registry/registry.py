@@ -27,9 +27,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from semigen.artifacts import atomic_path, read_json, remove, write_json
+from semigen.artifacts import atomic_path, remove, write_json
 from semigen.errors import UserError
-from semigen.registry.history import Event, Move, was_rolled_back
+from semigen.registry.history import Event, Move, read_history, was_rolled_back
 from semigen.registry.question import (
     Lineage,
     Question,
@@ -39,13 +39,17 @@ from semigen.registry.question import (
     require_lineage,
 )
 from semigen.registry.versions import (
+    RECORD,
+    VERSION_NAME,
     Staged,
     Version,
     copy_classifier,
     flush_to_disk,
+    verify_version,
     version_name,
     version_number,
 )
+from semigen.saved_files import read_saved_json, reading
 
 MAX_CHALLENGERS = 10
 """Number of challengers kept, the newest ones; former champions are never removed."""
@@ -86,17 +90,32 @@ class Registry:
         """Return all events, the oldest first.
 
         Raises:
-            UserError: If there are versions, but the file with their history does not exist.
+            UserError: If the file with the history is damaged or lacks versions that exist.
         """
-        if self._pointer.exists():
-            return tuple(Event(**event) for event in read_json(self._pointer)["history"])
-        lost = sorted(self._names() - {version_name(1)}, key=version_number)
-        if lost:  # a killed call can leave only the first version without a history
+        history = self._events()
+        # A killed call can leave one version without an event, the next one.
+        named = {self._next_name(), *(event.version for event in history)}
+        if lost := sorted(self._names() - named, key=version_number):
+            problem = "file not found" if not history else "the history lacks versions"
             raise UserError(
-                f"{self._pointer}: file not found, but {self._versions} holds {', '.join(lost)}; "
+                f"{self._pointer}: {problem}, but {self._versions} holds {', '.join(lost)}; "
                 "restore the file, or move these folders away to start a new registry"
             )
-        return ()
+        return history
+
+    def verify(self) -> dict[str, str]:
+        """Check the files of every version against the digest of its registration.
+
+        Returns:
+            The problem of each version that differs, by name.
+        """
+        problems = {}
+        for name in self._known():
+            try:
+                verify_version(self._versions / name / "classifier")
+            except UserError as error:
+                problems[name] = str(error)
+        return problems
 
     def lineages(self) -> list[Lineage]:
         """Return the champions, grouped by question, in the order of their first promotion."""
@@ -202,7 +221,7 @@ class Registry:
         with self.locked():
             name, time = self._next_name(), _now()
             record = {"version": name, "created": time, "digest": staged.digest, **facts}
-            write_json(staged.folder / "record.json", record)
+            write_json(staged.folder / RECORD, record)
             flush_to_disk(staged.folder)
             os.replace(staged.folder, self._versions / name)
             flush_to_disk(self._versions, recursive=False)
@@ -213,7 +232,9 @@ class Registry:
     def promote(self, name: str, *, trigger: str, reason: str) -> None:
         """Make a registered version the champion."""
         with self.locked():
-            self._append("promoted", self.version(name).name, trigger, reason, _now())
+            version = self.version(name)
+            verify_version(version.classifier)
+            self._append("promoted", version.name, trigger, reason, _now())
 
     def rollback(
         self, to: str | None = None, *, trigger: str = "by hand", question: Question | None = None
@@ -230,7 +251,7 @@ class Registry:
 
         Raises:
             UserError: If there is no previous champion, no version of that name, or several
-                questions.
+                questions, or the version's files are not those that were registered.
         """
         with self.locked():
             name = self._previous(question) if to is None else to
@@ -238,6 +259,7 @@ class Registry:
             champion = self.champion(Question.of_version(version))
             if champion is not None and version.name == champion.name:
                 raise UserError(f"{self.root}: {name} is the champion already")
+            verify_version(version.classifier)
             return self._append("rolled back", name, trigger, "requested", _now())
 
     def _previous(self, question: Question | None) -> str:
@@ -289,9 +311,14 @@ class Registry:
             "history": [asdict(event) for event in history],
         }
 
+    def _events(self) -> tuple[Event, ...]:
+        """Return the events of the history file, or none if it does not exist."""
+        return read_history(self._pointer) if self._pointer.exists() else ()
+
     def _names(self) -> set[str]:
         """Return the names of all version folders, those left by killed processes included."""
-        return {path.name for path in self._versions.glob("v[0-9]*")}
+        found = (path.name for path in self._versions.glob("v[0-9]*"))
+        return {name for name in found if VERSION_NAME.fullmatch(name)}
 
     def _known(self) -> list[str]:
         """Return the names of the versions that are kept, the oldest first."""
@@ -300,12 +327,13 @@ class Registry:
 
     def _read(self, name: str) -> Version:
         folder = self._versions / name
-        facts = read_json(folder / "record.json")
-        return Version(name, facts.pop("created"), facts.pop("digest"), facts, folder)
+        with reading(folder / RECORD):
+            facts = read_saved_json(folder / RECORD)
+            return Version(name, facts.pop("created"), facts.pop("digest"), facts, folder)
 
     def _next_name(self) -> str:
         """Return the first name never used, not even by a version that was removed."""
-        numbers = [version_number(event.version) for event in self.history()]
+        numbers = [version_number(event.version) for event in self._events()]
         return version_name(max(numbers, default=0) + 1)
 
     def _remove_leftovers(self) -> None:

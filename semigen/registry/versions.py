@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from semigen.errors import UserError
+from semigen.manifest import check_manifest
+from semigen.saved_files import list_files, read_saved_json, reading
+
+VERSION_NAME = re.compile(r"v\d{4,9}")
+RECORD = "record.json"
+"""File of a version with the facts about it."""
 
 
 @dataclass(frozen=True)
@@ -90,22 +96,50 @@ def version_number(name: str) -> int:
 def digest_of(folder: Path) -> str:
     """Return the SHA-256 of the names and contents of all files in a folder; follows links."""
     total = hashlib.sha256()
-    found = os.walk(folder, followlinks=True)
-    for path in sorted(Path(parent) / name for parent, _, names in found for name in names):
+    for path in sorted(folder / name for name in list_files(folder)):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{content} {path.relative_to(folder).as_posix()}\n".encode())
     return total.hexdigest()
 
 
+def verify_version(classifier: Path) -> bool:
+    """Check a classifier in the registry against the digest of its registration.
+
+    Args:
+        classifier: Folder of a classifier.
+
+    Returns:
+        Whether the folder belongs to a registered version.
+
+    Raises:
+        UserError: If its files differ from the registered ones.
+    """
+    record = classifier.resolve().parent / RECORD
+    if not record.is_file():
+        return False
+    with reading(record):
+        recorded = read_saved_json(record)["digest"]
+    with reading(classifier):
+        digest = digest_of(classifier)
+    if digest != recorded:
+        raise UserError(
+            f"{classifier}: the files are not those that were registered (SHA-256 {digest[:12]}, "
+            f"registered {str(recorded)[:12]}); restore the folder from a copy, or make another "
+            "version the champion with `semigen rollback`"
+        )
+    return True
+
+
 def copy_classifier(classifier: Path, folder: Path) -> str:
     """Copy a classifier's folder and return the digest of the copy.
 
     Raises:
-        UserError: If the classifier was written while it was copied.
+        UserError: If the classifier was written while it was copied, or differs from its manifest.
     """
     try:
         before = digest_of(classifier)
+        check_manifest(classifier)
         shutil.copytree(classifier, folder, copy_function=shutil.copyfile)
         is_same = digest_of(folder) == digest_of(classifier) == before
     except (FileNotFoundError, shutil.Error):

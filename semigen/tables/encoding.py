@@ -21,9 +21,11 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from semigen.artifacts import atomic_path, read_json, write_json
+from semigen.artifacts import atomic_path, write_json
 from semigen.estimator_files import load_estimator, save_estimator
 from semigen.params.config import ColumnKind, PreprocessParams
+from semigen.saved_files import read_saved_json, reading
+from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
 from semigen.tables.schema import TableSchema
 
 BlockKind = Literal["numeric", "missing", "boolean", "category"]
@@ -188,11 +190,27 @@ class TableEncoder:
     @classmethod
     def load(cls, folder: Path) -> TableEncoder:
         """Read the files that ``save`` wrote."""
-        encoder = cls(TableSchema.load(folder / "schema.json"))
-        encoder.scaling_ = read_json(folder / "encoder.json")["scaling"]
+        with reading(folder / "schema.json"):
+            encoder = cls(TableSchema.load(folder / "schema.json"))
+            check_schema(encoder.schema)
+        with reading(folder / "encoder.json"):
+            encoder.scaling_ = str(read_saved_json(folder / "encoder.json")["scaling"])
         encoder.transformer_ = load_estimator(folder / "transformer.skops")
-        encoder.spans_ = encoder._find_spans()
+        with reading(folder / "transformer.skops"):
+            encoder._check()
         return encoder
+
+    def _check(self) -> None:
+        """Find the spans of a loaded transformer, and check that it fits the schema.
+
+        Raises:
+            ValueError: If it has other columns, or does not encode a row to finite numbers.
+        """
+        check_blocks(self.schema, {kind: names for kind, _, names in self._blocks()})
+        self.spans_ = self._find_spans()
+        x = self.transform(empty_row(self.schema))
+        if x.shape != (1, self.n_features) or not np.isfinite(x).all():
+            raise ValueError("a row is not encoded to finite numbers of the expected shape")
 
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
         typed = self.schema.coerce(frame)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from semigen.artifacts import read_json, write_json
+from semigen.artifacts import write_json
 from semigen.errors import UserError
 from semigen.params.config import ColumnKind
+from semigen.saved_files import read_saved_json, reading
 from semigen.tables.columns import ColumnSchema, as_text, coerce_column, infer_column
 
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
@@ -164,7 +165,8 @@ class TableSchema(BaseModel):
     @classmethod
     def load(cls, path: Path) -> TableSchema:
         """Read the file that ``save`` wrote."""
-        return cls.model_validate(read_json(path))
+        with reading(path):
+            return cls.model_validate(read_saved_json(path))
 
 
 def _stack(

@@ -9,6 +9,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from semigen.saved_files import check_file, reading, require
+
 
 def save_module(module: nn.Module, config: dict[str, Any], folder: Path) -> None:
     """Write a network as ``config.json`` and ``weights.safetensors`` into a folder."""
@@ -22,7 +24,13 @@ def load_weights(module: nn.Module, folder: Path) -> None:
     """Load the weights that ``save_module`` wrote; the module is set to evaluation mode.
 
     Raises:
-        RuntimeError: If the module has other parameters or shapes than the saved one.
+        UserError: If the file is damaged, or the module has other parameters or shapes.
     """
-    module.load_state_dict(load_file(folder / "weights.safetensors"))
+    path = folder / "weights.safetensors"
+    with reading(path):
+        check_file(path)
+        weights = load_file(path)
+        for name, tensor in weights.items():
+            require(tensor.isfinite().all(), path, f"{name!r} has infinite or missing numbers")
+        module.load_state_dict(weights)
     module.eval()

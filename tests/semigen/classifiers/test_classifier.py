@@ -11,6 +11,7 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.cross_validation import fit_learner
 from semigen.classifiers.learner_table import make_learners
 from semigen.errors import UserError
+from semigen.manifest import write_manifest
 from semigen.params.config import TrainParams
 from tests.semigen.example_tables import mixed_table
 
@@ -103,5 +104,6 @@ def test_load_rejects_another_format_version(classifier, tmp_path):
     classifier.save(tmp_path / "model")
     facts = tmp_path / "model" / "classifier.json"
     facts.write_text(facts.read_text().replace('"format": 2', '"format": 0'))
+    write_manifest(tmp_path / "model")
     with pytest.raises(UserError, match="another version"):
         semigen.load(tmp_path / "model")

@@ -10,6 +10,7 @@ from semigen.classifiers.cross_validation import fit_learner, ignore_convergence
 from semigen.classifiers.factories import N_TREES
 from semigen.classifiers.learner_table import EXTRA_LEARNERS, LEARNERS, make_learners
 from semigen.classifiers.problem import in_space
+from semigen.estimator_files import load_estimator, save_estimator
 from semigen.params.config import AugmentParams, TrainParams
 
 DEFAULT_LEARNERS = make_learners(TrainParams(learning_rate=0.01))
@@ -48,6 +49,14 @@ def test_labels_only_learners_ignore_unlabeled_rows(learner, problem):
     reads_generative_features = learner.space == "both"  # of labeled rows alone
     ignores_unlabeled = not learner.uses or reads_generative_features
     assert np.array_equal(before, after) == ignores_unlabeled
+
+
+@each_learner
+def test_loaded_model_predicts_what_the_saved_one_does(learner, problem, tmp_path):
+    model, x = fit_learner(learner, problem), problem.unlabeled(learner.space)
+    save_estimator(model, tmp_path / "model.skops")
+    loaded = load_estimator(tmp_path / "model.skops")
+    np.testing.assert_array_equal(loaded.predict_proba(x), model.predict_proba(x))
 
 
 def test_without_synthetic_rows_equals_labels_only_learner(problem):

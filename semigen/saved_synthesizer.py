@@ -1,0 +1,66 @@
+"""Checks of a synthesizer that was read from files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from semigen.errors import UserError
+from semigen.params.config import PretrainParams
+from semigen.saved_files import read_saved_json, reading
+from semigen.tables.schema import TableSchema
+
+FORMAT = 1
+"""Version of the files that ``Synthesizer.save`` writes."""
+MARKER = "synthesizer.json"
+"""File of a saved folder that describes the others."""
+TOLERANCE = 1e-6
+
+
+class SynthesizerFacts(BaseModel):
+    """Content of ``synthesizer.json``; see the attributes of ``Synthesizer``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    seed: int
+    params: PretrainParams
+    columns: list[str]
+    class_shares: dict[str, float]
+
+
+def read_facts(folder: Path) -> SynthesizerFacts:
+    """Read the description of a saved synthesizer.
+
+    Raises:
+        UserError: If the file is absent, damaged, or of another format.
+    """
+    content: Mapping[str, Any] = read_saved_json(folder / MARKER)
+    if content.get("format") != FORMAT:
+        raise UserError(
+            f"{folder}: written by another version of semigen (format {content.get('format')}, "
+            f"here {FORMAT}); fit it again"
+        )
+    with reading(folder / MARKER):
+        return SynthesizerFacts(**content)
+
+
+def check_facts(facts: SynthesizerFacts, schema: TableSchema) -> None:
+    """Check that a synthesizer has the columns and classes of its schema.
+
+    Raises:
+        ValueError: If they differ, or the proportions of the classes are none.
+    """
+    names = [*(column.name for column in schema.features), schema.target]
+    if sorted(facts.columns) != sorted(names):
+        raise ValueError("the columns are not those of the schema")
+    if tuple(facts.class_shares) != schema.classes:
+        raise ValueError("the classes are not those of the schema, in the same order")
+    proportions = facts.class_shares.values()
+    is_valid = all(math.isfinite(p) and p >= 0 for p in proportions)
+    if not is_valid or abs(sum(proportions) - 1) > TOLERANCE:
+        raise ValueError("the proportions of the classes do not sum to 1")
