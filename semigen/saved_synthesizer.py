@@ -14,7 +14,7 @@ from semigen.params.config import PretrainParams
 from semigen.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Version of the files that ``Synthesizer.save`` writes."""
 MARKER = "synthesizer.json"
 """File of a saved folder that describes the others."""

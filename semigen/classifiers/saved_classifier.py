@@ -14,7 +14,7 @@ from semigen.saved_files import read_saved_json, reading, require
 from semigen.tables.encoding import TableEncoder
 from semigen.tables.saved_schema import check_class_order
 
-FORMAT = 2
+FORMAT: Literal[2] = 2
 """Version of the files that ``Classifier.save`` writes."""
 MARKER = "classifier.json"
 """File of a saved folder that describes the others."""

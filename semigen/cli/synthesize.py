@@ -10,7 +10,8 @@ from semigen.errors import UserError
 from semigen.outputs import check_output_file, check_output_folder
 from semigen.params.config import ComputeParams
 from semigen.params.generators import Family
-from semigen.synthesizer import MARKER, Synthesizer
+from semigen.saved_synthesizer import MARKER
+from semigen.synthesizer import Synthesizer
 from semigen.tables.sources import read_table, write_table
 from semigen.training.compute import limit_threads
 from semigen.training.progress import Progress

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from semigen.tables.encoding import Span
 
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye)
-SLACK_ELEMENTS = 2**22
-"""Elements that a network may create besides multiples of its weights, e.g. index buffers."""
+SLACK_ELEMENTS = 2**24
+"""Elements that a network may create besides multiples of its weights, e.g. a pool of noise."""
 MAX_MULTIPLE = 8
 """Initial values, copies and masks together are at most this multiple of the weights."""
 

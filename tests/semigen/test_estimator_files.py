@@ -40,7 +40,7 @@ def test_rejects_types_that_no_model_has(tmp_path):
     with pytest.raises(UserError, match="refused"):
         load_estimator(path)
     save_estimator(KMeans(2, n_init=1, random_state=0).fit(X), path)
-    with pytest.raises(UserError, match="refused, because it contains types .*KMeans"):
+    with pytest.raises(UserError, match=r"refused, because it contains types .*KMeans"):
         load_estimator(path)
 
 
