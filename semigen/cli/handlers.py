@@ -70,18 +70,21 @@ def registry(arguments: argparse.Namespace) -> None:
         UserError: If a version is to be verified and differs from its registration.
     """
     from semigen.registry.registry import Registry
+    from semigen.registry.versions import find_changed
     from semigen.report.promotion import registry_text
 
     registry = Registry(_layout().registry)
     if not arguments.verify:
         print(registry_text(registry))
         return
-    problems, names = registry.verify(), [version.name for version in registry.versions()]
-    for name in names:
-        print(f"{name}: {problems.get(name, 'the files are those that were registered')}")
+    versions = registry.versions()
+    problems = find_changed(versions)
+    for version in versions:
+        text = problems.get(version.name, "the files are those that were registered")
+        print(f"{version.name}: {text}")
     if problems:
         raise UserError(
-            f"{len(problems)} of {len(names)} versions differ from their registration: "
+            f"{len(problems)} of {len(versions)} versions differ from their registration: "
             f"{', '.join(problems)}"
         )
 

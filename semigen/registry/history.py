@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from semigen.errors import UserError
-from semigen.registry.versions import VERSION_NAME
+from semigen.registry.versions import is_version_name
 from semigen.saved_files import read_saved_json, reading
 
 Move = Literal["promoted", "kept", "rolled back"]
@@ -50,7 +50,7 @@ def read_history(path: Path) -> tuple[Event, ...]:
         content: Any = read_saved_json(path).get("history")
         events = TypeAdapter(tuple[Event, ...]).validate_python(content)
         for event in events:
-            if not VERSION_NAME.fullmatch(event.version):
+            if not is_version_name(event.version):
                 raise ValueError(f"{event.version!r} is no name of a version")
     if not events:
         raise UserError(

@@ -40,11 +40,11 @@ from semigen.registry.question import (
 )
 from semigen.registry.versions import (
     RECORD,
-    VERSION_NAME,
     Staged,
     Version,
     copy_classifier,
     flush_to_disk,
+    is_version_name,
     verify_version,
     version_name,
     version_number,
@@ -102,20 +102,6 @@ class Registry:
                 "restore the file, or move these folders away to start a new registry"
             )
         return history
-
-    def verify(self) -> dict[str, str]:
-        """Check the files of every version against the digest of its registration.
-
-        Returns:
-            The problem of each version that differs, by name.
-        """
-        problems = {}
-        for name in self._known():
-            try:
-                verify_version(self._versions / name / "classifier")
-            except UserError as error:
-                problems[name] = str(error)
-        return problems
 
     def lineages(self) -> list[Lineage]:
         """Return the champions, grouped by question, in the order of their first promotion."""
@@ -318,7 +304,7 @@ class Registry:
     def _names(self) -> set[str]:
         """Return the names of all version folders, those left by killed processes included."""
         found = (path.name for path in self._versions.glob("v[0-9]*"))
-        return {name for name in found if VERSION_NAME.fullmatch(name)}
+        return {name for name in found if is_version_name(name)}
 
     def _known(self) -> list[str]:
         """Return the names of the versions that are kept, the oldest first."""

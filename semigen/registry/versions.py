@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from semigen.errors import UserError
 from semigen.manifest import check_manifest
 from semigen.saved_files import list_files, read_saved_json, reading
 
-VERSION_NAME = re.compile(r"v\d{4,9}")
 RECORD = "record.json"
 """File of a version with the facts about it."""
 
@@ -85,7 +84,7 @@ def is_version_name(text: str) -> bool:
         >>> is_version_name("v0007"), is_version_name("models/classifier")
         (True, False)
     """
-    return re.fullmatch(r"v\d{4,}", text) is not None
+    return re.fullmatch(r"v\d{4,9}", text) is not None
 
 
 def version_number(name: str) -> int:
@@ -129,6 +128,21 @@ def verify_version(classifier: Path) -> bool:
             "version the champion with `semigen rollback`"
         )
     return True
+
+
+def find_changed(versions: Iterable[Version]) -> dict[str, str]:
+    """Check the files of versions against the digests of their registration.
+
+    Returns:
+        The problem of each version that differs, by name.
+    """
+    problems = {}
+    for version in versions:
+        try:
+            verify_version(version.classifier)
+        except UserError as error:
+            problems[version.name] = str(error)
+    return problems
 
 
 def copy_classifier(classifier: Path, folder: Path) -> str:

@@ -11,7 +11,12 @@ import pandas as pd
 import pytest
 
 import semigen
+from semigen.artifacts import Layout
+from semigen.cli.main import main
+from semigen.errors import UserError
 from semigen.estimator_files import RECORDED_MODULES, load_estimator
+from semigen.manifest import check_manifest, write_manifest
+from semigen.prediction import predict_table, resolve_model
 from semigen.registry.registry import Registry
 from semigen.registry.versions import digest_of
 
@@ -65,3 +70,41 @@ def test_synthesizer_gives_the_recorded_scores():
     synthesizer = semigen.Synthesizer.load(FOLDER / "synthesizer")
     np.testing.assert_allclose(synthesizer.score(ROWS), EXPECTED["score"], rtol=1e-4)
     assert len(synthesizer.sample(5)) == 5
+
+
+def test_champion_with_swapped_classes_is_not_served(tmp_path, caplog):
+    shutil.copytree(FOLDER / "registry", tmp_path / "models" / "registry")
+    model = resolve_model(None, Layout(tmp_path))
+    ROWS.to_csv(tmp_path / "rows.csv", index=False)
+    predict_table(tmp_path / "rows.csv", tmp_path / "before.csv", model.folder)
+    assert not caplog.records  # its digest is recorded: no note that it has no manifest
+    schema = model.folder / "encoder" / "schema.json"
+    content = json.loads(schema.read_text())
+    schema.write_text(json.dumps(content | {"classes": content["classes"][::-1]}))
+    write_manifest(model.folder)
+    with pytest.raises(UserError, match="the files are not those that were registered"):
+        predict_table(tmp_path / "rows.csv", tmp_path / "after.csv", model.folder)
+    assert not (tmp_path / "after.csv").exists()
+
+
+@pytest.mark.parametrize("part", ["registry/versions/v0001/classifier", "synthesizer"])
+def test_saved_again_models_have_a_manifest_and_older_ones_a_note(part, tmp_path, caplog):
+    load = semigen.Synthesizer.load if part == "synthesizer" else semigen.load
+    shutil.copytree(FOLDER / part, tmp_path / "old")
+    load(tmp_path / "old").save(tmp_path / "new")
+    assert "old has no manifest.json" in caplog.text
+    caplog.clear()
+    load(tmp_path / "new")
+    assert not caplog.records
+    assert check_manifest(tmp_path / "new")
+
+
+def test_verify_lists_every_version_and_fails_if_one_differs(tmp_path, monkeypatch, capsys):
+    shutil.copytree(FOLDER / "registry", tmp_path / "models" / "registry")
+    monkeypatch.chdir(tmp_path)
+    assert main(["registry", "--verify"]) == 0
+    assert "v0001: the files are those that were registered" in capsys.readouterr().out
+    facts = tmp_path / "models" / "registry" / "versions" / "v0001" / "classifier/classifier.json"
+    facts.write_text(facts.read_text().replace("1.3", "1.4"))
+    assert main(["registry", "--verify"]) == 1
+    assert "1 of 1 versions differ from their registration: v0001" in capsys.readouterr().err

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from semigen.errors import UserError
+from semigen.manifest import write_manifest
 from semigen.registry import registry as module
 from semigen.registry.history import Event, succession
 from semigen.registry.registry import MAX_CHALLENGERS, Registry
-from semigen.registry.versions import digest_of
+from semigen.registry.versions import digest_of, find_changed
 
 STEPS = [(os, "replace"), (shutil, "copyfile"), (os, "fsync")]
 """Calls that change files or wait for the disk; the process is killed before each of them."""
@@ -318,3 +319,63 @@ def test_lock_timeout_is_a_user_error(registry, folder, monkeypatch):
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with registry.locked(), pytest.raises(UserError, match="another promotion has held"):
         Registry(registry.root).rollback()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{}", "[]", "", "null", "{", '{"history": []}', '{"history": [{}]}', '{"history": "v0001"}'],
+)
+def test_damaged_history_is_one_line_and_removes_no_version(content, registry, folder):
+    add(registry, folder, "one")
+    (registry.root / "champion.json").write_text(content)
+    for call in (registry.champion, registry.rollback, lambda: add(registry, folder, "two")):
+        with pytest.raises(UserError, match=r"champion\.json: ") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert (registry.root / "versions" / "v0001" / "record.json").exists()
+
+
+def test_older_history_removes_no_later_version(registry, folder):
+    add(registry, folder, "one")
+    older = (registry.root / "champion.json").read_text()
+    add(registry, folder, "two")
+    add(registry, folder, "three")
+    (registry.root / "champion.json").write_text(older)
+    with pytest.raises(UserError, match=r"the history lacks versions, but .* holds v0003"):
+        add(registry, folder, "four")
+    assert (registry.root / "versions" / "v0002" / "record.json").exists()
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", "null"])
+def test_damaged_record_is_named(content, registry, folder):
+    add(registry, folder, "one")
+    (registry.root / "versions" / "v0001" / "record.json").write_text(content)
+    with pytest.raises(UserError, match=r"v0001/record\.json: "):
+        registry.champion()
+
+
+def test_changed_version_is_neither_promoted_nor_rolled_back_to(registry, folder):
+    for content in ("one", "two"):
+        add(registry, folder, content)
+    classifier(registry.version("v0001").classifier, "other")
+    for call in (registry.rollback, lambda: registry.promote("v0001", trigger="", reason="")):
+        with pytest.raises(UserError, match="v0001/classifier: the files are not those that were"):
+            call()
+    assert registry.champion().name == "v0002"
+
+
+def test_every_changed_version_is_found(registry, folder):
+    for content in ("one", "two", "three"):
+        add(registry, folder, content)
+    assert find_changed(registry.versions()) == {}
+    os.mkfifo(registry.version("v0001").classifier / "pipe")
+    (registry.version("v0003").classifier / "encoder" / "schema.json").unlink()
+    assert list(find_changed(registry.versions())) == ["v0001", "v0003"]
+
+
+def test_damaged_classifier_is_not_registered(registry, folder):
+    write_manifest(classifier(folder, "one"))
+    (folder / "encoder" / "schema.json").write_text('"changed"')
+    with pytest.raises(UserError, match=r"schema\.json: has"), registry.staged(folder):
+        pass
+    assert registry.versions() == []
