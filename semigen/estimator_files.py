@@ -40,6 +40,9 @@ def save_estimator(estimator: Any, path: Path) -> None:
         estimator: Fitted estimator of scikit-learn or of ``semigen.estimators``.
         path: File to write, with the ending ``.skops``.
 
+    Raises:
+        UserError: If the estimator contains a type that ``load_estimator`` does not accept.
+
     Examples:
         >>> import tempfile
         >>> from sklearn.linear_model import LogisticRegression
@@ -50,6 +53,7 @@ def save_estimator(estimator: Any, path: Path) -> None:
     """
     with atomic_path(path) as temporary:
         skops.io.dump(estimator, temporary)
+        check_types(read_schema(temporary), path)
         _canonicalize(temporary)
 
 

@@ -39,7 +39,10 @@ def test_rejects_types_that_no_model_has(tmp_path):
     skops.io.dump({"hook": pytest.raises}, path)
     with pytest.raises(UserError, match="refused"):
         load_estimator(path)
-    save_estimator(KMeans(2, n_init=1, random_state=0).fit(X), path)
+    model = KMeans(2, n_init=1, random_state=0).fit(X)
+    with pytest.raises(UserError, match=r"refused, because it contains types .*KMeans"):
+        save_estimator(model, tmp_path / "other.skops")
+    skops.io.dump(model, path)
     with pytest.raises(UserError, match=r"refused, because it contains types .*KMeans"):
         load_estimator(path)
 
