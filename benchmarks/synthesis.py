@@ -22,7 +22,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ import pandas as pd
 import torch
 
 from benchmarks.machine import cpu_model
+from benchmarks.peers import peers_python, run_with_threads
 from benchmarks.synthesis_report import Bar, Record, bars, markdown
 from semigen.artifacts import read_json, remove, write_json, write_text
 from semigen.evaluation.diversity import diversity
@@ -49,14 +49,11 @@ from semigen.methods.neighbors import nearest_neighbors
 from semigen.tables.encoding import TableEncoder
 from semigen.tables.schema import TableSchema
 
-ROOT = Path(__file__).resolve().parents[1]
-PINNED_PEERS = Path(__file__).with_name("peers.txt")
 TARGET = "income"
 PEERS = ("CTGAN", "TVAE")
 REAL = "real rows"
 """Column of the table in which real rows replace synthetic rows: a perfect generator's figures."""
 MAX_ROWS_DIVERSITY = 10_000
-SECONDS_BETWEEN_LINES = 60.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -315,43 +312,6 @@ def time_neighbors(n_rows: int = 30_000, n_columns: int = 100) -> float:
     started = time.perf_counter()
     nearest_neighbors(queries, rows)
     return time.perf_counter() - started
-
-
-def peers_python(environment: Path) -> Path:
-    """Return the Python of the peers' environment; create it if ``peers.txt`` has changed."""
-    python, stamp = environment.absolute() / "bin" / "python", environment / "peers.txt"
-    pinned = PINNED_PEERS.read_text(encoding="utf-8")
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != pinned:
-        print(f"  installing the peers into {environment}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        install = [str(python), "-m", "pip", "install", "-qq", "-r", str(PINNED_PEERS)]
-        subprocess.run(install, check=True)
-        write_text(stamp, pinned)
-    return python
-
-
-def run_with_threads(program: Sequence[str], n_threads: int) -> None:
-    """Run a program, and print the elapsed time every minute.
-
-    Raises:
-        SystemExit: If it fails.
-    """
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-    environment = os.environ | dict.fromkeys(names, str(n_threads))
-    program = [*program, "--threads", str(n_threads)]
-    started = time.perf_counter()
-    with subprocess.Popen(program, cwd=ROOT, env=environment) as process:
-        try:
-            while process.poll() is None:
-                try:
-                    process.wait(SECONDS_BETWEEN_LINES)
-                except subprocess.TimeoutExpired:
-                    print(f"  {(time.perf_counter() - started) / 60:.0f} min", flush=True)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        raise SystemExit(f"a fit failed with status {process.returncode}: {' '.join(program)}")
 
 
 if __name__ == "__main__":
