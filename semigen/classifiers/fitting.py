@@ -42,8 +42,8 @@ class FittedCommittee:
         ... )
         >>> params = TrainParams(folds=2, repeats=1, epochs=1, time_budget_s=1e-9)
         >>> committee = fit_committee(problem, params)  # no time for learners of unlabeled rows
-        >>> committee.selection.reason
-        'no learner uses unlabeled rows'
+        >>> committee.selection.is_fallback
+        True
         >>> committee.estimators["logistic_regression"].predict([[0.1], [0.9]]).tolist()
         [0, 1]
     """

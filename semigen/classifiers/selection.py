@@ -203,6 +203,11 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
     everything = ablation.get("all", labels_only)
     probability, gain, error = _gain(labels_only.losses, everything.losses, seed)
     selected, reason = labels_only, "no learner uses unlabeled rows"
+    if evidence.left_out:
+        reason = (
+            f"labels alone, because train.time_budget_s ({params.time_budget_s:g} s) ended before "
+            f"any of the {len(evidence.left_out)} learners of unlabeled rows was evaluated"
+        )
     if everything is not labels_only:
         reason = (
             f"with all learners the log loss is {gain:.3f} +- {error:.3f} (standard error) below "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,10 @@ MIN_PER_CLASS = 2
 """Labels per class that cross-validation needs."""
 N_BUDGETS = 4
 N_RESAMPLES = 1000
+MIN_FORECAST_POINTS = 3
+"""Numbers of labels that a forecast needs: any two points lie on a power law."""
+MIN_FORECAST_ROWS = 30
+"""Labels, and test rows, that a forecast needs."""
 MAX_FLOOR_FRACTION = 0.9
 """Largest irreducible error in the forecast, as a fraction of the lowest observed error."""
 
@@ -109,21 +113,35 @@ class LabelCurve:
     Attributes:
         points: Accuracies, by learner and then by number of labels.
         gains: Gains over labels alone, by number of labels.
-        forecast: Expected gain from twice the labels; None with a single number of labels.
+        forecast: Expected gain from twice the labels; None if the curve has fewer than
+            ``MIN_FORECAST_POINTS`` numbers of labels, or fewer than ``MIN_FORECAST_ROWS`` labels or
+            test rows.
+        n_test: Number of test rows.
 
     Examples:
         >>> rng = np.random.default_rng(0)
-        >>> fits = [Fit(n, 0, 1.0, rng.random((2, 200)) < 1 - 1 / n) for n in (4, 8, 16)]
-        >>> curve = summarize(fits, n_labels=16)
+        >>> fits = [Fit(n, 0, 1.0, rng.random((2, 200)) < 1 - 1 / n) for n in (10, 20, 40)]
+        >>> curve = summarize(fits, n_labels=40)
         >>> [(point.learner, point.n_labeled) for point in curve.points[:2]]
-        [('semigen', 4), ('semigen', 8)]
+        [('semigen', 10), ('semigen', 20)]
         >>> curve.forecast.n_more
-        16
+        40
     """
 
     points: tuple[Point, ...]
     gains: tuple[GainPoint, ...]
     forecast: Forecast | None
+    n_test: int
+
+    @property
+    def forecast_limits(self) -> list[str]:
+        """What the curve has too few of for a forecast; empty if there is enough."""
+        counts = (
+            (len(self.gains), MIN_FORECAST_POINTS, "numbers of labels"),
+            (self.gains[-1].n_labeled, MIN_FORECAST_ROWS, "labels"),
+            (self.n_test, MIN_FORECAST_ROWS, "test rows"),
+        )
+        return [f"{least} {unit} (here {n})" for n, least, unit in counts if n < least]
 
 
 def min_budget(y: np.ndarray) -> int:
@@ -293,4 +311,7 @@ def summarize(fits: Sequence[Fit], n_labels: int) -> LabelCurve:
     )
     n_draws = min(map(len, hits.values()))  # numbers of labels differ until all fits are finished
     committees = {n: found[:n_draws, 0] for n, found in hits.items()}
-    return LabelCurve(points, gains, forecast(committees, n_more=max(hits), n_all=n_labels))
+    curve = LabelCurve(points, gains, None, n_test=ordered[0].hits.shape[1])
+    if curve.forecast_limits:
+        return curve
+    return replace(curve, forecast=forecast(committees, n_more=max(hits), n_all=n_labels))

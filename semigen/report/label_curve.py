@@ -41,11 +41,16 @@ def forecast_text(forecast: Forecast) -> str:
 
 
 def curve_text(curve: LabelCurve) -> str:
-    """Return one sentence with the accuracy for all labels tried, and the forecast."""
+    """Return one sentence: the accuracy with all labels, and the forecast or why there is none."""
     selected = [point for point in curve.points if point.learner == curve.points[0].learner]
     best = max(selected, key=lambda point: point.n_labeled)
     text = f"{100 * best.accuracy.value:.1f} % accuracy with {best.n_labeled} labels"
-    return f"{text}; {forecast_text(curve.forecast)}" if curve.forecast else text
+    if curve.forecast:
+        return f"{text}; {forecast_text(curve.forecast)}"
+    return (
+        f"{text}; the curve cannot be extrapolated to more labels: this needs at least "
+        f"{', '.join(curve.forecast_limits)}"
+    )
 
 
 def curve_table(curve: LabelCurve) -> pd.DataFrame:

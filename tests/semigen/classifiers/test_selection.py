@@ -103,6 +103,16 @@ def test_without_unlabeled_learners_there_is_no_ablation():
     assert chosen.reason == "no learner uses unlabeled rows"
 
 
+def test_reason_names_the_time_budget_if_it_left_out_the_learners_of_unlabeled_rows():
+    left_out = ("label_spreading", "mlp_synthetic")
+    evidence = Evidence((candidate("plain", 0.6),), TRUTH, 5, left_out)
+    reason = select(evidence, TrainParams(time_budget_s=2)).reason
+    assert reason == (
+        "labels alone, because train.time_budget_s (2 s) ended before any of the 2 learners of "
+        "unlabeled rows was evaluated"
+    )
+
+
 def test_committee_of_one_has_the_name_of_its_member():
     one = candidate("one", 0.7)
     committee = Committee.weighted([one], [1.0], TRUTH, "many")

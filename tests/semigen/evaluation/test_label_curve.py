@@ -132,5 +132,12 @@ def test_summary_of_unfinished_draws_uses_what_is_there():
     ]  # fmt: skip
     assert [p.accuracy.value for p in curve.points] == pytest.approx([1 / 2, 2 / 3, 1 / 2, 1 / 3])
     assert [g.gain.value for g in curve.gains] == pytest.approx([0, 1 / 3])
-    assert curve.forecast is not None and curve.forecast.n_more == 8
-    assert summarize(fits[:2], n_labels=8).forecast is None
+    assert curve.forecast is None and curve.n_test == 3
+
+
+def test_summary_of_unfinished_draws_forecasts_from_the_finished_ones():
+    rng = np.random.default_rng(0)
+    fits = [Fit(n, 0, 1.0, rng.random((2, 30)) < 0.8) for n in (10, 20, 30)]
+    curve = summarize([Fit(10, 1, 1.0, fits[0].hits), *fits], n_labels=30)
+    assert curve.forecast is not None and curve.forecast.n_more == 30
+    assert summarize(fits[:2], n_labels=30).forecast is None
