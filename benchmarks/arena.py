@@ -20,6 +20,7 @@ from benchmarks import aftermath
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
 from benchmarks.server_api import TIMEOUT_SECONDS, ask
 from flows.environment import NO_TELEMETRY
+from flows.login import server_login
 from flows.pipeline.dvc_graph import settle_scm
 from flows.project import Project
 from flows.service.processes import Service
@@ -30,8 +31,7 @@ SEEDS = (1, 2)
 """Alternating values of the parameter ``seed``, so that every run has stages to execute."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 END_SECONDS = 240.0
-"""Timeout of a disturbed run. The server crashes runs without a heartbeat for 90 s, and runs that
-have not started after 180 s."""
+"""Timeout of a disturbed run. The watchdog crashes runs that have not started after 180 s."""
 RERUN_SECONDS = 180.0
 
 
@@ -150,10 +150,14 @@ class Arena:
         return found
 
     def _get(self, path: str, *, timeout: float = TIMEOUT_SECONDS) -> dict[str, Any]:
-        return dict(ask("GET", f"{self.service.api_url}/{path}", timeout=timeout))
+        return dict(self._ask("GET", path, timeout=timeout))
 
     def _post(self, path: str, content: dict[str, Any]) -> Any:
-        return ask("POST", f"{self.service.api_url}/{path}", content)
+        return self._ask("POST", path, content)
+
+    def _ask(self, method: str, path: str, content: Any = None, **options: float) -> Any:
+        login = server_login(self.root)
+        return ask(method, f"{self.service.api_url}/{path}", content, login=login, **options)
 
     def _command(self, *arguments: str) -> None:
         done = subprocess.run(

@@ -37,6 +37,7 @@ from benchmarks.machine import cpu_model
 from benchmarks.orchestration_report import Record, summary
 from benchmarks.server_api import ask
 from flows.environment import NO_TELEMETRY, service_settings
+from flows.login import own_server_variables, server_login
 from flows.pipeline.dvc_graph import settle_scm
 from flows.pipeline.overrides import apply_overrides
 from flows.project import Project
@@ -95,14 +96,16 @@ class Bench:
         try:
             port = ["--port", str(self.service.port)]
             subprocess.run([*command, "up", *port], check=True, **options)  # type: ignore[call-overload]
-            self.environment |= service_settings(self.root, self.service.api_url)
+            settings = service_settings(self.root, self.service.api_url)
+            self.environment |= settings | own_server_variables(self.root)
             yield
         finally:
             subprocess.run([*command, "down"], check=False, **options)  # type: ignore[call-overload]
 
     def pause_gpu(self, is_paused: bool) -> None:
         pool = Project.of(self.root).pool("gpu")
-        ask("PATCH", f"{self.service.api_url}/work_pools/{pool}", {"is_paused": is_paused})
+        url = f"{self.service.api_url}/work_pools/{pool}"
+        ask("PATCH", url, {"is_paused": is_paused}, login=server_login(self.root))
 
     def timed(self, what: str, *command: str) -> Record:
         """Run a Python command and return what it took."""

@@ -7,6 +7,7 @@ module kill servers between two requests.
 from __future__ import annotations
 
 import time
+import uuid
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,8 @@ import httpx
 
 TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
+CLIENT = str(uuid.uuid4())
+"""Name of this process for CSRF tokens."""
 TRY_AGAIN = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -27,7 +30,7 @@ def ask(
     url: str,
     content: Any = None,
     *,
-    login: tuple[str, str] | None = None,
+    login: str | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Any:
     """Return the JSON response of a server, None for an empty response.
@@ -36,7 +39,7 @@ def ask(
         method: ``GET``, ``POST`` ...
         url: The URL.
         content: JSON content of the request, which may be received twice.
-        login: User and password.
+        login: ``user:password``, if the server requires a login.
         timeout: Seconds after which no further attempt is started.
 
     Raises:
@@ -45,7 +48,7 @@ def ask(
     deadline = time.monotonic() + timeout
     while True:
         try:
-            answer = httpx.request(method, url, json=content, auth=login, timeout=30)
+            answer = _send(method, url, content, login)
             answer.raise_for_status()
             return answer.json() if answer.content else None
         except httpx.HTTPStatusError as error:
@@ -55,6 +58,20 @@ def ask(
             if time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE_SECONDS)
+
+
+def _send(method: str, url: str, content: Any, login: str | None) -> httpx.Response:
+    """Send a request, with a CSRF token if the server asks for one."""
+    name, _, password = (login or "").partition(":")
+    with httpx.Client(auth=(name, password) if login else None, timeout=30) as client:
+        answer = client.request(method, url, json=content)
+        if method == "GET" or answer.status_code != HTTPStatus.FORBIDDEN:
+            return answer
+        api_url = url.partition("/api")[0] + "/api"
+        token = client.get(f"{api_url}/csrf-token", params={"client": CLIENT})
+        token.raise_for_status()
+        headers = {"Prefect-Csrf-Token": token.json()["token"], "Prefect-Csrf-Client": CLIENT}
+        return client.request(method, url, json=content, headers=headers)
 
 
 def is_healthy(api_url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
@@ -9,25 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import State, get_client, tags
 from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 
+from flows.login import CLIENT_LOGIN, LOGIN
 from flows.project import Project
 from semigen.errors import UserError
-
-
-def start_server() -> None:
-    """Start Prefect's temporary server as a process that ignores the terminal's Ctrl-C.
-
-    Otherwise the server would exit with the flow, which would then try for a minute to report its
-    final state.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited by the server
-    try:
-        get_client(sync_client=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def hide_errors() -> None:
@@ -71,7 +61,11 @@ def run_flow(
         project = Project.of(Path.cwd())
         if not PREFECT_API_URL.value():
             print("No Prefect server is configured: starting a temporary one", flush=True)
+            from flows.temporary_server import start_server
+
             start_server()
+        else:
+            _check_login()
         with tags(project.tag):
             state = call()
         if not state.is_completed():
@@ -86,3 +80,20 @@ def run_flow(
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_login() -> None:
+    """Check that the configured server accepts the login of this process.
+
+    Raises:
+        UserError: If it does not.
+    """
+    with contextlib.suppress(httpx.TransportError), get_client(sync_client=True) as client:
+        try:
+            client.api_version()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise UserError(
+                    f"the Prefect server at {PREFECT_API_URL.value()} requires a login: set "
+                    f"{CLIENT_LOGIN}, or {LOGIN} as it was when the server was started"
+                ) from error

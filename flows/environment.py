@@ -6,8 +6,13 @@ import json
 import logging
 import os
 import socket
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from flows.login import LOGIN, SERVICE_FOLDER, own_server_variables, shared_server_variables
+from semigen.artifacts import make_private_folder
 
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
@@ -18,13 +23,11 @@ NO_TELEMETRY = {
 START_SECONDS = "120"
 """Timeout for the start of a temporary server. Prefect's 20 s are too short on a busy machine right
 after the installation, when no bytecode is compiled yet."""
+HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 HEARTBEAT_SECONDS = 30
-"""Interval of heartbeats. A flow run without a heartbeat for three times as long is crashed."""
+"""Interval of the heartbeats of every flow run: by hand, by a worker, on any host."""
 FILE_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
-LOGIN = "PREFECT_SERVER_API_AUTH_STRING"
-"""Environment variable with the login that the server requires, as ``user:password``."""
 API_URL = "PREFECT_API_URL"
-SERVICE_FOLDER = ".prefect/service"
 LOGGING = "PREFECT_LOGGING_"
 TERSE_LOGS = {
     # Warnings of Prefect itself, but everything that flow and task runs log.
@@ -42,19 +45,16 @@ def address_file(root: Path) -> Path:
 
 
 def service_settings(root: Path, api_url: str) -> dict[str, str]:
-    """Return the settings of a project's server, workers and flow runs.
-
-    Secrets are not among them: processes inherit them from the environment.
+    """Return the settings of a project's server, workers and flow runs, without secrets.
 
     Args:
         root: The project's folder.
         api_url: API of the Prefect server.
     """
-    settings = NO_TELEMETRY | {
+    return NO_TELEMETRY | {
         "PREFECT_HOME": str(root / ".prefect"),
         API_URL: api_url,
         "PREFECT_CLIENT_MAX_RETRIES": "10",  # while the server restarts
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         # The default keeps leases in memory: after a restart the server does not know which runs
         # hold a deployment's limit, never releases it, and crashes runs after five minutes.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": FILE_LEASES,
@@ -62,13 +62,25 @@ def service_settings(root: Path, api_url: str) -> dict[str, str]:
         "PREFECT_WORKER_QUERY_SECONDS": "1",  # halves the time until a worker starts a stage
         "SEMIGEN_PROJECT": str(root),
     }
-    return settings | own_credentials()
 
 
-def own_credentials() -> dict[str, str]:
-    """Return the login that clients use: that of the server, if one is set."""
-    login = os.environ.get(LOGIN)
-    return {"PREFECT_API_AUTH_STRING": login} if login else {}
+def server_protection(origins: Iterable[str]) -> dict[str, str]:
+    """Return the settings that keep pages of other origins from using a server.
+
+    Values that the user has set are kept.
+
+    Args:
+        origins: Origins of the server's own UI, such as ``http://127.0.0.1:4200``.
+    """
+    settings = {
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(origins),
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+    }
+    return {
+        name: value
+        for name, value in settings.items()
+        if not {name, name.replace("SERVER_API_", "SERVER_")} & set(os.environ)
+    }
 
 
 def prepare(directory: Path) -> None:
@@ -81,13 +93,19 @@ def prepare(directory: Path) -> None:
     if f"{LOGGING}LEVEL" not in os.environ:
         settings |= TERSE_LOGS
     if (directory / "dvc.yaml").exists() and "PREFECT_HOME" not in os.environ:
-        settings["PREFECT_HOME"] = str(directory / ".prefect")
+        home = directory / ".prefect"
+        make_private_folder(home)
+        settings["PREFECT_HOME"] = str(home)
         profiles = Path("~/.prefect/profiles.toml").expanduser()
         if profiles.exists():  # keep using a server that the user has configured there
             settings["PREFECT_PROFILES_PATH"] = str(profiles)
-    settings |= own_credentials() | _running_server(directory)
+    settings |= _running_server(directory)
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    # Not the user's choice: runs without these heartbeats would be taken for dead.
+    os.environ[HEARTBEAT] = str(HEARTBEAT_SECONDS)
+    if "prefect.context" in sys.modules:  # in a worker's process Prefect imports the flow
+        sys.modules["prefect.context"].refresh_global_settings_context()
     logging.getLogger("prefect.task_runs").addFilter(_is_not_duplicate)
 
 
@@ -97,12 +115,21 @@ def _is_not_duplicate(record: logging.LogRecord) -> bool:
 
 
 def _running_server(directory: Path) -> dict[str, str]:
-    """Return the address of the server that the project's services use, if it is running."""
+    """Return address and login of the server that the project's services use, if it is running.
+
+    The login is for this server alone: with another address in the environment there is none.
+    """
     try:
-        api_url: str = json.loads(address_file(directory).read_text())["api_url"]
+        address = json.loads(address_file(directory).read_text())
     except (OSError, ValueError):
-        return {}
-    return {API_URL: api_url} if is_listening(api_url) else {}
+        return shared_server_variables()
+    api_url: str = address["api_url"]
+    if os.environ.get(API_URL, api_url).rstrip("/") != api_url or address.get("is_shared"):
+        login = shared_server_variables()
+    else:
+        login = own_server_variables(directory)
+        login.pop(LOGIN, None)
+    return login | ({API_URL: api_url} if is_listening(api_url) else {})
 
 
 def is_listening(url: str) -> bool:

@@ -21,6 +21,7 @@ from rich.table import Table
 from flows.command import run_flow
 from flows.display.publish import data_uri
 from flows.pipeline.overrides import load_params
+from flows.run_process import record_process
 from semigen.artifacts import Layout
 from semigen.cli.arguments import DEFAULT_DRAWS
 from semigen.cli.commands import command_parser
@@ -28,7 +29,7 @@ from semigen.errors import UserError
 from semigen.evaluation.estimates import Estimate
 
 
-@flow(name="label-curve", log_prints=True)
+@flow(name="label-curve", log_prints=True, on_running=[record_process])
 def label_curve(budgets: Sequence[int] | None = None, draws: int = DEFAULT_DRAWS) -> State[Any]:
     """Train on fewer labels and evaluate on the test rows; finished fits are reused.
 

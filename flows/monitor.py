@@ -33,6 +33,7 @@ from flows.pipeline.dvc_graph import changed_tables, settle_scm
 from flows.pipeline.overrides import load_params
 from flows.pipeline.retry import retry_request
 from flows.project import Project
+from flows.run_process import record_process
 from semigen.artifacts import Layout, read_json, write_json
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
@@ -60,7 +61,7 @@ def run_name() -> str:
     return f"tables and {name}" if name else "tables"
 
 
-@flow(name="monitor", flow_run_name=run_name)
+@flow(name="monitor", flow_run_name=run_name, on_running=[record_process])
 def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of the command's option
     """Check for changed tables and for drift; report each finding once and start a retraining.
 

@@ -99,13 +99,21 @@ def _watch(
                 if has_ended(client, own):
                     break
                 if parent is not None and has_ended(client, parent):
-                    log("the parent run has ended")
-                    message = "The parent run has ended."
+                    message = f"The parent run has ended: {_last_state(client, parent)}"
+                    log(message)
                     client.set_flow_run_state(own, Cancelled(message=message), force=True)
                     break
         else:
             return
     os.kill(os.getpid(), signal.SIGTERM)  # Prefect's handler terminates the stage too
+
+
+def _last_state(client: SyncPrefectClient, run: UUID) -> str:
+    try:
+        state = client.read_flow_run(run).state
+    except ObjectNotFound:
+        return "it was deleted"
+    return f"{state.name} {state.message or ''}".strip() if state else "unknown state"
 
 
 def has_ended(client: SyncPrefectClient, run: UUID) -> bool:

@@ -31,6 +31,7 @@ from flows.pipeline.history import record, tag
 from flows.pipeline.overrides import checked_params, load_params
 from flows.pipeline.promotion import is_promotion_due, promote_model
 from flows.pipeline.trial import FIRST_STAGES, Trial
+from flows.run_process import record_process
 from flows.stage_run import CACHED
 from semigen.artifacts import Layout
 from semigen.cli.commands import command_parser
@@ -59,7 +60,7 @@ def data_name(params: Params) -> str:
     return f"{table.parent.name}/{table.stem}" if is_generic else table.stem
 
 
-@flow(name="train", flow_run_name=run_name)
+@flow(name="train", flow_run_name=run_name, on_running=[record_process])
 def train(
     overrides: Sequence[str] = (),
     force: bool = False,

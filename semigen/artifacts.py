@@ -216,6 +216,18 @@ def check_files(data: DataParams, layout: Layout) -> None:
             raise UserError(f"{path}: no such file; check data.{part} in params.yaml")
 
 
+def make_private_folder(path: Path) -> None:
+    """Create a folder that only its owner can enter, or make an existing one so.
+
+    Parents below the first one that exists are private too.
+    """
+    if not path.parent.exists():
+        make_private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces ``path`` when the block succeeds.

@@ -64,7 +64,7 @@ def exit_with_owner(
     global _watching
     if _watching is None:
         _watching = threading.Event()
-        owners = [_process(parent or os.getppid()), *_named_owner()]
+        owners = [find_process(parent or os.getppid()), *_named_owner()]
         arguments = (owners, parent, first_signal, grace, _watching)
         threading.Thread(target=_watch, args=arguments, daemon=True, name="owner").start()
     return _watching
@@ -137,8 +137,29 @@ def processes_with(variable: str, value: str | None = None) -> Iterator[psutil.P
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # of another user, or gone
             found = process.environ().get(variable)
-            if found is not None and value in (None, found) and _is_alive(process):
+            if found is not None and value in (None, found) and is_alive(process):
                 yield process
+
+
+def find_process(pid: int, started: float | None = None) -> psutil.Process | None:
+    """Return the process of an id if it was started at the given time; ids are reused."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if started is None or abs(process.create_time() - started) < 1:
+            return process
+    return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process is running; a zombie is not."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def leave(status: int) -> NoReturn:
@@ -154,18 +175,7 @@ def _named_owner() -> list[psutil.Process | None]:
     if not owner:
         return []
     pid, _, started = owner.partition(":")
-    return [_process(int(pid), float(started))]
-
-
-def _process(pid: int, started: float | None = None) -> psutil.Process | None:
-    """Return the process of an id if it was started at the given time; ids are reused."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        if started is None or abs(process.create_time() - started) < 1:
-            return process
-    return None
+    return [find_process(int(pid), float(started))]
 
 
 def _watch(
@@ -175,7 +185,7 @@ def _watch(
     grace: float,
     stop: threading.Event,
 ) -> None:
-    while all(process is not None and _is_alive(process) for process in owners):
+    while all(process is not None and is_alive(process) for process in owners):
         if stop.wait(POLL_SECONDS):
             return
     if stop.is_set():
@@ -191,15 +201,6 @@ def _signal_self(number: signal.Signals, parent: int | None) -> None:
         os.killpg(parent, number)
     else:
         os.kill(os.getpid(), number)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    import psutil
-
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,4 +1,8 @@
-"""Automations of the server for one project: crash lost flow runs, notify a webhook."""
+"""Automations of the server for one project: notify a webhook.
+
+None of them crashes runs: the server cannot see whether a run's process is alive, and on a busy
+server it loses heartbeats. ``flows.service.watchdog`` looks at the processes.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,16 @@ from datetime import timedelta
 
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from flows.environment import HEARTBEAT_SECONDS
 from flows.events import DRIFT_DETECTED, MODEL_PROMOTED, project_id
 from flows.project import Project
 
 WEBHOOK_URL = "SEMIGEN_WEBHOOK_URL"
 """Environment variable of ``semigen up``: URL that is notified of failures, promotions and drift.
 It is stored encrypted in a Prefect block."""
-SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
-PENDING_SECONDS = 180
-HEARTBEAT = "prefect.flow-run.heartbeat"
-FINAL = {
-    f"prefect.flow-run.{state}"
-    for state in ("Completed", "Failed", "Cancelled", "Crashed", "Cached")
-}
 FAILURES = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
 FINDINGS = {DRIFT_DETECTED, MODEL_PROMOTED}
 PAYLOAD = (
@@ -40,7 +35,7 @@ PAYLOAD = (
 
 @dataclass(frozen=True)
 class Names:
-    """Names of a project's automations."""
+    """Names of a project's automations; earlier versions registered the first two."""
 
     silent: str
     pending: str
@@ -70,11 +65,12 @@ def _names(project: Project) -> Names:
 def register(client: SyncPrefectClient, project: Project) -> None:
     """Create or update the automations of a project.
 
-    Notifications are removed if no webhook is set.
+    Notifications are removed if no webhook is set, and so are automations of earlier versions.
     """
     names = _names(project)
-    for automation in (*watchdogs(project), *notifications(project)):
+    for automation in notifications(project):
         _save(client, automation)
+    remove(client, (names.silent, names.pending))
     if not os.environ.get(WEBHOOK_URL):
         remove(client, (names.failures, names.findings))
 
@@ -84,33 +80,6 @@ def remove(client: SyncPrefectClient, names: Iterable[str]) -> None:
     for name in names:
         for automation in client.read_automations_by_name(name):
             client.delete_automation(automation.id)
-
-
-def watchdogs(project: Project) -> list[AutomationCore]:
-    """Return the automations that crash flow runs whose process was killed.
-
-    A flow run that is killed together with its worker would stay Running, and a flow run whose
-    worker is killed while it starts the run would stay Pending.
-    """
-    names = _names(project)
-    return [
-        _watchdog(
-            names.silent,
-            project,
-            f"No heartbeat for {SILENT_SECONDS} s.",
-            after={HEARTBEAT},
-            expect={HEARTBEAT, *FINAL},
-            seconds=SILENT_SECONDS,
-        ),
-        _watchdog(
-            names.pending,
-            project,
-            f"Not started after {PENDING_SECONDS} s.",
-            after={"prefect.flow-run.Pending"},
-            expect={"prefect.flow-run.Running", "prefect.flow-run.Scheduled", *FINAL},
-            seconds=PENDING_SECONDS,
-        ),
-    ]
 
 
 def notifications(project: Project) -> list[AutomationCore]:
@@ -151,26 +120,6 @@ def _save(client: SyncPrefectClient, automation: AutomationCore) -> None:
         client.update_automation(existing[0].id, automation)
     else:
         client.create_automation(automation)
-
-
-def _watchdog(
-    name: str, project: Project, message: str, *, after: set[str], expect: set[str], seconds: int
-) -> AutomationCore:
-    return AutomationCore(
-        name=name,
-        description=message,
-        trigger=EventTrigger(
-            after=after,
-            expect=expect,
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=_of_project(project),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=seconds),
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
-    )
 
 
 def _of_project(project: Project) -> ResourceSpecification:

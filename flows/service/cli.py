@@ -20,7 +20,8 @@ from pathlib import Path
 
 import httpx
 
-from flows.environment import LOGIN, address_file, is_listening, service_settings
+from flows.environment import address_file, is_listening
+from flows.login import CLIENT_LOGIN, LOGIN, login_file, server_login
 from flows.project import Project, template_variables
 from flows.service.processes import (
     GPU,
@@ -100,12 +101,8 @@ def prefect(service: Service, arguments: Sequence[str]) -> int:
     params = Params.load(service.root / "params.yaml")
     variables = template_variables(Project.of(service.root), params)
     command = [sys.executable, "-m", "prefect", *arguments]
-    environment = _environment(service) | variables  # for `semigen prefect deploy`
+    environment = service.environment() | variables  # for `semigen prefect deploy`
     return subprocess.run(command, cwd=service.root, env=environment).returncode
-
-
-def _environment(service: Service) -> dict[str, str]:
-    return {**os.environ, **service_settings(service.root, service.api_url)}
 
 
 def _with_free_port(service: Service) -> Service:
@@ -165,8 +162,7 @@ def _check_login(service: Service) -> None:
     Raises:
         UserError: If it does not.
     """
-    text = os.environ.get(LOGIN) or os.environ.get("PREFECT_API_AUTH_STRING", "")
-    name, colon, password = text.partition(":")
+    name, colon, password = service.environment().get(CLIENT_LOGIN, "").partition(":")
     login = (name, password) if colon else None
     try:
         answer = httpx.get(f"{service.api_url}/admin/version", auth=login, timeout=30)
@@ -175,6 +171,11 @@ def _check_login(service: Service) -> None:
             f"the Prefect server does not answer ({error}); {_where_to_look(service)}"
         ) from error
     if answer.status_code == 401 and "PREFECT_API_KEY" not in os.environ:
+        if service.shared_url:
+            raise UserError(
+                f"the server at {service.url} requires a login: set {CLIENT_LOGIN} (the project "
+                f"that started the server has it in {login_file(Path())})"
+            )
         raise UserError(
             f"the server requires a login: set {LOGIN} as it was when the server was started, or "
             "stop the server first: semigen down"
@@ -190,7 +191,7 @@ def _set_up(service: Service, *arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flows.service.setup", *arguments],
         cwd=service.root,
-        env=_environment(service),
+        env=service.environment(),
         capture_output=True,
         text=True,
     )
@@ -218,6 +219,7 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
+    os.umask(0o077)  # for the state in .prefect
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs of `&`
     try:
         service = Service.of(Path.cwd(), getattr(arguments, "port", None))
@@ -239,10 +241,20 @@ def _print_welcome(service: Service) -> None:
     project = Project.of(service.root)
     whose = "shared server" if service.shared_url else "this project's server"
     print(f"UI       {service.url}  ({whose})")
+    _print_login(service)
     print(f"Workers  {', '.join(map(project.pool, POOLS))} ({GPU}: one run at a time)")
     print(f"Logs     {service.folder.relative_to(service.root)}")
     print(f"Run now  semigen prefect deployment run {project.deployment('train')}   (or in the UI)")
     print("Stop     semigen down")
+
+
+def _print_login(service: Service) -> None:
+    """Print the login that the browser asks for once; logs of the command show only its place."""
+    if service.shared_url or os.environ.get(LOGIN):
+        return
+    place = login_file(service.root).relative_to(service.root)
+    shown = server_login(service.root) if sys.stdout.isatty() else f"see {place}"
+    print(f"Login    {shown}")
 
 
 def _print_status(service: Service) -> int:

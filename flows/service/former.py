@@ -119,7 +119,7 @@ def _crash_runs(client: SyncPrefectClient, deployment: DeploymentResponse) -> No
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))
     unfinished = FlowRunFilter(state=state)
     for run in client.read_flow_runs(flow_run_filter=unfinished, deployment_filter=of_deployment):
-        end(client, run)
+        end(client, run, "Its deployment was removed.")
 
 
 def _delete_pool(client: SyncPrefectClient, name: str) -> None:

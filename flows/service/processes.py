@@ -12,18 +12,25 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
 from flows.environment import (
     API_URL,
-    SERVICE_FOLDER,
     address_file,
     is_listening,
+    server_protection,
     service_settings,
 )
+from flows.login import (
+    SERVICE_FOLDER,
+    ensure_login,
+    own_server_variables,
+    shared_server_variables,
+)
 from flows.project import Project
-from semigen.artifacts import read_json, write_json, write_text
+from semigen.artifacts import make_private_folder, read_json, write_json, write_text
 from semigen.errors import UserError
 from tasks.process_lifetime import SERVICE, processes_with, terminate
 
@@ -34,6 +41,8 @@ CPU, GPU = "cpu", "gpu"
 POOLS = {CPU: 4, GPU: 1}
 """Kinds of workers, and the maximum number of flow runs that a worker executes at once: a CPU
 worker runs predictions beside a retraining, a GPU is used by one run at a time."""
+PRIVATE, SHARED = "077", "022"
+"""Umask of the server and the watchdog, and of workers, whose flow runs write the outputs."""
 SHUTDOWN_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """Time between SIGTERM and SIGKILL for processes that have lost supervisord."""
@@ -46,6 +55,7 @@ autorestart=true
 startsecs=2
 startretries=100
 priority={priority}
+umask={umask}
 stopsignal=TERM
 stopwaitsecs=20
 stopasgroup=true
@@ -60,6 +70,7 @@ SUPERVISOR = """\
 logfile={folder}/supervisord.log
 pidfile={folder}/supervisord.pid
 childlogdir={folder}
+umask=077
 [unix_http_server]
 file={socket}
 chmod=0700
@@ -141,6 +152,18 @@ class Service:
         """Address of the UI."""
         return self.api_url.removesuffix("/api")
 
+    def origins(self) -> list[str]:
+        """Return the origins of the UI, as browsers name them."""
+        own = [f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost")]
+        public = urlsplit(os.environ.get("PREFECT_UI_API_URL", ""))
+        return [*own, f"{public.scheme}://{public.netloc}"] if public.netloc else own
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of processes that use the server, with its login."""
+        own = not self.shared_url
+        login = own_server_variables(self.root) if own else shared_server_variables()
+        return {**os.environ, **service_settings(self.root, self.api_url), **login}
+
     @property
     def config(self) -> Path:
         return self.folder / "supervisord.conf"
@@ -211,13 +234,13 @@ def supervise(service: Service) -> None:
 
     Watchdog and workers are started when the project is registered.
     """
-    service.folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(service.root / ".prefect")
+    if not service.shared_url:
+        ensure_login(service.root)
     write_text(service.config, _configuration(service))
-    environment = {
-        **os.environ,
-        **service_settings(service.root, service.api_url),
-        SERVICE: str(service.root),
-    }
+    environment = service.environment() | {SERVICE: str(service.root)}
+    if not service.shared_url:
+        environment |= server_protection(service.origins())
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would slow down every import
     command = [*_python("supervisor.supervisord"), "-c", str(service.config)]
     done = subprocess.run(
@@ -262,7 +285,7 @@ def stop_strays(service: Service) -> list[int]:
 def _configuration(service: Service) -> str:
     project = Project.of(service.root)
     watchdog = ["flows.service.watchdog", project.name]  # restarted if the name changes
-    programs = [_program(service, "watchdog", watchdog, autostart=False, priority=3)]
+    programs = [_program(service, "watchdog", watchdog, priority=3)]
     if not service.shared_url:
         host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
         server = ["prefect", "server", "start", "--host", host, "--port", str(service.port)]
@@ -270,13 +293,19 @@ def _configuration(service: Service) -> str:
     for kind, limit in POOLS.items():
         worker = ["prefect", "worker", "start", "--pool", project.pool(kind), "--type", "process"]
         worker += ["--limit", str(limit)]
-        programs.append(_program(service, f"{kind}-worker", worker, autostart=False, priority=2))
+        programs.append(_program(service, f"{kind}-worker", worker, priority=2, umask=SHARED))
     head = SUPERVISOR.format(folder=service.folder, socket=service.socket)
     return (head + "".join(programs)).replace("%", "%%")
 
 
 def _program(
-    service: Service, name: str, module: list[str], *, autostart: bool, priority: int
+    service: Service,
+    name: str,
+    module: list[str],
+    *,
+    priority: int,
+    autostart: bool = False,
+    umask: str = PRIVATE,
 ) -> str:
     """Return the section of a program: a module with arguments that exits with supervisord."""
     return PROGRAM.format(
@@ -285,6 +314,7 @@ def _program(
         root=service.root,
         autostart=str(autostart).lower(),
         priority=priority,
+        umask=umask,
         log=service.log(name),
     )
 

@@ -7,7 +7,6 @@ found by name and updated, so that a second call changes nothing.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import subprocess
 import sys
@@ -15,16 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
 from flows.project import Project, template_variables
 from flows.service import automations
 from flows.service.claims import claim
 from flows.service.former import remove_former
+from flows.service.pools import ensure_pool
 from flows.service.processes import POOLS
 from flows.service.watchdog import Watchdog
 from semigen.errors import UserError
@@ -49,7 +47,7 @@ def set_up(root: Path, *, owns_server: bool = False) -> list[str]:
     with get_client(sync_client=True) as client:
         claim(client, project, owns_server=owns_server)
         for kind in POOLS:
-            _create_pool(client, project.pool(kind))
+            ensure_pool(client, project.pool(kind))
         _deploy(project, params)
         automations.register(client, project)
         remove_former(client, project, owns_server=owns_server)
@@ -83,11 +81,6 @@ def crash_lost_runs(root: Path) -> None:
     """
     with get_client(sync_client=True) as client:
         Watchdog(Project.of(root)).look(client, without_workers=True)
-
-
-def _create_pool(client: SyncPrefectClient, name: str) -> None:
-    with contextlib.suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
 def _deploy(project: Project, params: Params) -> None:

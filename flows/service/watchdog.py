@@ -1,16 +1,16 @@
 """Crash the project's flow runs whose process is gone; ``semigen up`` keeps this process running.
 
-A worker reports a flow run whose process died, and automations of the server crash runs without
-heartbeats. Both fail if they are killed too: a killed worker reports nothing, and a server that
-restarts forgets the events that it had not processed. The run would then stay Pending or Running
-and, because of the concurrency limit of one, keep out every later retraining. This process may be
-killed as well before it has seen a run: such runs are recognized by the heartbeats that the server
-has stored.
+A worker reports a flow run whose process died, unless the worker is killed too. The run would then
+stay Pending or Running and, because of the concurrency limit of one, keep out every later
+retraining. This process looks for the processes of the runs. A run whose process is alive is never
+crashed, even if its heartbeats are lost, as on a busy server. Runs without a process on this host,
+those of other hosts among them, are judged by the heartbeats that the server has stored.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -34,20 +34,27 @@ from prefect.events.filters import (
     EventOrder,
     EventResourceFilter,
 )
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from flows.environment import SERVICE_FOLDER
+from flows.environment import HEARTBEAT_SECONDS
+from flows.login import SERVICE_FOLDER
 from flows.project import Project
-from flows.service.automations import PENDING_SECONDS, SILENT_SECONDS
+from flows.run_process import RUN_ID, forget_process, recorded_processes
+from flows.service.pools import PROCESS
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
 from tasks.process_lifetime import processes_with
 
 INTERVAL_SECONDS = 5.0
-RUN_ID = "PREFECT__FLOW_RUN_ID"
-"""Environment variable of a flow run's processes: the id of the run."""
-MAX_SILENCE = timedelta(seconds=2 * SILENT_SECONDS)
-"""Age of the last heartbeat above which the automation must have missed the run."""
+GONE = f"Its process on {socket.gethostname()} exited without a report: killed, or out of memory."
+MAX_SILENCE = timedelta(seconds=6 * HEARTBEAT_SECONDS)
+"""Maximum age of the last heartbeat of a run that may be alive on another host."""
+MAX_PENDING = {PROCESS: timedelta(minutes=3)}
+"""Maximum time that a run stays Pending, for each type of work pool: a worker starts a process in
+seconds."""
+MAX_PENDING_ELSEWHERE = timedelta(hours=1)
+"""The same for all other types: to pull an image or to start a machine with a GPU takes minutes."""
 UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -65,7 +72,7 @@ class Watchdog:
     missed: set[str] = field(default_factory=set)
 
     def look(self, client: SyncPrefectClient, *, without_workers: bool = False) -> list[str]:
-        """Crash the runs that no process works on; return their names.
+        """Crash the runs that no process works on; return their names and the reasons.
 
         Args:
             client: Client of the server.
@@ -76,17 +83,22 @@ class Watchdog:
         """
         # Read the runs before the processes: a run that starts in between then has a process.
         runs = {str(run.id): run for run in unfinished_runs(client, self.project)}
-        alive = runs_with_process()
-        seen = (self._seen() | alive) & set(runs)
+        by_hand = recorded_processes(self.project.root)
+        alive = runs_with_process() | {run for run, is_alive in by_hand.items() if is_alive}
+        seen = (self._seen() | alive | set(by_hand)) & set(runs)
         lost = seen - alive
-        ended = [runs[run] for run in (lost if without_workers else lost & self.missed)]
-        others = [run for key, run in runs.items() if key not in alive and run not in ended]
-        ended += [run for run in others if is_stuck(run) or is_silent(client, run)]
-        for run in ended:
-            end(client, run)
+        reasons = dict.fromkeys(lost if without_workers else lost & self.missed, GONE)
+        for key, run in runs.items():
+            if key not in alive and key not in reasons:
+                reason = reason_pending(client, run) or reason_silent(client, run)
+                reasons |= {key: reason} if reason else {}
+        for key, reason in reasons.items():
+            end(client, runs[key], reason)
+        for key in set(by_hand) - alive - set(runs):
+            forget_process(self.project.root, key)
         self.missed = lost
         write_json(self._memory, sorted(seen))
-        return [run.name for run in ended]
+        return [f"{runs[key].name}: {reason}" for key, reason in reasons.items()]
 
     @property
     def _memory(self) -> Path:
@@ -118,16 +130,29 @@ def runs_with_process() -> set[str]:
     return found
 
 
-def is_stuck(run: FlowRun) -> bool:
-    """Return whether a run has been Pending for longer than a start can take."""
+def reason_pending(client: SyncPrefectClient, run: FlowRun) -> str | None:
+    """Return a message if a run has been Pending for longer than a start can take."""
     state = run.state
     if state is None or state.type is not StateType.PENDING:
-        return False
-    return datetime.now(UTC) - state.timestamp > timedelta(seconds=PENDING_SECONDS)
+        return None
+    age = datetime.now(UTC) - state.timestamp
+    if age <= min(MAX_PENDING.values()) or age <= max_pending(client, run.work_pool_name):
+        return None
+    where = f"a worker of the work pool {run.work_pool_name}" if run.work_pool_name else "a process"
+    return f"It has not started {_seconds(age)} after it was given to {where}."
 
 
-def is_silent(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Return whether the last stored heartbeat of a run is too old.
+def max_pending(client: SyncPrefectClient, pool: str | None) -> timedelta:
+    """Return for how long a run of a work pool may stay Pending; None is a run by hand."""
+    kind = PROCESS
+    if pool is not None:
+        with contextlib.suppress(ObjectNotFound):
+            kind = client.read_work_pool(pool).type
+    return MAX_PENDING.get(kind, MAX_PENDING_ELSEWHERE)
+
+
+def reason_silent(client: SyncPrefectClient, run: FlowRun) -> str | None:
+    """Return a message if the last stored heartbeat of a run is too old.
 
     A run without any heartbeat is not silent: heartbeats can be disabled in Prefect.
     """
@@ -137,17 +162,20 @@ def is_silent(client: SyncPrefectClient, run: FlowRun) -> bool:
         order=EventOrder.DESC,
     )
     found = client.read_events(beats, limit=1).events
-    return bool(found) and datetime.now(UTC) - found[0].occurred > MAX_SILENCE
+    silence = datetime.now(UTC) - found[0].occurred if found else timedelta(0)
+    if silence <= MAX_SILENCE:
+        return None
+    return f"No heartbeat for {_seconds(silence)}, and no process of it on {socket.gethostname()}."
 
 
-def end(client: SyncPrefectClient, run: FlowRun) -> None:
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():.0f} s"
+
+
+def end(client: SyncPrefectClient, run: FlowRun, reason: str) -> None:
     """Set the final state of a run that no process works on."""
-    if run.state is not None and run.state.is_cancelling():
-        client.set_flow_run_state(run.id, Cancelled(message="Its process has exited."))
-    elif run.state is not None and run.state.is_pending():
-        client.set_flow_run_state(run.id, Crashed(message="It did not start."))
-    else:
-        client.set_flow_run_state(run.id, Crashed(message="Its process is gone."))
+    state = Cancelled if run.state is not None and run.state.is_cancelling() else Crashed
+    client.set_flow_run_state(run.id, state(message=reason))
 
 
 def main() -> int:
@@ -155,8 +183,8 @@ def main() -> int:
     while True:
         try:
             with get_client(sync_client=True) as client:
-                for name in watchdog.look(client):
-                    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  crashed {name}", flush=True)
+                for run in watchdog.look(client):
+                    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  crashed {run}", flush=True)
         except httpx.HTTPError as error:
             print(f"the server does not answer: {error}", flush=True)
         time.sleep(INTERVAL_SECONDS)

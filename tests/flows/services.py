@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.server_api import ask, is_healthy
+from flows.login import CLIENT_LOGIN, LOGIN, server_login
 from flows.project import Project
 from flows.service.processes import Service
 from tasks.process_lifetime import SERVICE, processes_with
@@ -41,11 +42,9 @@ class Running:
         return self.project.root
 
     @property
-    def login(self) -> tuple[str, str] | None:
-        name, colon, password = self.environment.get(
-            "PREFECT_SERVER_API_AUTH_STRING", ""
-        ).partition(":")
-        return (name, password) if colon else None
+    def login(self) -> str | None:
+        given = self.environment.get(LOGIN) or self.environment.get(CLIENT_LOGIN)
+        return given or (None if self.service.shared_url else server_login(self.root))
 
     def semigen(self, *arguments: str) -> str:
         result = self.project.run("flows.service.cli", *arguments, **self.environment)

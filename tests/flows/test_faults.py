@@ -24,7 +24,7 @@ import pytest
 
 from benchmarks import aftermath
 from benchmarks.arena import END_SECONDS, FINAL, SEEDS, Arena, arena_in
-from flows.environment import SERVICE_FOLDER
+from flows.login import SERVICE_FOLDER
 from semigen.artifacts import read_json
 from semigen.errors import UserError
 from tests.flows.common import free_port

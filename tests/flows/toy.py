@@ -28,7 +28,7 @@ def train() -> None:
     if Path("slow").exists():
         exit_with_owner()
         Path("started").write_text(str(os.getpid()))
-        time.sleep(60)
+        time.sleep(float(Path("slow").read_text() or 60))
     Path("model").write_text(Path("schema.json").read_text())
 
 
