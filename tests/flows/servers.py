@@ -24,6 +24,7 @@ class Server:
 
     url: str
     environment: dict[str, str]
+    home: Path
 
     @classmethod
     @contextlib.contextmanager
@@ -33,7 +34,7 @@ class Server:
         port = free_port(host)
         url = f"http://{host}:{port}/api"
         own = {**environment, "PREFECT_HOME": str(home), "PREFECT_API_URL": url}
-        own |= {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
+        own["PREFECT_WORKER_HEARTBEAT_SECONDS"] = "3"
         own |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "DO_NOT_TRACK": "1"}
         own["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
@@ -42,7 +43,7 @@ class Server:
             process = subprocess.Popen(
                 [*command, "--port", str(port)], cwd=home, env=own, stdout=log, stderr=log
             )
-        server = cls(url, own)
+        server = cls(url, own, home)
         try:
             wait_for(lambda: is_healthy(url), "the server did not start", 120)
             yield server
@@ -67,6 +68,16 @@ class Server:
             text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def watchdog(self, root: Path) -> Iterator[None]:
+        """Run the watchdog of a project."""
+        command = [sys.executable, "-m", "flows.service.watchdog"]
+        process = subprocess.Popen(command, cwd=root, env=self.environment)
+        try:
+            yield
+        finally:
+            kill_all(process)
 
     def flow(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
         """Start the retraining flow by hand."""

@@ -133,7 +133,8 @@ def site(
         client = boto3.client("s3", endpoint_url=f"http://{network}:{s3}", **client_options())
         client.create_bucket(Bucket="bucket")
         server.set_up(settled.root)
-        yield Site(settled, server, folder)
+        with server.watchdog(settled.root):
+            yield Site(settled, server, folder)
 
 
 def client_options() -> dict[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from prefect import State, get_client
 from prefect.client.schemas.filters import (
@@ -29,6 +30,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.project import Project as Scope
 from flows.train import is_report_stale, train
 from semigen.artifacts import Layout
+from tests.flows.common import wait_for
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -234,6 +236,38 @@ def test_interrupted_command_leaves_nothing_running(
     project: Project, end: signal.Signals, status: int
 ) -> None:
     """SIGINT goes to the whole group, as Ctrl-C sends it; SIGTERM to the command alone."""
+    command = slow_command(project)
+    if end is signal.SIGINT:
+        os.killpg(command.pid, end)
+    else:
+        command.send_signal(end)
+    output, _ = command.communicate(timeout=30)
+    assert command.returncode == status, output
+    assert "Traceback" not in output
+    assert not project.is_slow_stage_alive()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(command.pid, 0)  # the server was in the command's group
+
+
+def test_killed_command_takes_its_temporary_server_and_its_stage_with_it(project: Project) -> None:
+    command = slow_command(project)
+    group = [p.pid for p in psutil.process_iter() if os.getpgid(p.pid) == command.pid]
+    assert len(group) >= 2
+    command.kill()
+    command.communicate(timeout=60)  # returns when every process has closed the output
+    wait_for(lambda: not is_group_alive(command.pid), "the server is still running", 40)
+    assert not project.is_slow_stage_alive()
+
+
+def is_group_alive(leader: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, 0)
+        return True
+    return False
+
+
+def slow_command(project: Project) -> subprocess.Popen[str]:
+    """Start the command in a process group of its own; return when its slow stage is running."""
     (project.root / "slow").touch()
     command = subprocess.Popen(
         [sys.executable, "-m", "flows.train"],
@@ -247,16 +281,7 @@ def test_interrupted_command_leaves_nothing_running(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     project.wait_for_slow_stage()
-    if end is signal.SIGINT:
-        os.killpg(command.pid, end)
-    else:
-        command.send_signal(end)
-    output, _ = command.communicate(timeout=30)
-    assert command.returncode == status, output
-    assert "Traceback" not in output
-    assert not project.is_slow_stage_alive()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(command.pid, 0)  # the server was in the command's group
+    return command
 
 
 def flow_command(

@@ -36,23 +36,29 @@ async function attempt(name, call) {
 function socket(path, message) {
   return new Promise(resolve => {
     const socket = new WebSocket(api.replace("http", "ws") + path);
-    socket.onopen = () => { socket.send(JSON.stringify(message)); setTimeout(() => resolve(1), 1000); };
+    socket.onopen = () => {
+      socket.send(JSON.stringify(message));
+      setTimeout(() => resolve(1), 1000);
+    };
     socket.onclose = () => resolve(0);
   });
 }
 (async () => {
   await attempt("deployments", async () => {
-    const answer = await fetch(api + "/deployments/filter", {method: "POST", headers: json, body: "{}"});
+    const all = {method: "POST", headers: json, body: "{}"};
+    const answer = await fetch(api + "/deployments/filter", all);
     return (await answer.json()).map(deployment => [deployment.id, deployment.entrypoint]);
   });
-  const [id] = (Array.isArray(found.deployments) ? found.deployments : [])
-    .filter(([id, entrypoint]) => entrypoint.includes("predict")).map(([id]) => id).concat(DEPLOYMENT);
+  const read = Array.isArray(found.deployments) ? found.deployments : [];
+  const [id] = read.filter(([id, entrypoint]) => entrypoint.includes("predict"))
+    .map(([id]) => id).concat(DEPLOYMENT);
   const run = JSON.stringify({
     state: {type: "SCHEDULED"}, parameters: {input: "x.csv", output: "y.csv"},
     job_variables: {command: command},
   });
   const url = api + "/deployments/" + id + "/create_flow_run";
-  await attempt("json", async () => (await fetch(url, {method: "POST", headers: json, body: run})).status);
+  const start = {method: "POST", headers: json, body: run};
+  await attempt("json", async () => (await fetch(url, start)).status);
   // Without a content type the browser asks the server for no permission (no preflight request).
   await attempt("simple", async () => (
     await fetch(url, {method: "POST", mode: "no-cors", body: new Blob([run])})).type);

@@ -37,7 +37,7 @@ def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) 
     listed = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     assert service.post("deployments/count", {}) == len(listed)
     assert service.post("work_pools/count", {}) == 2
-    assert service.post("automations/count", {}) == 2
+    assert service.post("automations/count", {}) == 0
     run = service.start()
     wait_for(lambda: service.state_of(run) == "COMPLETED")
     assert service.project.ran() == ["sample", "validate", "train", "evaluate", "report"]
