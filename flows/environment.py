@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.login import LOGIN, SERVICE_FOLDER, own_server_variables, shared_server_variables
-from semigen.artifacts import make_private_folder
+from semigen.artifacts import Layout, make_private_folder
 
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
@@ -92,7 +92,10 @@ def prepare(directory: Path) -> None:
     settings = NO_TELEMETRY | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": START_SECONDS}
     if f"{LOGGING}LEVEL" not in os.environ:
         settings |= TERSE_LOGS
-    if (directory / "dvc.yaml").exists() and "PREFECT_HOME" not in os.environ:
+    is_project = (directory / "dvc.yaml").exists()
+    if is_project:
+        make_private_folder(Layout(directory).state)
+    if is_project and "PREFECT_HOME" not in os.environ:
         home = directory / ".prefect"
         make_private_folder(home)
         settings["PREFECT_HOME"] = str(home)

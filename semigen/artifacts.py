@@ -103,6 +103,11 @@ class Layout:
         """Registry of classifiers, see ``semigen.registry.registry``; not tracked by DVC."""
         return self._at("models", "registry")
 
+    @property
+    def state(self) -> Path:
+        """Folder of checkpoints, locks and progress, which only its owner can enter."""
+        return self._at(".semigen")
+
     def checkpoint(self, stage: str) -> Path:
         """Folder of a stage's training checkpoints; not tracked by DVC, removed after the stage."""
         return self._at(".semigen", "checkpoints", stage)

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from semigen.artifacts import Layout, read_json, write_json
+from semigen.artifacts import Layout, make_private_folder, read_json, write_json
 from semigen.cli.arguments import add_promote
 from semigen.errors import UserError
 from semigen.params.config import Params
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_stage(stage: str, params: Params, layout: Layout) -> None:
     """Run the function of a stage and record its duration."""
+    make_private_folder(layout.state)
     thresholds = gc.get_threshold()
     gc.set_threshold(100_000, 50, 100)  # garbage collection takes a tenth of the time of imports
     module = importlib.import_module(f"tasks.{stage}")

@@ -39,8 +39,10 @@ FLOORS = {
         {"cli"},
     ],
     "flows": [
+        {"login"},
         {"environment", "project"},
-        {"events", "command"},
+        {"events", "run_process", "temporary_server"},
+        {"command"},
         {"pipeline"},
         {"remote"},
         {"display", "service", "stage_run"},

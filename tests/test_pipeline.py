@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 TABLES = {"labeled", "unlabeled", "test"}
 UNTRACKED = {
+    "state",
     "progress",
     *("checkpoint", "lock", "report", "root", "source", "timings"),
     *("promotion_json", "promotion_markdown", "registry"),

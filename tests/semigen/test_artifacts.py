@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from semigen.artifacts import Layout, atomic_path, check_files, read_json, write_json
+from semigen.artifacts import (
+    Layout,
+    atomic_path,
+    check_files,
+    make_private_folder,
+    read_json,
+    write_json,
+)
 from semigen.errors import UserError
 from semigen.params.config import DataParams
 
@@ -26,6 +33,15 @@ def test_folder_is_replaced_completely(tmp_path):
             (temporary / content).write_text(content)
     assert [p.name for p in path.iterdir()] == ["second"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_private_folder_cannot_be_entered_by_others(tmp_path):
+    existing = tmp_path / "state"
+    existing.mkdir(mode=0o755)
+    make_private_folder(existing)
+    make_private_folder(existing / "new" / "folder")
+    folders = [existing, existing / "new", existing / "new" / "folder"]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 3
 
 
 def test_rejects_invalid_json_with_the_file_name(tmp_path):

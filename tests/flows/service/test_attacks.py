@@ -21,7 +21,7 @@ from prefect.workers.process import ProcessJobConfiguration
 
 from flows.login import login_file
 from flows.service.pools import TEMPLATE
-from tests.flows.common import wait_for
+from tests.flows.common import give_code, wait_for
 from tests.flows.services import Running, running
 
 if TYPE_CHECKING:
@@ -206,6 +206,56 @@ def test_requests_without_login_token_or_own_origin_are_refused(service: Running
     created = httpx.post(create, json=run, headers=basic | token).json()["id"]
     wait_for(lambda: service.state_of(created) == "COMPLETED")
     assert not owned.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_generated_login_protects_a_server_that_other_hosts_reach_and_is_in_no_log(
+    settled: Project,
+) -> None:
+    (settled.root / ".semigen").mkdir(mode=0o755)  # by an earlier version
+    (settled.root / ".prefect").mkdir(mode=0o755)
+    public = {"PREFECT_SERVER_API_HOST": "0.0.0.0", "PREFECT_SERVER_API_AUTH_STRING": ""}
+    with running(settled, **public) as service:
+        api_url = service.service.api_url
+        assert httpx.get(f"{api_url}/admin/version").status_code == 401
+        run = service.start()
+        wait_for(lambda: service.state_of(run) == "COMPLETED")
+        by_hand = settled.run("flows.train")
+        assert by_hand.returncode == 0, by_hand.stderr
+        refused = settled.run("flows.train", PREFECT_API_AUTH_STRING="semigen:x")
+        assert refused.returncode == 1
+        assert "error: the Prefect server at" in refused.stderr
+        assert "requires a login: set PREFECT_API_AUTH_STRING" in refused.stderr
+
+        password = login_file(service.root).read_text().strip().partition(":")[2]
+        files = [path for path in service.root.rglob("*") if path.is_file()]
+        shown = {str(path): path.read_bytes() for path in files}
+        for kind in ("artifacts", "logs", "flow_runs", "events", "block_documents"):
+            shown[kind] = json.dumps(service.post(f"{kind}/filter", {})).encode()
+        for process in service.processes():
+            shown[f"command {process.pid}"] = " ".join(process.cmdline()).encode()
+        holders = [place for place, content in shown.items() if password.encode() in content]
+        assert holders == [str(login_file(service.root))]
+        assert_private(service.root / ".prefect")
+        assert (service.root / ".semigen").stat().st_mode & 0o077 == 0
+        assert (service.root / "model").stat().st_mode & 0o777 == 0o644, "outputs are shared"
+
+
+def assert_private(folder: Path) -> None:
+    """Check that others can neither enter a folder nor read its database, logs and settings."""
+    assert folder.stat().st_mode & 0o077 == 0
+    files = [folder / "prefect.db", *(folder / "service").iterdir()]
+    assert [str(path) for path in files if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_login_without_a_password_is_refused(settled: Project) -> None:
+    give_code(settled.root)
+    done = settled.run("flows.service.cli", "up", PREFECT_SERVER_API_AUTH_STRING="operator")
+    assert done.returncode == 1
+    assert done.stderr == "error: PREFECT_SERVER_API_AUTH_STRING: must be user:password\n"
 
 
 def csrf_token(api_url: str, login: dict[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.aftermath import wait_until
+from flows.login import login_file
 from flows.service.former import UNSCOPED_AUTOMATIONS
 from tests.flows.common import give_code, wait_for
 from tests.flows.servers import Server
@@ -104,6 +105,21 @@ def test_two_scheduled_projects_share_a_server_and_one_is_killed(
             assert (root / "ran").exists()
     for name in ("churn", "fraud"):
         assert runs(server, name, "SCHEDULED") == [], "semigen down deactivates the schedules"
+
+
+def test_second_project_needs_the_login_of_the_first(settled: Project) -> None:
+    first, second = copy_of(settled, "first"), copy_of(settled, "second")
+    with running(first) as own:
+        address = {"PREFECT_API_URL": own.service.api_url}
+        refused = second.run("flows.service.cli", "up", **address)
+        assert refused.returncode == 1
+        assert "requires a login: set PREFECT_API_AUTH_STRING" in refused.stderr
+        login = login_file(first.root).read_text().strip()
+        with running(second, **address, PREFECT_API_AUTH_STRING=login) as guest:
+            run = guest.start()
+            wait_for(lambda: guest.state_of(run) == "COMPLETED")
+        files = [path for path in second.root.rglob("*") if path.is_file()]
+        assert [path for path in files if login.encode() in path.read_bytes()] == []
 
 
 def test_refuses_the_name_of_another_folder(settled: Project, server: Server) -> None:
