@@ -17,7 +17,7 @@ import psutil
 from prefect.settings import PREFECT_API_URL
 
 from flows.login import SERVICE_FOLDER
-from semigen.artifacts import read_json, write_json
+from semigen.artifacts import make_private_folder, read_json, write_json
 from semigen.errors import UserError
 from tasks.process_lifetime import find_process, is_alive
 
@@ -30,6 +30,7 @@ def record_process(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG00
     if RUN_ID in os.environ or not PREFECT_API_URL.value():
         return
     path = _folder(Path.cwd()) / f"{flow_run.id}.json"
+    make_private_folder(path.parent)
     started = psutil.Process().create_time()
     write_json(path, {"host": socket.gethostname(), "pid": os.getpid(), "started": started})
     atexit.register(path.unlink, missing_ok=True)
