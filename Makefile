@@ -97,7 +97,7 @@ clean: ## remove outputs and test caches (not .venv, DVC's cache and the registr
 
 # Installation. Stamp files make it free the second time.
 
-$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.created
 	@$(call install,.[pipeline])
 	@python -c 'from flows.pipeline.dvc_graph import settle_scm; settle_scm()'
 	@touch $@
@@ -106,14 +106,20 @@ $(VENV)/.dev: $(VENV)/.core
 	@$(call install,.[dev])
 	@touch $@
 
-$(BIN)/python:
-	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+# The stamp is written last: an environment whose creation was killed is created again.
+$(VENV)/.created:
+	@if $(BIN)/python -m pip --version || { command -v uv && $(BIN)/python -c ''; }; then \
+		exit 0; \
+	fi >/dev/null 2>&1; \
+	for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "Creating $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
+			echo "Creating $(VENV) with $$($$python --version)"; \
+			exec $$python -m venv --clear $(VENV); \
 		fi; \
 	done; \
 	echo "error: no Python 3.11 or newer found (python3 is $$(python3 --version 2>&1));" \
 		"install one, or name it: make run PYTHON=/path/to/python" >&2; exit 1
+	@touch $@
 
 # With uv where it is installed, else with pip. compileall uses all cores, which is faster than pip's
 # own compilation; without it the first run of the pipeline would compile.

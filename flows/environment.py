@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from flows.login import LOGIN, SERVICE_FOLDER, own_server_variables, shared_server_variables
 from semigen.artifacts import Layout, make_private_folder
+from semigen.wording import printable
 
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
@@ -110,11 +111,19 @@ def prepare(directory: Path) -> None:
     if "prefect.context" in sys.modules:  # in a worker's process Prefect imports the flow
         sys.modules["prefect.context"].refresh_global_settings_context()
     logging.getLogger("prefect.task_runs").addFilter(_is_not_duplicate)
+    for logger in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(logger).addFilter(_escape_control_characters)
 
 
 def _is_not_duplicate(record: logging.LogRecord) -> bool:
     """Drop the first of two messages about a failed state; it has an empty traceback."""
     return not str(record.msg).startswith("Task run failed with state: ")
+
+
+def _escape_control_characters(record: logging.LogRecord) -> bool:
+    """Make the message of a record one line, since names and cells of tables may be in it."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
 
 
 def _running_server(directory: Path) -> dict[str, str]:

@@ -38,6 +38,7 @@ from semigen.artifacts import Layout, read_json, write_json
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.params.config import Params, RetrainParams
+from semigen.wording import printable
 
 MAX_COLUMNS_PRINTED = 15
 NOT_MEASURED: dict[str, Any] = {
@@ -268,12 +269,12 @@ def print_found(found: dict[str, Any], console: Console | None = None) -> None:
     from semigen.report.drift import HEADER, column_rows
 
     console = console or Console(highlight=False, soft_wrap=True)
-    console.print(f"\n{describe(found)}", markup=False)
+    console.print(f"\n{printable(describe(found))}", markup=False)
     if found["drift"] is not None:
         rows = column_rows(found["drift"])
         table = Table(*HEADER, box=None, padding=(0, 2, 0, 0), header_style="dim")
         for row in rows[:MAX_COLUMNS_PRINTED]:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         console.print(table)
         if len(rows) > MAX_COLUMNS_PRINTED:
             console.print(f"{len(rows) - MAX_COLUMNS_PRINTED} more in reports/drift.md")

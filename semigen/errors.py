@@ -1,11 +1,14 @@
 """The exception for errors that the user can correct."""
 
+from semigen.wording import printable
+
 
 class UserError(Exception):
     """An error in data, parameters or files that the user can correct.
 
-    The message is one line that names the file, column, row or parameter and the remedy. Commands
-    print it without a traceback (unless ``--debug`` is given) and exit with status 1.
+    The message is one line that names the file, column, row or parameter and the remedy; control
+    characters in it are escaped. Commands print it without a traceback (unless ``--debug`` is
+    given) and exit with status 1.
 
     Examples:
         >>> from semigen.params.config import Params
@@ -15,3 +18,6 @@ class UserError(Exception):
         ...     print(error)
         missing.yaml: cannot read parameters: No such file or directory
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())

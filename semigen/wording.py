@@ -16,6 +16,21 @@ def first_few(items: Sequence[str], limit: int = 5) -> str:
     return ", ".join(items[:limit]) + more
 
 
+def printable(text: str) -> str:
+    r"""Return a text with control characters escaped, so that it is one line.
+
+    Names and cells of tables may contain line breaks and escape sequences of terminals, which would
+    forge lines of a log or hide them.
+
+    Examples:
+        >>> printable("a\nerror: b\x1b[2J")
+        'a\\nerror: b\\x1b[2J'
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def count(n: int, noun: str) -> str:
     """Return a number with its noun.
 

@@ -21,7 +21,8 @@ FORBIDDEN = {
 }
 FLOORS = {
     "semigen": [
-        {"errors", "ablation", "wording"},
+        {"wording"},
+        {"errors", "ablation"},
         {"params"},
         {"artifacts"},
         {"saved_files"},

@@ -19,23 +19,36 @@ from dvc.lock import make_lock
 from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
 
 from flows.pipeline.retry import Log
+from semigen.errors import UserError
 
 LOCK_FILE = "dvc.lock"
+DAMAGED = ".semigen/damaged_dvc.lock"
+"""Copy of the last ``dvc.lock`` that could not be parsed."""
+CONFLICT_MARKERS = (b"<<<<<<< ", b"||||||| ", b">>>>>>> ")
 
 
 def repair(repo: Any, log: Log = print) -> None:
-    """Remove a truncated ``dvc.lock``, and entries of ``rwlock`` of processes that have exited.
+    """Move a truncated ``dvc.lock`` away; remove entries of exited processes from ``rwlock``.
 
     Args:
         repo: DVC's object of the project, which waits for locks.
-        log: Called with a message about a removed file.
+        log: Called with a message about a file that was moved.
+
+    Raises:
+        UserError: If ``dvc.lock`` has a merge conflict, which only the user can resolve.
     """
     path = Path(repo.root_dir) / LOCK_FILE
     if not is_complete(path):
         with repo.lock:  # the process that holds it may be writing
             if not is_complete(path):
-                path.unlink()
-                log(f"{LOCK_FILE}: truncated by a killed process or a full disk; DVC recreates it")
+                reject_conflict(path)
+                kept = path.parent / DAMAGED
+                kept.parent.mkdir(exist_ok=True)
+                path.replace(kept)
+                log(
+                    f"{LOCK_FILE}: truncated by a killed process or a full disk; DVC recreates it, "
+                    f"the old file is {DAMAGED}"
+                )
     rwlock = Path(repo.tmp_dir) / RWLOCK_FILE if repo.tmp_dir else None
     if rwlock is not None and not is_clean(rwlock):
         with _lock_of(repo, rwlock):
@@ -53,6 +66,16 @@ def is_complete(path: Path) -> bool:
     except (yaml.YAMLError, UnicodeDecodeError):
         return False
     return isinstance(content, dict) and "schema" in content and "stages" in content
+
+
+def reject_conflict(path: Path) -> None:
+    """Raise ``UserError`` if git left a merge conflict in a file."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.startswith(CONFLICT_MARKERS):
+            raise UserError(
+                f"{path.name}: line {number} is a marker of a merge conflict; resolve the "
+                f"conflict, e.g. `git checkout --ours {path.name}`, then run again"
+            )
 
 
 def is_clean(rwlock: Path) -> bool:

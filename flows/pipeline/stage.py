@@ -11,6 +11,7 @@ from flows.pipeline.child import child
 from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.locks import holders, wait_for
 from semigen.errors import UserError
+from semigen.wording import printable
 
 DVC_OUTPUT = re.compile(
     r"^$|^(Running stage|Stage|Verifying data sources in stage:?) '"
@@ -54,7 +55,7 @@ def reproduce(
             for line in process.stdout:
                 lines.append(line.rstrip())
                 if debug or not is_dvc_output(lines[-1], stage):
-                    log(lines[-1])
+                    log(printable(lines[-1]))
             status = process.wait()
         others = holders(lines) if status else []
         if not others:

@@ -8,6 +8,7 @@ from pathlib import Path
 from semigen.artifacts import Layout
 from semigen.cli.project import find_project
 from semigen.errors import UserError
+from semigen.wording import printable
 
 
 def _layout() -> Layout:
@@ -30,7 +31,8 @@ def predict(arguments: argparse.Namespace) -> None:
     )
     print(f"{arguments.output}: {len(predictions)} rows labeled by {model.name}")
     for row in count_predictions(predictions):
-        print(f"  {row['prediction']}: {row['rows']} (mean novelty {row['mean_novelty']:.2f})")
+        label = printable(str(row["prediction"]))
+        print(f"  {label}: {row['rows']} (mean novelty {row['mean_novelty']:.2f})")
 
 
 def synthesize(arguments: argparse.Namespace) -> None:

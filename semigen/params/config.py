@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from semigen.errors import UserError
 from semigen.params.base import Cron, Fraction, Section, TimeZone
-from semigen.params.explain import explain
+from semigen.params.explain import describe_yaml_error, explain
 from semigen.params.generators import (
     AutoregressiveParams,
     DiffusionParams,
@@ -322,7 +322,9 @@ class Params(Section):
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from error
         except yaml.YAMLError as error:
-            raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+            raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}") from error
+        if content is not None and not isinstance(content, dict):
+            raise UserError(f"{path}: must be a valid dictionary of parameters")
         try:
             return cls.model_validate(content or {})
         except ValidationError as error:

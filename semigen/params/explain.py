@@ -8,6 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from semigen.errors import UserError
@@ -45,6 +46,13 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
             lines.append(f"{name}: {message}{given}" if name else message)
     return "; ".join(lines)
+
+
+def describe_yaml_error(error: yaml.YAMLError) -> str:
+    """Return the problem and its line, without the text of the file."""
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark else ""
+    return line + " ".join(str(getattr(error, "problem", None) or "cannot be parsed").split())
 
 
 def require_target(table: str, target: str, columns: Sequence[str]) -> None:

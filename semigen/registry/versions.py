@@ -149,21 +149,38 @@ def copy_classifier(classifier: Path, folder: Path) -> str:
     """Copy a classifier's folder and return the digest of the copy.
 
     Raises:
-        UserError: If the classifier was written while it was copied, or differs from its manifest.
+        UserError: If the classifier was written while it was copied or differs from its manifest,
+            or a file cannot be copied, e.g. because the disk is full.
     """
     try:
         before = digest_of(classifier)
         check_manifest(classifier)
-        shutil.copytree(classifier, folder, copy_function=shutil.copyfile)
+        shutil.copytree(classifier, folder, copy_function=_copy_file)
         is_same = digest_of(folder) == digest_of(classifier) == before
     except (FileNotFoundError, shutil.Error):
         is_same = False
+    except OSError as error:
+        raise _not_copied(folder, error) from error
     if not is_same:
         raise UserError(
             f"{classifier}: another run wrote these files while they were copied; try again after "
             "that run"
         )
     return before
+
+
+def _copy_file(source: str, destination: str) -> None:
+    """Copy a file. Errors other than an absent source must not look like a concurrent write."""
+    try:
+        shutil.copyfile(source, destination)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _not_copied(Path(destination), error) from error
+
+
+def _not_copied(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot copy the classifier: {error.strerror or error}")
 
 
 def flush_to_disk(path: Path, *, recursive: bool = True) -> None:

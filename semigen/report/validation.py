@@ -6,7 +6,7 @@ from typing import Any
 
 from semigen.report.markdown import join, section, table
 from semigen.validation.report import PARTS, RULES, ValidationReport
-from semigen.wording import count
+from semigen.wording import count, printable
 
 MAX_WARNINGS = 5
 MAX_COLUMNS = 3
@@ -48,7 +48,7 @@ def validation_text(report: ValidationReport, path: str) -> str:
     n_more = len(report.warnings) - MAX_WARNINGS
     if n_more > 0:
         lines.append(f"{count(n_more, 'more warning')} in {path}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def first_error(report: ValidationReport, path: str) -> str:
