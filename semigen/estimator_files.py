@@ -13,7 +13,7 @@ import skops.io
 
 from semigen.artifacts import atomic_path
 from semigen.estimator_checks import check_estimator
-from semigen.estimator_types import SCHEMA, TYPES, check_types, read_schema, rename_modules
+from semigen.estimator_types import SCHEMA, TRUSTED_TYPES, describe
 from semigen.saved_files import reading
 
 RECORDED_MODULES = {
@@ -27,8 +27,6 @@ RECORDED_MODULES = {
 """Modules of our estimators, and the module names that files record for them. The recorded names
 are part of the file format. They do not change when a class moves, so that models of earlier
 versions still load and equal models still give equal files."""
-OTHER_TRUSTED = (*TYPES["DTypeNode"], *TYPES["TreeNode"])
-"""Types other than objects with attributes that skops does not trust by default."""
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """Earliest date of a zip archive, used for all members."""
 
@@ -53,7 +51,7 @@ def save_estimator(estimator: Any, path: Path) -> None:
     """
     with atomic_path(path) as temporary:
         skops.io.dump(estimator, temporary)
-        check_types(read_schema(temporary), path)
+        describe(temporary, path, {})
         _canonicalize(temporary)
 
 
@@ -65,14 +63,12 @@ def load_estimator(path: Path) -> Any:
             that our models do not have.
     """
     with reading(path):
-        schema = read_schema(path)
         current = {recorded: module for module, recorded in RECORDED_MODULES.items()}
-        is_renamed = rename_modules(schema, current)
-        check_types(schema, path)
+        description = describe(path, path, current)
         content = path.read_bytes()
-        if is_renamed:
-            content = _with_schema(content, schema)
-        estimator = skops.io.loads(content, trusted=list(TYPES["ObjectNode"] + OTHER_TRUSTED))
+        if description.is_renamed:
+            content = _with_schema(content, description.schema)
+        estimator = skops.io.loads(content, trusted=list(TRUSTED_TYPES))
         check_estimator(estimator)
     return estimator
 
@@ -103,7 +99,6 @@ def _canonicalize(path: Path) -> None:
     numbers: dict[int, int] = {}
     files: dict[str, str] = {}
     schema = _renumber(json.loads(members.pop("schema.json")), numbers, files)
-    rename_modules(schema, RECORDED_MODULES)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for old, new in files.items():
             archive.writestr(_entry(new), members[old])
@@ -118,7 +113,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> Any:
-    """Return a skops schema with consecutive object numbers and file names."""
+    """Return a skops schema with consecutive numbers and file names, and recorded modules."""
     if isinstance(node, list):
         return [_renumber(item, numbers, files) for item in node]
     if not isinstance(node, dict):
@@ -130,6 +125,8 @@ def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> Any:
         elif key == "file":
             suffix = Path(value).suffix
             renumbered[key] = files.setdefault(value, f"{len(files)}{suffix}")
+        elif key == "__module__":
+            renumbered[key] = RECORDED_MODULES.get(value, value)
         else:
             renumbered[key] = _renumber(value, numbers, files)
     return renumbered

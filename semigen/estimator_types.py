@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ MAX_EXPANDED_BYTES = 2**29
 MAX_EXPANSION = 100
 """Above that size, the total may be this multiple of the archive's own size."""
 
+OWN_TYPES = (
+    "semigen.estimators.consistency.ConsistencyNetwork",
+    "semigen.estimators.graph.GraphClassifier",
+    "semigen.estimators.latent_mixture.LatentMixtureClassifier",
+    "semigen.estimators.naive_bayes.SemiSupervisedNaiveBayes",
+    "semigen.estimators.posterior.PosteriorClassifier",
+    "semigen.estimators.self_training.BalancedSelfTraining",
+)
 TYPES = {
     "DTypeNode": ("numpy.dtype",),
     "DictNode": ("builtins.dict",),
@@ -47,12 +56,7 @@ TYPES = {
         "numpy.uint8",
     ),
     "ObjectNode": (
-        "semigen.estimators.consistency.ConsistencyNetwork",
-        "semigen.estimators.graph.GraphClassifier",
-        "semigen.estimators.latent_mixture.LatentMixtureClassifier",
-        "semigen.estimators.naive_bayes.SemiSupervisedNaiveBayes",
-        "semigen.estimators.posterior.PosteriorClassifier",
-        "semigen.estimators.self_training.BalancedSelfTraining",
+        *OWN_TYPES,
         "sklearn._loss.link.IdentityLink",
         "sklearn._loss.link.Interval",
         "sklearn._loss.link.LogitLink",
@@ -99,62 +103,67 @@ TYPES = {
     ),
 }
 """Accepted types by the kind of node that skops records for them."""
+TRUSTED_TYPES = (
+    *OWN_TYPES,
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+)
+"""Those of them that skops does not trust by default."""
 ACCEPTED = {(node, name) for node, names in TYPES.items() for name in names}
 
 
-def read_schema(path: Path) -> dict[str, Any]:
-    """Return the description of the objects in a skops archive.
+@dataclass(frozen=True)
+class Description:
+    """Description of the objects in a skops archive.
+
+    Attributes:
+        schema: The description, as skops writes it.
+        is_renamed: Whether modules of types were renamed in it.
+    """
+
+    schema: dict[str, Any]
+    is_renamed: bool
+
+
+def describe(archive_file: Path, path: Path, names: Mapping[str, str]) -> Description:
+    """Read the description of an archive, and check sizes and types.
 
     Nothing is decompressed before the sizes are known to be within the limits.
 
+    Args:
+        archive_file: The archive.
+        path: Path for messages.
+        names: Current names of modules by their recorded ones.
+
     Raises:
-        UserError: If the archive is larger than any model.
+        UserError: If the archive is larger than any model, or contains a type that is not accepted.
     """
-    limit = max(MAX_EXPANDED_BYTES, MAX_EXPANSION * check_file(path))
-    with zipfile.ZipFile(path) as archive:
+    limit = max(MAX_EXPANDED_BYTES, MAX_EXPANSION * check_file(archive_file))
+    with zipfile.ZipFile(archive_file) as archive:
         expanded = sum(info.file_size for info in archive.infolist())
         require(expanded <= limit, path, f"expands to {expanded} bytes, more than any model")
         size = archive.getinfo(SCHEMA).file_size
         require(size <= MAX_JSON_BYTES, path, f"{SCHEMA} has {size} bytes, more than any model")
-        schema: dict[str, Any] = json.loads(archive.read(SCHEMA))
-    return schema
+        content = archive.read(SCHEMA)
+    found: set[tuple[str, str]] = set()
+    renamed: set[str] = set()
 
+    def visit(node: dict[str, Any]) -> dict[str, Any]:
+        if "__module__" in node:
+            module = node["__module__"]
+            if module in names:
+                renamed.add(module)
+                module = node["__module__"] = names[module]
+            if "__loader__" in node:
+                found.add((node["__loader__"], f"{module}.{node['__class__']}"))
+        return node
 
-def rename_modules(schema: Any, names: Mapping[str, str]) -> bool:
-    """Rename modules of types in a description, in place; return whether there were any."""
-    renamed = False
-    for node in _nodes(schema):
-        name = names.get(node.get("__module__", ""))
-        if name is not None:
-            node["__module__"], renamed = name, True
-    return renamed
-
-
-def check_types(schema: Any, path: Path) -> None:
-    """Check that a description names accepted types only.
-
-    Raises:
-        UserError: If there is another type; the message names all of them.
-    """
-    found = {
-        (node["__loader__"], f"{node['__module__']}.{node['__class__']}")
-        for node in _nodes(schema)
-        if "__loader__" in node
-    }
+    schema: dict[str, Any] = json.loads(content, object_hook=visit)
     if refused := sorted({name for _, name in found - ACCEPTED}):
         raise UserError(
             f"{path}: refused, because it contains types that no semigen model has: "
             f"{', '.join(refused)}"
         )
-
-
-def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield all objects of a JSON document."""
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
+    return Description(schema, bool(renamed))

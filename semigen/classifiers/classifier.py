@@ -30,7 +30,6 @@ from semigen.outputs import check_output_folder
 from semigen.registry.versions import verify_version
 from semigen.saved_files import reading
 from semigen.tables.encoding import TableEncoder
-from semigen.tables.saved_schema import empty_row
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import one_thread
 
@@ -217,11 +216,12 @@ class Classifier:
         Raises:
             UserError: If one does not; the message names its file in ``folder``.
         """
-        x = self.encoder.transform(empty_row(self.schema))
+        x = np.zeros((1, self.encoder.n_features), np.float32)
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
         n_classes = len(self.schema.classes)
-        for member in self.members:
-            path = folder / f"{member.name}.skops"
-            with reading(path), one_thread():
-                probabilities = member.predict_proba(x, z, self.generator, n_classes)
-                check_probabilities(probabilities, member.estimator.classes_, n_classes, path)
+        with one_thread():
+            for member in self.members:
+                path = folder / f"{member.name}.skops"
+                with reading(path):
+                    probabilities = member.predict_proba(x, z, self.generator, n_classes)
+                    check_probabilities(probabilities, member.estimator.classes_, n_classes, path)

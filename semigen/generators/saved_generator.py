@@ -8,7 +8,6 @@ import numpy as np
 
 from semigen.generators.base import GenerativeModel
 from semigen.tables.encoding import Span, TableEncoder
-from semigen.tables.saved_schema import empty_row
 
 
 def check_generator(encoder: TableEncoder, generator: GenerativeModel) -> None:
@@ -21,7 +20,7 @@ def check_generator(encoder: TableEncoder, generator: GenerativeModel) -> None:
     spans: Sequence[Span] = getattr(generator, "spans", ())
     if tuple(spans) != encoder.spans_:
         raise ValueError("its columns are not those of the encoder")
-    x = encoder.transform(empty_row(encoder.schema))
+    x = np.zeros((1, encoder.n_features), np.float32)
     z, novelty = generator.features(x), generator.novelty(x)
     if len(z) != 1 or not (np.isfinite(z).all() and np.isfinite(novelty).all()):
         raise ValueError("features or novelty of a row are not finite numbers")
