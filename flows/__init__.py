@@ -7,6 +7,7 @@ settings that the environment does not contain.
 import gc
 from pathlib import Path
 
+from flows import interruption as _interruption  # noqa: F401 - first, for Ctrl-C during imports
 from flows.environment import prepare
 
 prepare(Path.cwd())

@@ -15,6 +15,7 @@ from prefect import State, get_client, tags
 from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 
+from flows.interruption import interrupt_once
 from flows.login import CLIENT_LOGIN, LOGIN
 from flows.project import Project
 from semigen.errors import UserError
@@ -54,6 +55,7 @@ def run_flow(
     """
     # Prefect calls this handler after its own; the default handler would leave the server running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, interrupt_once)
     if not debug:
         hide_errors()
     try:

@@ -40,7 +40,7 @@ FLOORS = {
         {"cli"},
     ],
     "flows": [
-        {"login"},
+        {"interruption", "login"},
         {"environment", "project"},
         {"events", "run_process", "temporary_server"},
         {"command"},

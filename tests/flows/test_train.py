@@ -294,3 +294,33 @@ def flow_command(
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("when", ["importing", "in a stage"])
+def test_repeated_ctrl_c_prints_no_traceback(project: Project, when: str) -> None:
+    """Impatient users press Ctrl-C again while the command cleans up."""
+    (project.root / "slow").touch()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "flows.train"],
+        cwd=project.root,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    if when == "in a stage":
+        project.wait_for_slow_stage()
+    else:
+        libraries = Path(f"/proc/{command.pid}/maps")
+        wait_for(lambda: "pydantic_core" in libraries.read_text())
+    while command.poll() is None:
+        os.killpg(command.pid, signal.SIGINT)
+        time.sleep(0.2)
+    output, _ = command.communicate(timeout=30)
+    assert output.splitlines()[-1] == "interrupted", output
+    assert "Traceback" not in output
+    assert command.returncode in (130, -signal.SIGINT)  # a shell reports 130 for both
+    if when == "in a stage":
+        assert not project.is_slow_stage_alive()
