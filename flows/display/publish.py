@@ -19,7 +19,7 @@ from prefect.artifacts import (
 )
 
 from semigen.artifacts import Layout, read_json
-from semigen.evaluation.estimates import Estimate, Gain
+from semigen.evaluation.estimates import DASH, Estimate, Gain
 
 DRAWING = threading.Lock()
 """Held while a plot is drawn: Matplotlib is not thread-safe."""
@@ -107,10 +107,11 @@ def metric_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
             "metric": name.replace("_", " "),
             "selected": f"{Estimate.from_json(estimate)}",
             "labels only": f"{Estimate.from_json(metrics['labels_only'][name])}",
-            "gain": f"{Gain.from_json(metrics['gain'][name]):+.3f}",
-            "p": f"{metrics['gain'][name]['p_value']:.3g}",
+            "gain": f"{gain:+.3f}",
+            "p": f"{gain.p_value:.3g}" if gain.has_interval else DASH,
         }
         for name, estimate in metrics["test"].items()
+        for gain in [Gain.from_json(metrics["gain"][name])]
     ]
 
 

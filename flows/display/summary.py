@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from semigen.artifacts import Layout, read_json
-from semigen.evaluation.estimates import Estimate, Gain
+from semigen.evaluation.estimates import DASH, Estimate, Gain
+from semigen.report.summary import (
+    cross_validated_text,
+    estimate_text,
+    majority_accuracy,
+    never_predicted,
+    read_confusion,
+)
 
 
 def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | None = None) -> None:
@@ -24,9 +33,10 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
     """
     console = console or Console(highlight=False, soft_wrap=True)
     console.print()
-    metrics = read_json(layout.metrics)
-    console.print(score_table(metrics))
-    console.print(f"Selected     {metrics['selected']}", markup=False)
+    metrics, confusion = read_json(layout.metrics), read_confusion(layout.plot("confusion"))
+    console.print(score_table(metrics, read_json(layout.selection), confusion))
+    if missed := never_predicted(confusion):
+        console.print(f"Never predicted: {missed}", markup=False)
     console.print()
     console.print(stage_table(read_json(layout.timings) if layout.timings.exists() else {}, ran))
     console.print()
@@ -38,15 +48,30 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
         console.print(f"      {purpose}", style="dim", markup=False)
 
 
-def score_table(metrics: dict[str, Any]) -> Table:
-    """Return accuracy, accuracy of the labels-only baseline, and gain, with their intervals."""
+def score_table(
+    metrics: Mapping[str, Any], selection: Mapping[str, Any], confusion: pd.DataFrame
+) -> Table:
+    """Return accuracy beside what puts it into proportion, each with its interval.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+        selection: Content of ``selection.json``.
+        confusion: Confusion matrix of the test rows (``read_confusion``).
+    """
     table = Table.grid(padding=(0, 2))
     accuracy = Estimate.from_json(metrics["test"]["accuracy"])
     baseline = Estimate.from_json(metrics["labels_only"]["accuracy"])
     gain = Gain.from_json(metrics["gain"]["accuracy"])
     table.add_row("Accuracy", f"{accuracy:.1%}", f"{metrics['n_test']} test rows", style="bold")
+    if cross_validated := cross_validated_text(metrics, selection):
+        table.add_row("Cross-validated", cross_validated, f"{metrics['n_labeled']} labeled rows")
+    balanced = estimate_text("balanced_accuracy", metrics["test"]["balanced_accuracy"])
+    table.add_row("Balanced", balanced, "mean recall over the classes")
+    majority = f"{majority_accuracy(confusion):.1%}"
+    table.add_row("Majority", majority, "always predicting the most frequent class")
     table.add_row("Labels only", f"{baseline:.1%}", f"{metrics['n_labeled']} labeled rows")
-    table.add_row("Gain", f"{gain:+.1p}", f"p = {gain.p_value:.2g}")
+    table.add_row("Gain", f"{gain:+.1p}", f"p = {gain.p_value:.2g}" if gain.has_interval else DASH)
+    table.add_row("Selected", escape(metrics["selected"]))
     return table
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from semigen.ablation import ABLATION, LEARNS_FROM
 from semigen.classifiers.cross_validation import Candidate, Evidence
 from semigen.classifiers.weights import MIN_WEIGHT, committee_weights
+from semigen.evaluation.estimates import to_json
+from semigen.evaluation.statistics import proportion_from_error
 from semigen.params.config import TrainParams
 
 Z_95 = 1.96
@@ -282,6 +284,9 @@ def _gain(baseline: np.ndarray, other: np.ndarray, seed: int) -> tuple[float, fl
 
 def _mean_with_interval(values: np.ndarray, high: float = np.inf) -> dict[str, float]:
     mean = float(values.mean())
+    if high == 1.0 and mean in (0.0, 1.0):  # a standard error of 0
+        exact: dict[str, float] = to_json(proportion_from_error(mean, 0.0, len(values)))
+        return exact
     margin = Z_95 * float(values.std(ddof=1)) / np.sqrt(len(values))
     return {
         "value": round(mean, 6),

@@ -11,6 +11,7 @@ classes, 2,000 resamples, two cores); all six metrics of two classifiers take 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,10 @@ METRICS = (
     "calibration_error",
 )
 LOWER_IS_BETTER = frozenset({"log_loss", "calibration_error"})
+MIN_ROWS_ACCURACY = 100
+"""With fewer test rows, the interval of the accuracy is exact instead of bootstrapped."""
+MIN_ROWS = 30
+"""With fewer test rows, the other metrics and the gains have no interval."""
 CHUNK_BYTES = 2**23
 """Size of a block of weights; matrix products are fastest if it fits into the cache."""
 
@@ -57,10 +62,10 @@ class Evaluation:
     baseline: Mapping[str, Estimate]
     gain: Mapping[str, Gain]
 
-    def to_json_dict(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Return the content of ``metrics.json``, rounded to six digits."""
+    def to_json_dict(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Return the content of ``metrics.json``, rounded to six digits; None for no interval."""
         parts = {"test": self.test, "labels_only": self.baseline, "gain": self.gain}
-        found: dict[str, dict[str, dict[str, float]]] = to_json(parts)
+        found: dict[str, dict[str, dict[str, float | None]]] = to_json(parts)
         return found
 
 
@@ -79,8 +84,13 @@ def evaluate(
     Tibshirani 1993, ch. 13). They stay within a metric's range, and the paired intervals agree with
     the p-value. BCa intervals would need one more evaluation for every test row, for a correction
     that is small with hundreds of rows. The intervals of the calibration error are corrected for
-    bias, see ``_corrected``. If all or none of the rows are correct, the resamples do not vary, and
-    the interval of the accuracy is the exact binomial one.
+    bias, see ``_corrected``.
+
+    The bootstrap is too narrow where rows are few or resamples do not vary. With fewer than
+    ``MIN_ROWS_ACCURACY`` rows, or if all or none of them are correct, the interval of the accuracy
+    is the exact one of Clopper & Pearson (1934). Other metrics, and gains, have no interval with
+    fewer than ``MIN_ROWS`` rows; a metric whose resamples are all equal has none either.
+    Classifiers with the same figures in every resample have a gain of exactly 0.
 
     Args:
         y_true: Class index of every test row, shape ``(n,)``.
@@ -107,7 +117,7 @@ def evaluate(
                 metric, values[side][metric], resampled[side], confidence, n_rows
             )
         difference = values[0][metric] - values[1][metric]
-        gain[metric] = _gain(metric, difference, resampled[0] - resampled[1], confidence)
+        gain[metric] = _gain(metric, difference, resampled[0] - resampled[1], confidence, n_rows)
     return Evaluation(test=figures[0], baseline=figures[1], gain=gain)
 
 
@@ -184,16 +194,22 @@ def _corrected(metric: str, value: float, resampled: np.ndarray) -> np.ndarray:
 def _estimate(
     metric: str, value: float, resampled: np.ndarray, confidence: float, n_rows: int
 ) -> Estimate:
+    if metric == "accuracy" and (n_rows < MIN_ROWS_ACCURACY or value in (0.0, 1.0)):
+        return proportion(round(value * n_rows), n_rows, confidence, "exact")
+    # Rounding errors make equal resamples differ in the last digits.
+    if n_rows < MIN_ROWS or np.ptp(resampled) < 10**-DECIMALS:
+        return Estimate(value, math.nan, math.nan)
     low, high = _percentiles(_corrected(metric, value, resampled), confidence)
     if metric == "calibration_error":
         low, high = max(0.0, min(low, value)), max(high, value)
-    if metric == "accuracy" and value in (0.0, 1.0):
-        # Without it, the interval of ten correct rows would have no width.
-        return proportion(int(value) * n_rows, n_rows, confidence, "exact")
     return Estimate(value, low, high)
 
 
-def _gain(metric: str, value: float, differences: np.ndarray, confidence: float) -> Gain:
+def _gain(
+    metric: str, value: float, differences: np.ndarray, confidence: float, n_rows: int
+) -> Gain:
+    if n_rows < MIN_ROWS and np.any(differences != 0):
+        return Gain(value, math.nan, math.nan, p_value=math.nan)
     draws = _corrected(metric, value, differences)
     low, high = _percentiles(draws, confidence)
     tail = min(np.mean(draws <= 0), np.mean(draws >= 0))

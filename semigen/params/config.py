@@ -234,8 +234,10 @@ class ComputeParams(Section):
 class PromoteParams(Section):
     """Conditions under which a new model replaces the champion. Not tracked by DVC."""
 
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy"
-    """Metric that champion and challenger are compared by, on the same test rows."""
+    metric: Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "auto"
+    """Metric that champion and challenger are compared by, on the same test rows. ``auto``:
+    balanced accuracy if the largest class has more than five times the test rows of the smallest,
+    else accuracy."""
     tolerance: float = Field(0.02, ge=0)
     """Tolerated loss against the champion: a challenger that scores lower is promoted if the
     interval of the difference stays within it."""

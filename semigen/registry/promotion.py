@@ -9,6 +9,7 @@ also pass the gates of validation, fairness and drift.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from semigen.evaluation.metrics import LOWER_IS_BETTER, evaluate
 from semigen.params.config import EvaluateParams, PromoteParams
 from semigen.registry.gates import Gate
 
+MAX_CLASS_RATIO = 5
+"""Ratio of class frequencies beyond which accuracy says little about the rare classes."""
 Outcome = Literal["promoted", "kept", "unchanged"]
 
 
@@ -35,6 +38,8 @@ class Comparison:
         challenger: Scores of the challenger, by metric.
         difference: Challenger minus champion, paired, by metric. The sign is the metric's own: for
             log loss, negative is better.
+        is_uneven: Whether the largest class has more than ``MAX_CLASS_RATIO`` times the test rows
+            of the smallest.
 
     Examples:
         >>> y, good, bad = np.array([0, 1] * 20), np.eye(2)[[0, 1] * 20], np.eye(2)[[1, 0] * 20]
@@ -49,6 +54,7 @@ class Comparison:
     champion: Mapping[str, Estimate]
     challenger: Mapping[str, Estimate]
     difference: Mapping[str, Gain]
+    is_uneven: bool = False
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any] | None) -> Comparison | None:
@@ -69,8 +75,13 @@ class Comparison:
         return value if metric in LOWER_IS_BETTER else -value
 
     def worst_loss(self, metric: str) -> float:
-        """Return the limit of the interval of ``loss`` that is worst for the challenger."""
+        """Return the limit of the interval of ``loss`` that is worst for the challenger.
+
+        Infinite if there is no interval.
+        """
         difference = self.difference[metric]
+        if not difference.has_interval:
+            return math.inf
         return difference.high if metric in LOWER_IS_BETTER else -difference.low
 
 
@@ -155,7 +166,18 @@ def compare(
         champion=evaluation.baseline,
         challenger=evaluation.test,
         difference=evaluation.gain,
+        is_uneven=has_uneven_classes(y),
     )
+
+
+def has_uneven_classes(y: np.ndarray) -> bool:
+    """Return whether the class frequencies differ by more than ``MAX_CLASS_RATIO``.
+
+    Args:
+        y: Class index of every row, shape ``(n,)``; classes without rows do not count.
+    """
+    counts = np.unique(y, return_counts=True)[1]
+    return bool(counts.max() > MAX_CLASS_RATIO * counts.min())
 
 
 def decide(
@@ -177,11 +199,9 @@ def decide(
     if isinstance(comparison, NotCompared):
         reason, is_worse, figures = comparison.reason, comparison.keeps_challenger, None
     else:
-        reason, figures = _describe(comparison, params), comparison
-        is_worse = (
-            comparison.loss(params.metric) > 0
-            and comparison.worst_loss(params.metric) > params.tolerance
-        )
+        metric = _metric(comparison, params)
+        reason, figures = _describe(comparison, metric, params.tolerance), comparison
+        is_worse = comparison.loss(metric) > 0 and comparison.worst_loss(metric) > params.tolerance
     objections = [reason, *failed] if is_worse else failed
     if objections and not force:
         return Decision("kept", "; ".join(objections), gates=tuple(gates), comparison=figures)
@@ -190,14 +210,22 @@ def decide(
     return Decision("promoted", reason, gates=tuple(gates), comparison=figures)
 
 
-def _describe(comparison: Comparison, params: PromoteParams) -> str:
-    name = params.metric.replace("_", " ")
-    difference = comparison.difference[params.metric]
+def _metric(comparison: Comparison, params: PromoteParams) -> str:
+    if params.metric != "auto":
+        return params.metric
+    return "balanced_accuracy" if comparison.is_uneven else "accuracy"
+
+
+def _describe(comparison: Comparison, metric: str, tolerance: float) -> str:
+    name = metric.replace("_", " ")
+    difference = comparison.difference[metric]
     text = (
         f"{name} differs from {comparison.against}'s by {difference:+.3f} on {comparison.n_rows} "
         "test rows"
     )
-    if comparison.loss(params.metric) <= 0:
+    if comparison.loss(metric) <= 0:
         return f"{text}, which is not worse"
-    worst = max(0.0, comparison.worst_loss(params.metric))
-    return f"{text}, so it may be worse by up to {worst:.3f}; tolerance {params.tolerance:g}"
+    if not difference.has_interval:
+        return f"{text}, too few to bound the difference"
+    worst = max(0.0, comparison.worst_loss(metric))
+    return f"{text}, so it may be worse by up to {worst:.3f}; tolerance {tolerance:g}"

@@ -17,6 +17,7 @@ from semigen.report.summary import (
     ablation_rows,
     candidates_of,
     class_figures,
+    cross_validated_text,
     diversity_text,
     estimate_text,
     gain_text,
@@ -126,13 +127,24 @@ def _performance(
     return section(
         "Performance on test rows",
         f"{metrics['n_test']} test rows that were not used for training or selection. Brackets are "
-        f"{confidence:.0%} bootstrap intervals. Labels only: {escape(selection['labels_only'])}, "
+        f"{confidence:.0%} intervals. Labels only: {escape(selection['labels_only'])}, "
         f"the best by cross-validation among the candidates trained on the {metrics['n_labeled']} "
         "labeled rows only.",
         table(("metric", "this model", "labels only", "gain", "p-value of the gain"), rows),
-        f"{escape(sentence)} {majority_text(metrics, confusion)}",
+        f"{escape(sentence)} {escape(majority_text(metrics, confusion))}",
+        _cross_validated(metrics, selection),
         no_error_note(metrics) or "",
         *_ablation(metrics),
+    )
+
+
+def _cross_validated(metrics: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
+    accuracy = cross_validated_text(metrics, selection)
+    if accuracy is None:
+        return ""
+    return (
+        f"Test rows are few. Accuracy by cross-validation on the {metrics['n_labeled']} labeled "
+        f"rows, slightly optimistic: {accuracy}."
     )
 
 

@@ -75,6 +75,7 @@ def render(content: ReportContent) -> str:
         confidence=f"{confidence:.0%}",
         verdict=summary.verdict(content.metrics, content.selection, confidence),
         no_error_note=summary.no_error_note(content.metrics),
+        cross_validated=summary.cross_validated_text(content.metrics, content.selection),
         majority_text=summary.majority_text(content.metrics, confusion),
         images=_images(content),
         warnings=summary.warnings_of(content.validation),

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from semigen.ablation import LEARNS_FROM
-from semigen.evaluation.estimates import Estimate, Gain
-from semigen.evaluation.metrics import LOWER_IS_BETTER
+from semigen.evaluation.estimates import DASH, Estimate, Gain
+from semigen.evaluation.metrics import LOWER_IS_BETTER, MIN_ROWS, MIN_ROWS_ACCURACY
+from semigen.wording import count, first_few
 
 Outcome = Literal["helped", "not shown", "worse", "not used"]
 
@@ -89,6 +90,12 @@ def verdict(metrics: Mapping[str, Any], selection: Mapping[str, Any], confidence
             f"{selection['selected']}, which is trained on labels only.",
         )
     gain = Gain.from_json(metrics["gain"]["accuracy"])
+    if not gain.has_interval:
+        return Verdict(
+            "not shown",
+            f"{metrics['n_test']} test rows are too few to tell whether unlabeled rows helped: the "
+            f"difference in accuracy is {gain_text('accuracy', metrics['gain']['accuracy'])}.",
+        )
     figures = (
         f"{gain_text('accuracy', metrics['gain']['accuracy'])} ({confidence:.0%} confidence, "
         f"p-value {p_value_text(gain.p_value)})"
@@ -150,13 +157,15 @@ def ablation_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def no_error_note(metrics: Mapping[str, Any]) -> str | None:
-    """Return a caution if all test rows are correct: bootstrap intervals have no width then."""
+    """Return a caution if all test rows are correct, or too few for intervals."""
     if metrics["test"]["accuracy"]["value"] < 1:
-        return None
+        is_small = metrics["n_test"] < MIN_ROWS
+        few = f"A dash marks intervals that {metrics['n_test']} test rows are too few to estimate."
+        return few if is_small else None
     return (
         f"All {metrics['n_test']} test rows are labeled correctly, so the bootstrap shows no "
-        "variation. The interval of the accuracy is the exact binomial one; the intervals of the "
-        "other metrics are too narrow."
+        "variation. The interval of the accuracy is the exact binomial one; a dash marks figures "
+        "whose interval cannot be estimated."
     )
 
 
@@ -165,13 +174,13 @@ def figure_text(metric: str, value: float) -> str:
     return f"{value:.1%}" if METRIC_TEXTS[metric].is_proportion else f"{value:.3f}"
 
 
-def estimate_text(metric: str, figure: Mapping[str, float]) -> str:
+def estimate_text(metric: str, figure: Mapping[str, float | None]) -> str:
     """Return the estimate of a metric, e.g. ``93.1% [90.2, 95.6]``."""
     spec = ".1%" if METRIC_TEXTS[metric].is_proportion else ".3f"
     return format(Estimate.from_json(figure), spec)
 
 
-def gain_text(metric: str, figure: Mapping[str, float]) -> str:
+def gain_text(metric: str, figure: Mapping[str, float | None]) -> str:
     """Return the gain in a metric, e.g. ``+7.8 points [+4.2, +11.4]``."""
     spec = "+z.1p" if METRIC_TEXTS[metric].is_proportion else "+z.3f"
     # A minus sign is as wide as a plus sign, so the figures of a column line up.
@@ -189,15 +198,17 @@ def split_interval(text: str) -> tuple[str, str]:
     return value, f"[{interval}"
 
 
-def gain_direction(metric: str, gain: Mapping[str, float]) -> Literal["better", "worse", "unclear"]:
+def gain_direction(metric: str, gain: Mapping[str, Any]) -> Literal["better", "worse", "unclear"]:
     """Return whether the whole interval of a gain lies on the better or on the worse side of 0."""
-    if gain["low"] <= 0 <= gain["high"]:
+    if gain["low"] is None or gain["low"] <= 0 <= gain["high"]:
         return "unclear"
     return "better" if (gain["value"] < 0) == (metric in LOWER_IS_BETTER) else "worse"
 
 
-def p_value_text(p_value: float) -> str:
-    """Return a p-value with two significant digits, or ``<0.001``."""
+def p_value_text(p_value: float | None) -> str:
+    """Return a p-value with two significant digits, ``<0.001``, or a dash if there is none."""
+    if p_value is None or np.isnan(p_value):
+        return DASH
     return "<0.001" if p_value < 0.001 else f"{p_value:.2g}"
 
 
@@ -249,12 +260,26 @@ def majority_text(metrics: Mapping[str, Any], confusion: pd.DataFrame) -> str:
     """Return how the accuracy compares with always predicting the most frequent class."""
     accuracy = majority_accuracy(confusion)
     text = f"Always predicting the most frequent class would reach {accuracy:.1%}"
-    if metrics["test"]["accuracy"]["low"] > accuracy:
-        return f"{text}."
-    return (
-        f"{text}; the accuracy of this model is not significantly higher. Look at balanced "
-        "accuracy and ROC AUC."
-    )
+    if metrics["test"]["accuracy"]["low"] <= accuracy:
+        text = f"{text}; the accuracy of this model is not significantly higher"
+    balanced = estimate_text("balanced_accuracy", metrics["test"]["balanced_accuracy"])
+    text = f"{text}. Balanced accuracy (mean recall over the classes) is {balanced}."
+    missed = never_predicted(confusion)
+    return f"{text} Never predicted: {missed}." if missed else text
+
+
+def never_predicted(confusion: pd.DataFrame) -> str:
+    """Return the classes that have test rows and are never predicted; empty if there are none."""
+    n_actual, n_predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    missed = [name for name in confusion.index if n_actual[name] and not n_predicted[name]]
+    return first_few([f"{name} ({count(n_actual[name], 'test row')})" for name in missed], 3)
+
+
+def cross_validated_text(metrics: Mapping[str, Any], selection: Mapping[str, Any]) -> str | None:
+    """Return the cross-validated accuracy if the test rows are fewer than ``MIN_ROWS_ACCURACY``."""
+    if metrics["n_test"] >= MIN_ROWS_ACCURACY:
+        return None
+    return estimate_text("accuracy", selection["committees"]["selected"]["accuracy"])
 
 
 def diversity_text(diversity: Mapping[str, Any]) -> str:

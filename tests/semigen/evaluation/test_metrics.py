@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
 from semigen.evaluation import metrics
@@ -119,7 +120,7 @@ def test_intervals_are_percentiles_of_resampled_metrics():
     y, p = simulate(40, 3, seed=4)
     found = evaluate(y, p, p[::-1], n_bootstrap=60, confidence=0.8, seed=9).test
     counts = np.concatenate(list(resamples(40, 60, seed=9)), axis=1).astype(int)
-    for metric in ("accuracy", "macro_f1", "log_loss", "roc_auc"):
+    for metric in ("balanced_accuracy", "macro_f1", "log_loss", "roc_auc"):
         drawn = [oracle_scores(y, p, counts[:, column])[metric] for column in range(60)]
         estimate = found[metric]
         assert_allclose([estimate.low, estimate.high], np.quantile(drawn, [0.1, 0.9]))
@@ -195,6 +196,39 @@ def test_accuracy_without_errors_has_the_exact_interval():
     assert accuracy.test["accuracy"].high == 1
     assert accuracy.test["accuracy"].low == pytest.approx(0.8843, abs=5e-5)
     assert accuracy.baseline["accuracy"].high == pytest.approx(1 - 0.8843, abs=5e-5)
+
+
+def test_twelve_correct_rows_have_the_exact_interval_and_no_other():
+    y = np.array([0, 1] * 6)
+    good = np.eye(2)[y] * 0.8 + 0.1
+    found = evaluate(y, good, np.eye(2)[1 - y], n_bootstrap=100)
+    # Clopper & Pearson: 12 of 12 has the lower limit 0.025 ** (1 / 12) = 0.7354.
+    assert found.test["accuracy"].low == pytest.approx(0.025 ** (1 / 12))
+    assert f"{found.test['balanced_accuracy']}" == "1.000 [\u2013]"
+    content = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
+    for metric in METRICS[1:]:
+        assert (content["test"][metric]["low"], content["test"][metric]["high"]) == (None, None)
+    gain = content["gain"]["accuracy"]
+    assert gain == {"value": 1.0, "low": None, "high": None, "p_value": None}
+    same = evaluate(y, good, good, n_bootstrap=100).gain["accuracy"]
+    assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("n_rows", [20, 50, 99])
+def test_few_rows_have_the_exact_interval_of_accuracy(n_rows):
+    y = np.zeros(n_rows, int)
+    p = np.eye(2)[(np.arange(n_rows) < 3).astype(int)]
+    accuracy = evaluate(y, p, p, n_bootstrap=100).test["accuracy"]
+    expected = binomtest(n_rows - 3, n_rows).proportion_ci(method="exact")
+    assert_allclose([accuracy.low, accuracy.high], [expected.low, expected.high])
+
+
+def test_constant_resamples_give_no_interval():
+    y = np.array([0, 1] * 100)
+    found = evaluate(y, np.eye(2)[y], np.eye(2)[y], n_bootstrap=100).test
+    for metric in ("balanced_accuracy", "macro_f1", "roc_auc"):
+        assert np.isnan([found[metric].low, found[metric].high]).all(), metric
+    assert found["accuracy"].low == pytest.approx(0.025 ** (1 / 200))
 
 
 def test_interval_of_the_calibration_error_is_bias_corrected():

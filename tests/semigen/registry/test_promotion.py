@@ -76,6 +76,36 @@ def test_score_that_is_not_lower_is_promoted_with_few_rows():
     assert decide(comparison, [], PromoteParams(tolerance=0)).outcome == "promoted"
 
 
+def test_uneven_classes_are_compared_by_balanced_accuracy():
+    """The challenger never predicts the rare class: four rows of 404, which accuracy ignores."""
+    y = (np.arange(404) < 4).astype(int)
+    champion = np.eye(2)[np.where(np.arange(404) >= 398, 1, y)]
+    comparison = compare(y, np.eye(2)[np.zeros(404, int)], champion, EVALUATE, against="v0001")
+    assert comparison.difference["accuracy"].value > 0
+    decision = decide(comparison, [PASSED], PromoteParams())
+    assert decision.outcome == "kept"
+    assert decision.reason.startswith("balanced accuracy differs")
+    chosen = decide(comparison, [PASSED], PromoteParams(metric="accuracy"))
+    assert chosen.outcome == "promoted" and chosen.reason.startswith("accuracy differs")
+
+
+@pytest.mark.parametrize(("n_rare", "is_uneven"), [(20, False), (19, True)])
+def test_classes_are_uneven_beyond_one_to_five(n_rare, is_uneven):
+    y = (np.arange(100 + n_rare) < n_rare).astype(int)
+    p = np.eye(2)[y]
+    assert compare(y, p, p, EVALUATE, against="v0001").is_uneven is is_uneven
+
+
+def test_lower_score_without_interval_is_kept():
+    comparison = compared(correct_rows(12, 1), correct_rows(12, 2))
+    decision = decide(comparison, [PASSED], PromoteParams(tolerance=0.5, min_test_rows=2))
+    assert decision.outcome == "kept"
+    assert decision.reason == (
+        "accuracy differs from v0001's by -0.083 [\u2013] on 12 test rows, too few to bound the "
+        "difference"
+    )
+
+
 def test_first_model_is_promoted_if_the_gates_pass():
     first = NotCompared("there is no champion", keeps_challenger=False)
     assert decide(first, [PASSED], PromoteParams()).outcome == "promoted"

@@ -90,8 +90,9 @@ def test_committees_are_listed_among_the_candidates():
     assert weights == ["20%", "80%", ""]
 
 
-def test_cautions_if_all_test_rows_are_correct():
-    assert summary.no_error_note(metrics_with(0, 0, 0)) is None
+def test_cautions_if_all_test_rows_are_correct_or_too_few_for_intervals():
+    assert summary.no_error_note({**metrics_with(0, 0, 0), "n_test": 30}) is None
+    assert "20 test rows are too few" in summary.no_error_note(metrics_with(0, 0, 0))
     perfect = {"n_test": 20, "test": {"accuracy": {"value": 1.0}}}
     assert "All 20 test rows are labeled correctly" in summary.no_error_note(perfect)
 
@@ -128,9 +129,34 @@ def test_majority_accuracy(confusion):
 
 @pytest.mark.parametrize(("low", "is_shown"), [(0.7, True), (8 / 12, False), (0.5, False)])
 def test_cautions_if_accuracy_is_not_above_the_majority_class(confusion, low, is_shown):
-    text = summary.majority_text({"test": {"accuracy": {"low": low}}}, confusion)
+    balanced = {"value": 0.375, "low": 0.2, "high": 0.5}
+    test = {"accuracy": {"low": low}, "balanced_accuracy": balanced}
+    text = summary.majority_text({"test": test}, confusion)
     assert "would reach 66.7%" in text
+    assert "Balanced accuracy (mean recall over the classes) is 37.5% [20.0, 50.0]" in text
+    assert "Never predicted: b (4 test rows)." in text
     assert ("not significantly higher" not in text) == is_shown
+
+
+def test_figures_without_interval_are_a_dash():
+    none = {"value": 0.5, "low": None, "high": None}
+    assert summary.estimate_text("accuracy", none) == "50.0% [\u2013]"
+    gain = {**none, "p_value": None}
+    assert summary.gain_text("accuracy", gain) == "+50.0 points [\u2013]"
+    assert summary.p_value_text(None) == "\u2013"
+    assert summary.gain_direction("accuracy", gain) == "unclear"
+    metrics = {"n_test": 12, "gain": {"accuracy": gain}}
+    found = summary.verdict(metrics, selection_of(["unlabeled"]), confidence=0.95)
+    assert found.outcome == "not shown"
+    assert "12 test rows are too few to tell whether unlabeled rows helped" in found.sentence
+
+
+@pytest.mark.parametrize(("n_test", "is_shown"), [(99, True), (100, False)])
+def test_cross_validated_accuracy_is_shown_with_few_test_rows(n_test, is_shown):
+    accuracy = {"value": 0.8, "low": 0.7, "high": 0.9}
+    selection = {"committees": {"selected": {"accuracy": accuracy}}}
+    found = summary.cross_validated_text({"n_test": n_test}, selection)
+    assert found == ("80.0% [70.0, 90.0]" if is_shown else None)
 
 
 def test_labels_that_look_missing_stay_text(tmp_path):
