@@ -3,12 +3,13 @@
 from semigen.wording import printable
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """An error in data, parameters or files that the user can correct.
 
     The message is one line that names the file, column, row or parameter and the remedy; control
     characters in it are escaped. Commands print it without a traceback (unless ``--debug`` is
-    given) and exit with status 1.
+    given) and exit with status 1. It is a ``ValueError``, as scikit-learn expects of estimators
+    that reject their input.
 
     Examples:
         >>> from semigen.params.config import Params

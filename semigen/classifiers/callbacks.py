@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from tqdm.auto import tqdm
 
 
 class FitCallbacks:
@@ -28,3 +32,42 @@ class FitCallbacks:
 
     def on_learner_end(self, name: str, log_loss: float) -> None:
         """Called after a learner was cross-validated, with its log loss in nats."""
+
+
+class LearnerProgressBar(FitCallbacks):
+    """Shows the learners of a fit as a progress bar of tqdm: a widget in notebooks.
+
+    Examples:
+        >>> with LearnerProgressBar() as bar:  # tqdm writes to stderr
+        ...     bar.on_learners(["extra_trees"])
+        ...     bar.on_learner_start("extra_trees")
+        ...     bar.on_learner_end("extra_trees", log_loss=0.5)
+    """
+
+    bar: tqdm | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def on_trial(self, summary: str) -> None:
+        tqdm.write(f"semigen: {summary}")
+
+    def on_learners(self, names: Sequence[str]) -> None:
+        self.bar = tqdm(desc="compare", total=len(names), unit="learner")
+
+    def on_learner_start(self, name: str) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(name)
+
+    def on_learner_end(self, name: str, log_loss: float) -> None:
+        if self.bar is not None:
+            self.bar.update()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,12 @@ class Classifier:
             )
         return self.generator.novelty(self.encoder.transform(frame))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, files: Mapping[str, Any] | None = None) -> None:
         """Write the classifier into a folder, which is either complete or absent.
+
+        Args:
+            folder: The folder.
+            files: Further JSON files, content by name.
 
         Raises:
             UserError: If the folder holds anything but an earlier classifier.
@@ -179,6 +184,8 @@ class Classifier:
                 classes=self.schema.classes,
             )
             write_json(temporary / MARKER, facts.model_dump(mode="json"))
+            for name, content in (files or {}).items():
+                write_json(temporary / name, content)
             write_manifest(temporary)
 
     @classmethod

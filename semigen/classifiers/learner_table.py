@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -72,11 +72,19 @@ class LearnerSpec:
         """
         space = space or self.space
         uses = self.uses or (() if space == "encoded" else ("unlabeled",))
-
-        def make(seed: int, n_rows: int) -> Any:
-            return self.factory(FitContext(params, seed, n_rows), **settings)
-
+        make = partial(_make, self.factory, params, settings)
         return self.learner(name or self.name, uses, space, make)
+
+
+def _make(
+    factory: Callable[..., Any],
+    params: TrainParams,
+    settings: Mapping[str, Any],
+    seed: int,
+    n_rows: int,
+) -> Any:
+    """Return an unfitted estimator; a closure would keep fitted estimators from being pickled."""
+    return factory(FitContext(params, seed, n_rows), **settings)
 
 
 COLUMNS_OR_BOTH = Choice(("encoded", "both"))

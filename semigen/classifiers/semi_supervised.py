@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import numbers
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags, check_random_state, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
-from semigen.classifiers.callbacks import FitCallbacks
+from semigen.classifiers.callbacks import LearnerProgressBar
+from semigen.classifiers.classifier import Classifier
 from semigen.classifiers.fitting import fit_committee
+from semigen.classifiers.inputs import (
+    as_labels,
+    as_table,
+    check_labels,
+    distinct_labels,
+    infer_schema,
+    labeled_rows,
+)
 from semigen.classifiers.problem import LearningProblem
+from semigen.classifiers.saved_estimator import ESTIMATOR, EstimatorFacts, read_estimator
+from semigen.classifiers.summary import SelectionSummary
 from semigen.errors import UserError
 from semigen.estimators.base import ProbabilisticClassifier
+from semigen.estimators.nested_params import NestedParams
 from semigen.generators import make_generator
+from semigen.params.base import Section
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
 from semigen.tables.encoding import Encoded, TableEncoder
 from semigen.tables.schema import TableSchema
-from semigen.training.progress import Progress
+from semigen.training.progress_bar import ProgressBar
 
-TARGET = "label"
-"""Name of the labels in an inferred schema, unless a feature has that name."""
 PRETRAINING_FRACTION = 0.4
 SEARCH_FRACTION = 0.5
 STEPS_PER_SECOND = 120
@@ -30,7 +48,7 @@ STEPS_PER_SECOND = 120
 number of steps by this constant instead of a clock, so that equal runs give equal results."""
 
 
-class SemiSupervisedClassifier(ProbabilisticClassifier):
+class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
     """Classifier that learns from few labeled and many unlabeled rows of a table.
 
     A generative model is trained on all rows. Learners that use the columns, the generative
@@ -47,8 +65,9 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         time_budget_s: Seconds after which no further learner is evaluated. Pretraining is limited
             to 0.4 of this time, and a search to half of what pretraining leaves. The final fits on
             all labeled rows come on top.
-        random_state: Seed of all random steps.
-        verbose: Whether to print progress.
+        random_state: Seed of all random steps. None draws a seed from NumPy's global generator, and
+            a ``RandomState`` draws one from itself.
+        verbose: Whether to show progress bars (``tqdm.auto``), and the reason of the selection.
         schema: Column kinds and classes of the table; inferred from ``X`` and ``y`` if None.
             Features of the schema are matched by name, other columns are ignored.
 
@@ -56,9 +75,11 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         classes_: Labels, shape ``(n_classes,)``; all classes of ``schema`` if it is given.
         classifier_: Classifier that predicts. ``save`` writes it and ``semigen.load`` reads it.
         labels_only_: Classifier of the labels-only learners.
-        selection_: Weight and evidence of every learner, and the reason of the selection.
+        selection_: Committees, evidence and the reason of the selection; after ``load``, the
+            ``SelectionSummary`` with the same reason and evidence.
         trials_: A row per trial of the search; empty without a search.
         n_features_in_: Number of columns of ``X``.
+        feature_names_in_: Names of these columns, if ``X`` is a data frame with text names.
         fit_seconds_: Wall-clock seconds of the steps ``pretrain``, ``compare`` and ``fit``.
 
     Examples:
@@ -78,7 +99,16 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         True
         >>> model.predict_proba(X).shape
         (60, 2)
+        >>> model.leaderboard().columns.tolist()[:5]
+        ['name', 'kind', 'uses', 'weight', 'accuracy']
     """
+
+    sections: ClassVar[dict[str, type[Section]]] = {
+        "pretrain": PretrainParams,
+        "augment": AugmentParams,
+        "train": TrainParams,
+        "compute": ComputeParams,
+    }
 
     def __init__(
         self,
@@ -87,7 +117,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         train: TrainParams | None = None,
         compute: ComputeParams | None = None,
         time_budget_s: float = 90.0,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
         schema: TableSchema | None = None,
     ) -> None:
@@ -104,8 +134,8 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
         """Fit on labeled and unlabeled rows.
 
         Args:
-            X: Table of ``n`` rows with numbers, categories and booleans; cells may be missing. An
-                array is treated as a table of numbers.
+            X: Data frame or array, shape ``(n, n_features)``, with numbers, categories and
+                booleans; cells may be missing.
             y: Labels, shape ``(n,)``; unlabeled rows have the number -1 or a missing value (the
                 text ``"-1"`` is a label). Classes with only one label are never held out, so two
                 labels per class are better.
@@ -115,16 +145,16 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
                 is no class of ``schema``.
         """
         started = time.monotonic()
-        table, labels = as_table(X), as_labels(y)
-        _check(table, labels)
-        is_labeled = labels.notna().to_numpy()
+        table, labels = as_table(self, X, reset=True), as_labels(y)
+        check_labels(labels, len(table))
+        is_labeled, seed = labels.notna().to_numpy(), self._seed()
         schema = self.schema or infer_schema(table, labels)
-        encoder = TableEncoder(schema).fit(table, self.random_state)
+        encoder = TableEncoder(schema).fit(table, seed)
         rows = Encoded(encoder.transform(table), schema.encode_labels(labels))
         generator = make_generator(
-            encoder, self.pretrain_params(), self.compute or ComputeParams(), self.random_state
+            encoder, self.pretrain_params(), self.compute or ComputeParams(), seed
         )
-        generator.fit(rows, progress=Progress("pretrain") if self.verbose else None)
+        generator.fit(rows, progress=ProgressBar("pretrain") if self.verbose else None)
         pretrain_seconds = time.monotonic() - started
         params = self._train_params(pretrain_seconds)
         problem = LearningProblem.from_encoded(
@@ -132,52 +162,151 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
             Encoded(rows.x[~is_labeled], rows.y[~is_labeled]),
             generator,
             self.augment or AugmentParams(),
-            self.random_state,
+            seed,
             max_rows=params.max_rows_graph,
         )
-        callbacks = PrintedProgress() if self.verbose else FitCallbacks()
-        committee = fit_committee(problem, params, callbacks=callbacks)
+        with LearnerProgressBar() if self.verbose else contextlib.nullcontext() as progress:
+            committee = fit_committee(problem, params, callbacks=progress)
         self.selection_, self.trials_ = committee.selection, committee.trials
         self.classifier_ = committee.classifier(self.selection_.selected, encoder, generator)
         self.labels_only_ = committee.classifier(self.selection_.labels_only, encoder)
         if self.schema is None:
-            self.classes_ = np.array(sorted(pd.unique(labels.dropna()), key=_sort_key))
+            self.classes_ = distinct_labels(labels)
         else:
             self.classes_ = self.classifier_.classes_
-        self.n_features_in_ = table.shape[1]
         self.fit_seconds_ = {"pretrain": pretrain_seconds, **committee.seconds}
         if self.verbose:
             print(f"semigen: {self.selection_.reason}", flush=True)
         return self
 
     def predict_proba(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
-        """Return calibrated class probabilities, shape ``(n, n_classes)``."""
+        """Return calibrated class probabilities, shape ``(n, n_classes)``.
+
+        Args:
+            X: Rows with the columns of the fit, in the same order; other columns are ignored.
+        """
         check_is_fitted(self, "classifier_")
         columns = self.classifier_.schema.encode_labels(pd.Series(self.classes_, dtype=object))
-        return self.classifier_.predict_proba(as_table(X))[:, columns]
+        return self.classifier_.predict_proba(as_table(self, X, reset=False))[:, columns]
+
+    def score(
+        self, X: pd.DataFrame | np.ndarray, y: Any, sample_weight: np.ndarray | None = None
+    ) -> float:
+        """Return the accuracy on the labeled rows; unlabeled rows are ignored.
+
+        Args:
+            X: Rows with the columns of the fit.
+            y: Labels, shape ``(n,)``, -1 or missing where unlabeled.
+            sample_weight: Weight of each row in the accuracy, shape ``(n,)``.
+
+        Raises:
+            UserError: If no row has a label.
+        """
+        rows, labels, is_labeled = labeled_rows(X, y)
+        weights = None if sample_weight is None else np.asarray(sample_weight)[is_labeled]
+        return float(accuracy_score(labels, self.predict(rows), sample_weight=weights))
+
+    def novelty(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
+        """Return the novelty of rows, shape ``(n,)``, from 0 (typical) to 1 (never seen).
+
+        See ``Classifier.novelty``.
+        """
+        check_is_fitted(self, "classifier_")
+        return self.classifier_.novelty(as_table(self, X, reset=False))
 
     def evidence(self) -> pd.DataFrame:
         """Return a row per learner: rows used, out-of-fold accuracy and log loss, and weight."""
-        check_is_fitted(self, "selection_")
-        selected = self.selection_.selected
-        weights = {
-            m.learner.name: w for m, w in zip(selected.members, selected.weights, strict=True)
+        return self._summary().evidence()
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return learners and committees with their out-of-fold scores, lowest log loss first.
+
+        The columns are ``name``, ``kind`` (learner or committee), ``uses``, ``weight`` in the
+        selected committee, ``accuracy`` and ``log_loss`` (in nats), each with the bounds of its
+        95 % interval (``accuracy_low`` and so on). The weights of the committees were chosen on the
+        same predictions, so the scores of committees are slightly optimistic.
+        """
+        return self._summary().leaderboard.copy()
+
+    def feature_importances(
+        self,
+        X: pd.DataFrame | np.ndarray,
+        y: Any,
+        *,
+        scoring: str | Callable[..., float] | None = None,
+        n_repeats: int = 5,
+    ) -> pd.DataFrame:
+        """Return the permutation importance of every column on the labeled rows.
+
+        The importance is the mean decrease of a score when the values of one column are permuted
+        (``sklearn.inspection.permutation_importance``). On the rows of the fit it says what the
+        classifier relies on, and on other labeled rows also what generalizes. Of two columns with
+        the same information, each may seem unimportant.
+
+        Args:
+            X: Rows with the columns of the fit.
+            y: Labels, shape ``(n,)``, -1 or missing where unlabeled; unlabeled rows are ignored.
+            scoring: Score of scikit-learn or function ``scoring(estimator, X, y)``. None takes the
+                mean log-likelihood of the labels in nats, which is more sensitive than accuracy.
+            n_repeats: Number of permutations of each column.
+
+        Returns:
+            A row per column, the most important first: ``feature``, ``importance`` and ``std``, the
+            standard deviation over the permutations.
+
+        Raises:
+            UserError: If no row has a label.
+        """
+        check_is_fitted(self, "classifier_")
+        table = as_table(self, X, reset=False)
+        rows, labels, _ = labeled_rows(X, y)
+        found = permutation_importance(
+            self,
+            rows,
+            labels,
+            scoring=scoring or _log_likelihood,
+            n_repeats=n_repeats,
+            random_state=self._seed(),
+        )
+        importances = {
+            "feature": table.columns,
+            "importance": found.importances_mean,
+            "std": found.importances_std,
         }
-        return pd.DataFrame(
-            {
-                "learner": candidate.name,
-                "uses": ", ".join(candidate.uses) or "labels only",
-                "accuracy": candidate.hits.mean(),
-                "log_loss": candidate.losses.mean(),
-                "weight": weights.get(candidate.name, 0.0),
-            }
-            for candidate in self.selection_.candidates
+        return pd.DataFrame(importances).sort_values(
+            "importance", ascending=False, kind="stable", ignore_index=True
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write the classifier, without training rows, for ``semigen.load``."""
+        """Write the estimator, without training rows, for ``semigen.load``.
+
+        ``labels_only_`` and the out-of-fold predictions in ``selection_`` are not saved.
+
+        Raises:
+            UserError: If the folder holds anything but an earlier classifier.
+        """
         check_is_fitted(self, "classifier_")
-        self.classifier_.save(Path(folder))
+        facts = EstimatorFacts.of(self, self._summary())
+        self.classifier_.save(Path(folder), {ESTIMATOR: facts.model_dump(mode="json")})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read an estimator that ``save`` wrote; no pickle is loaded.
+
+        Raises:
+            UserError: If the folder is absent, incomplete or damaged, or holds no estimator.
+        """
+        folder = Path(folder)
+        classifier = Classifier.load(folder)
+        facts = read_estimator(folder)
+        loaded = cls(**facts.params())
+        loaded.classifier_, loaded.classes_ = classifier, facts.class_labels()
+        loaded.selection_ = SelectionSummary.from_json_dict(facts.selection)
+        loaded.trials_, loaded.fit_seconds_ = pd.DataFrame(facts.trials), facts.fit_seconds
+        loaded.n_features_in_ = facts.n_features_in
+        if facts.feature_names_in is not None:
+            loaded.feature_names_in_ = np.array(facts.feature_names_in, dtype=object)
+        return loaded
 
     def pretrain_params(self) -> PretrainParams:
         """Return the generator's parameters with the number of steps that the budget allows."""
@@ -193,73 +322,43 @@ class SemiSupervisedClassifier(ProbabilisticClassifier):
             elapsed: Seconds since the start of the fit.
         """
         params = self.train or TrainParams()
-        remaining = max(1.0, self.time_budget_s - elapsed)
+        remaining = max(0.0, self.time_budget_s - elapsed)
         if params.search.trials == 0:
             return params.model_copy(update={"time_budget_s": remaining})
         limit = min(params.search.time_budget_s, SEARCH_FRACTION * remaining)
         search = params.search.model_copy(update={"time_budget_s": limit})
         return params.model_copy(update={"time_budget_s": remaining - limit, "search": search})
 
+    def _seed(self) -> int:
+        if isinstance(self.random_state, numbers.Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
-class PrintedProgress(FitCallbacks):
-    """Prints a line per trial and learner.
+    def _summary(self) -> SelectionSummary:
+        check_is_fitted(self, "selection_")
+        if isinstance(self.selection_, SelectionSummary):
+            return self.selection_
+        return SelectionSummary.of(self.selection_)
 
-    Examples:
-        >>> PrintedProgress().on_learner_start("extra_trees")
-        semigen: evaluating extra_trees
-    """
+    def _html_repr(self) -> str:
+        """Return scikit-learn's diagram and, after the fit, the leaderboard, for notebooks."""
+        diagram: str = estimator_html_repr(self)
+        if not hasattr(self, "classifier_"):
+            return diagram
+        summary = self._summary()
+        board = summary.leaderboard.to_html(index=False, float_format="{:.3f}".format)
+        return f"{diagram}<p>{html.escape(summary.reason)}</p>{board}"
 
-    def on_trial(self, summary: str) -> None:
-        print(f"semigen: {summary}", flush=True)
-
-    def on_learner_start(self, name: str) -> None:
-        print(f"semigen: evaluating {name}", flush=True)
-
-
-def as_table(X: pd.DataFrame | np.ndarray) -> pd.DataFrame:
-    """Return rows as a table; the columns of an array are named ``column_0``, ``column_1``, ..."""
-    if isinstance(X, pd.DataFrame):
-        return X.reset_index(drop=True)
-    array = np.asarray(X)
-    if array.ndim != 2:
-        raise UserError(f"expected a table or an array of rows and columns, got {array.shape=}")
-    return pd.DataFrame(array, columns=[f"column_{i}" for i in range(array.shape[1])])
-
-
-def as_labels(y: Any) -> pd.Series:
-    """Return labels, missing where unlabeled; the text "-1" is a label."""
-    labels = pd.Series(np.asarray(y, dtype=object), name=TARGET)
-    return labels.where(labels.notna() & ~labels.isin([-1]), None)
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        inputs = tags.input_tags
+        inputs.allow_nan = inputs.string = inputs.categorical = True
+        return tags
 
 
-def infer_schema(table: pd.DataFrame, labels: pd.Series) -> TableSchema:
-    """Infer the schema of a table; its target gets a name that no feature has.
-
-    Args:
-        table: Feature columns of all rows.
-        labels: Label of each row, missing where unlabeled.
-    """
-    target = TARGET
-    while target in table:
-        target += "_"
-    is_labeled = labels.notna()
-    return TableSchema.infer(
-        table[is_labeled].assign(**{target: labels[is_labeled]}), table, target
-    )
-
-
-def _check(table: pd.DataFrame, labels: pd.Series) -> None:
-    if len(table) != len(labels):
-        raise UserError(f"{len(table)} rows, but {len(labels)} labels")
-    counts = labels.value_counts()
-    if len(counts) < 2:
-        raise UserError(f"labels of at least two classes are needed, got {list(counts.index)}")
-    if counts.max() < 2:
-        raise UserError(
-            "every class has only one label; at least one class needs two, so that learners can be "
-            "evaluated on held-out rows"
-        )
-
-
-def _sort_key(label: Any) -> tuple[bool, Any]:
-    return isinstance(label, str), label
+def _log_likelihood(estimator: SemiSupervisedClassifier, X: Any, y: np.ndarray) -> float:
+    """Return the mean log-likelihood of the labels in nats."""
+    columns = pd.Index(estimator.classes_).get_indexer(pd.Index(y))
+    if (columns < 0).any():
+        raise UserError(f"unknown label {y[columns < 0][0]!r}; known: {list(estimator.classes_)}")
+    return float(estimator.predict_log_proba(X)[np.arange(len(y)), columns].mean())

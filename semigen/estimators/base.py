@@ -34,3 +34,8 @@ class ProbabilisticClassifier(ClassifierMixin, BaseEstimator, abc.ABC):  # type:
         """Return the predicted labels, shape ``(n,)``."""
         probabilities = self.predict_proba(X)  # raises NotFittedError before the fit
         return self.classes_[probabilities.argmax(axis=1)]
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithms of the class probabilities, shape ``(n, n_classes)``."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -15,6 +16,8 @@ class Section(BaseModel):
         >>> from semigen.params.config import SampleParams
         >>> SampleParams(n_labeled=20).n_labeled
         20
+        >>> SampleParams(n_labeled=20)  # parameters with their default are not shown
+        SampleParams(n_labeled=20)
         >>> SampleParams(labels=20)
         Traceback (most recent call last):
         pydantic_core._pydantic_core.ValidationError: 1 validation error for SampleParams
@@ -22,6 +25,12 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value != field.get_default(call_default_factory=True):
+                yield name, value
 
 
 def _checked_cron(value: str) -> str:

@@ -135,9 +135,9 @@ def test_time_budget_is_divided_between_search_and_comparison():
         (lambda x, y: (x, y[:-1]), "250 rows, but 249 labels"),
         (lambda x, y: (x, y.replace("ill", -1)), "two classes"),
         (lambda x, _: (x[22:26], ["ill", "well", -1, -1]), "only one label"),
-        (lambda x, y: (x.to_numpy()[0], y), "array of rows and columns"),
+        (lambda x, y: (x.to_numpy()[0], y), "Expected 2D array, got 1D array"),
     ],
 )
 def test_rejects_invalid_rows_and_labels(change, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         SemiSupervisedClassifier().fit(*change(*few_labels()))
