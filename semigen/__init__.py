@@ -14,15 +14,28 @@ __all__ = ["SemiSupervisedClassifier", "Synthesizer", "load"]
 __version__ = "0.1.0"
 
 
-def load(folder: str | Path) -> Classifier:
-    """Load a trained classifier, such as ``models/classifier``.
+def load(folder: str | Path) -> Classifier | SemiSupervisedClassifier | Synthesizer:
+    """Load a saved model; no pickle is loaded.
+
+    Returns:
+        What was saved: a ``SemiSupervisedClassifier``, a ``Synthesizer``, or the ``Classifier`` of
+        the pipeline, such as ``models/classifier``.
 
     Raises:
         UserError: If there is none in the folder.
     """
+    folder = Path(folder)
+    if (folder / "estimator.json").exists():
+        from semigen.classifiers.semi_supervised import SemiSupervisedClassifier
+
+        return SemiSupervisedClassifier.load(folder)
+    if (folder / "synthesizer.json").exists():
+        from semigen.synthesizer import Synthesizer
+
+        return Synthesizer.load(folder)
     from semigen.classifiers.classifier import Classifier
 
-    return Classifier.load(Path(folder))
+    return Classifier.load(folder)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,6 @@ classifiers. Its splitters would hold unlabeled rows out and its scorers would c
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,8 +64,8 @@ class LabeledKFold(BaseCrossValidator):  # type: ignore[misc]
         del X, groups
         codes = _class_codes(y)
         counts = np.bincount(codes[codes >= 0], minlength=1)
-        if not isinstance(self.n_splits, numbers.Integral) or self.n_splits < 2:
-            raise UserError(f"n_splits must be an integer of at least 2, not {self.n_splits!r}")
+        if self.n_splits < 2:
+            raise UserError(f"n_splits must be at least 2, not {self.n_splits}")
         if counts.max() < self.n_splits:
             raise UserError(
                 f"n_splits={self.n_splits}, but no class has as many labeled rows (at most "

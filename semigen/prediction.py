@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import semigen
 from semigen.artifacts import Layout
+from semigen.classifiers.classifier import Classifier
 from semigen.errors import UserError
 from semigen.outputs import check_output_file
 from semigen.registry.question import Lineage, describe
@@ -126,7 +126,7 @@ def predict_table(
         UserError: If a file cannot be read or written, or a feature column is absent.
     """
     check_output_file(destination, inputs=[source], overwrite=overwrite)
-    frame, classifier = read_table(source), semigen.load(model)
+    frame, classifier = read_table(source), Classifier.load(model)
     absent = [c.name for c in classifier.schema.features if c.name not in frame]
     if absent and not impute_missing_columns:
         raise UserError(

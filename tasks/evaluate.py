@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-import semigen
 from semigen.ablation import ABLATION
 from semigen.artifacts import Layout, atomic_path, write_json
+from semigen.classifiers.classifier import Classifier
 from semigen.evaluation.metrics import calibration_table, evaluate
 from semigen.evaluation.predictions import class_probabilities, labels_of
 from semigen.params.config import Params
@@ -25,7 +25,7 @@ def run(params: Params, layout: Layout) -> None:
     Raises:
         UserError: If a test row has no label.
     """
-    classifier, labels_only = semigen.load(layout.classifier), semigen.load(layout.labels_only)
+    classifier, labels_only = Classifier.load(layout.classifier), Classifier.load(layout.labels_only)
     schema = classifier.schema
     test = pd.read_parquet(layout.prepared("test"))
     y = labels_of(test, schema)
@@ -40,7 +40,7 @@ def run(params: Params, layout: Layout) -> None:
     )
     evaluation = compare(probabilities)
     ablation = {
-        name: compare(class_probabilities(semigen.load(folder), test, schema))
+        name: compare(class_probabilities(Classifier.load(folder), test, schema))
         for name in ABLATION
         if (folder := layout.ablation / name).exists()
     }

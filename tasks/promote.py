@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-import semigen
 from semigen.artifacts import Layout, write_json, write_text
+from semigen.classifiers.classifier import Classifier
 from semigen.evaluation.estimates import to_json
 from semigen.params.config import Params
 from semigen.registry.challenger import Challenger, record_of
@@ -48,13 +48,13 @@ def promote(
         champion = registry.champion(question)
         decision = _without_judging(registry, known, champion, force=force)
         if decision is None:
-            challenger = Challenger.read(semigen.load(staged.classifier), params, layout)
+            challenger = Challenger.read(Classifier.load(staged.classifier), params, layout)
             decision = judge(
                 challenger,
                 champion,
                 params,
                 layout,
-                load=semigen.load,
+                load=Classifier.load,
                 others=registry.lineages(),
                 force=force,
             )

@@ -69,5 +69,6 @@ class LearnerProgressBar(FitCallbacks):
             self.bar.set_postfix_str(name)
 
     def on_learner_end(self, name: str, log_loss: float) -> None:
+        del name, log_loss
         if self.bar is not None:
             self.bar.update()

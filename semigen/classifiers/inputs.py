@@ -32,8 +32,8 @@ def as_table(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:
         reset: Whether this is the fit; otherwise the columns must be those of the fit.
 
     Raises:
-        ValueError: If ``X`` has no row, no column or infinite numbers, if its shape is not that of a
-            table, or if its columns differ from those of the fit.
+        ValueError: If ``X`` has no row, no column or infinite numbers, if it has not two
+            dimensions, or if its columns differ from those of the fit.
         TypeError: If ``X`` is a sparse matrix.
     """
     if not isinstance(X, pd.DataFrame):

@@ -30,6 +30,7 @@ from semigen.classifiers.inputs import (
 )
 from semigen.classifiers.problem import LearningProblem
 from semigen.classifiers.saved_estimator import ESTIMATOR, EstimatorFacts, read_estimator
+from semigen.classifiers.selection import Selection
 from semigen.classifiers.summary import SelectionSummary
 from semigen.errors import UserError
 from semigen.estimators.base import ProbabilisticClassifier
@@ -76,7 +77,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         classifier_: Classifier that predicts. ``save`` writes it and ``semigen.load`` reads it.
         labels_only_: Classifier of the labels-only learners.
         selection_: Committees, evidence and the reason of the selection; after ``load``, the
-            ``SelectionSummary`` with the same reason and evidence.
+            ``SelectionSummary``, which has no out-of-fold predictions.
         trials_: A row per trial of the search; empty without a search.
         n_features_in_: Number of columns of ``X``.
         feature_names_in_: Names of these columns, if ``X`` is a data frame with text names.
@@ -109,6 +110,8 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         "train": TrainParams,
         "compute": ComputeParams,
     }
+
+    selection_: Selection | SelectionSummary
 
     def __init__(
         self,
@@ -167,9 +170,10 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         )
         with LearnerProgressBar() if self.verbose else contextlib.nullcontext() as progress:
             committee = fit_committee(problem, params, callbacks=progress)
-        self.selection_, self.trials_ = committee.selection, committee.trials
-        self.classifier_ = committee.classifier(self.selection_.selected, encoder, generator)
-        self.labels_only_ = committee.classifier(self.selection_.labels_only, encoder)
+        selection = committee.selection
+        self.selection_, self.trials_ = selection, committee.trials
+        self.classifier_ = committee.classifier(selection.selected, encoder, generator)
+        self.labels_only_ = committee.classifier(selection.labels_only, encoder)
         if self.schema is None:
             self.classes_ = distinct_labels(labels)
         else:

@@ -12,7 +12,7 @@ from semigen.tables.schema import TableSchema
 
 
 class TableClassifier(Protocol):
-    """What scoring needs of a classifier of tables; ``semigen.load`` returns one."""
+    """What scoring needs of a classifier of tables, such as ``Classifier``."""
 
     @property
     def schema(self) -> TableSchema:

@@ -25,7 +25,7 @@ from semigen.tables.encoding import Encoded
 from semigen.tables.splits import read_tables
 
 Load = Callable[[Path], TableClassifier]
-"""Loads a classifier from its folder, as ``semigen.load`` does."""
+"""Loads a classifier from its folder, as ``Classifier.load`` does."""
 
 
 def judge(
