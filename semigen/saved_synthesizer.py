@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from semigen.errors import UserError
-from semigen.params.config import PretrainParams
+from semigen.params.config import ComputeParams, PretrainParams
 from semigen.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
+from semigen.training.plan import History
 
 FORMAT: Literal[1] = 1
 """Version of the files that ``Synthesizer.save`` writes."""
@@ -29,8 +30,10 @@ class SynthesizerFacts(BaseModel):
     format: Literal[1] = FORMAT
     seed: int
     params: PretrainParams
+    compute: ComputeParams | None = None
     columns: list[str]
     class_shares: dict[str, float]
+    history: History | None = None
 
 
 def read_facts(folder: Path) -> SynthesizerFacts:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
 from semigen.artifacts import atomic_path, write_json
 from semigen.errors import UserError
+from semigen.estimators.nested_params import NestedParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import GenerativeModel
 from semigen.generators.saved_generator import check_generator
 from semigen.manifest import verify_saved, write_manifest
 from semigen.outputs import check_output_folder
+from semigen.params.base import Section
 from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
 from semigen.params.generators import Family
 from semigen.saved_files import reading
@@ -25,21 +28,24 @@ from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
 from semigen.training.progress import Progress
+from semigen.training.progress_bar import ProgressBar
 
 
-class Synthesizer:
+class Synthesizer(NestedParams):
     """Generative model of a table that samples new rows of given classes.
 
     Args:
         generator: Model family; ``autoregressive`` gives the most realistic rows.
-        params: Parameters of the model families; the defaults if None.
+        params: Parameters of the model families; the defaults if None. They can be set one by one
+            too, as in ``set_params(params__vae__epochs=10)``.
         compute: Device, precision and number of threads.
         seed: Seed of weights, batches and noise.
+        verbose: Whether to show a progress bar (``tqdm.auto``).
 
     Attributes:
         encoder_: Encoder of the table's rows.
         generator_: Trained model.
-        history_: Losses of the training; None for a loaded synthesizer.
+        history_: Losses of the training; None if an earlier version saved the synthesizer.
         columns_: Columns of the sampled rows, in the order of the table.
         class_shares_: Fraction of each label among the labeled rows.
 
@@ -56,6 +62,10 @@ class Synthesizer:
         (['height', 'ward', 'group'], ['short', 'tall', 'tall'])
     """
 
+    sections: ClassVar[dict[str, type[Section]]] = {
+        "params": PretrainParams,
+        "compute": ComputeParams,
+    }
     encoder_: TableEncoder
     generator_: GenerativeModel
     columns_: list[str]
@@ -69,9 +79,10 @@ class Synthesizer:
         params: PretrainParams | None = None,
         compute: ComputeParams | None = None,
         seed: int = 0,
+        verbose: bool = False,
     ) -> None:
-        self.params = (params or PretrainParams()).model_copy(update={"generator": generator})
-        self.compute, self.seed = compute or ComputeParams(), seed
+        self.generator, self.params, self.compute = generator, params, compute
+        self.seed, self.verbose = seed, verbose
 
     def fit(
         self,
@@ -90,7 +101,7 @@ class Synthesizer:
                 the distribution of the features but not to that of the classes.
             kinds: Column kinds that override inference, by column name.
             checkpoint: Folder of checkpoints; an interrupted fit resumes from there.
-            progress: Reports the epochs.
+            progress: Reports the epochs; if None, ``verbose`` decides.
 
         Raises:
             UserError: If the label column is absent or empty, or no column can be used.
@@ -107,7 +118,10 @@ class Synthesizer:
         y = schema.encode_labels(table[target])
         fractions = np.bincount(y[y >= 0], minlength=len(schema.classes)) / (y >= 0).sum()
         self.class_shares_ = dict(zip(schema.classes, fractions.tolist(), strict=True))
-        self.generator_ = make_generator(self.encoder_, self.params, self.compute, self.seed)
+        compute = self.compute or ComputeParams()
+        self.generator_ = make_generator(self.encoder_, self._pretrain_params(), compute, self.seed)
+        if progress is None and self.verbose:
+            progress = ProgressBar("fit")
         rows = encode_rows(self.encoder_, features, y)
         self.history_ = self.generator_.fit(rows, checkpoint=checkpoint, progress=progress)
         return self
@@ -153,7 +167,9 @@ class Synthesizer:
             facts = {
                 "format": FORMAT,
                 "seed": self.seed,
-                "params": self.params.model_dump(mode="json"),
+                "params": self._pretrain_params().model_dump(mode="json"),
+                "compute": self.compute and self.compute.model_dump(mode="json"),
+                "history": None if self.history_ is None else asdict(self.history_),
                 "columns": self.columns_,
                 "class_shares": self.class_shares_,
             }
@@ -173,7 +189,10 @@ class Synthesizer:
             raise UserError(f"{folder / MARKER}: not found, so the folder has no synthesizer")
         verify_saved(folder)
         facts = read_facts(folder)
-        loaded = cls(facts.params.generator, params=facts.params, seed=facts.seed)
+        loaded = cls(
+            facts.params.generator, params=facts.params, compute=facts.compute, seed=facts.seed
+        )
+        loaded.history_ = facts.history
         loaded.columns_, loaded.class_shares_ = facts.columns, facts.class_shares
         loaded.encoder_ = TableEncoder.load(folder / "encoder")
         loaded.generator_ = load_generator(folder / "generator")
@@ -183,6 +202,10 @@ class Synthesizer:
             check_generator(loaded.encoder_, loaded.generator_)
             loaded.sample(1)
         return loaded
+
+    def _pretrain_params(self) -> PretrainParams:
+        params = self.params or PretrainParams()
+        return params.model_copy(update={"generator": self.generator})
 
     def _counts(self, rows: int | Mapping[object, int]) -> np.ndarray:
         classes = self.encoder_.schema.classes

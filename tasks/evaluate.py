@@ -25,7 +25,8 @@ def run(params: Params, layout: Layout) -> None:
     Raises:
         UserError: If a test row has no label.
     """
-    classifier, labels_only = Classifier.load(layout.classifier), Classifier.load(layout.labels_only)
+    classifier = Classifier.load(layout.classifier)
+    labels_only = Classifier.load(layout.labels_only)
     schema = classifier.schema
     test = pd.read_parquet(layout.prepared("test"))
     y = labels_of(test, schema)

@@ -36,7 +36,7 @@ FLOORS = {
         {"report"},
         {"classifiers"},
         {"saved_synthesizer"},
-        {"synthesizer", "prediction"},
+        {"synthesizer", "prediction", "model_selection"},
         {"cli"},
     ],
     "flows": [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import numbers
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -334,9 +333,10 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         return params.model_copy(update={"time_budget_s": remaining - limit, "search": search})
 
     def _seed(self) -> int:
-        if isinstance(self.random_state, numbers.Integral):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        state = self.random_state
+        if state is None or isinstance(state, np.random.RandomState):
+            return int(check_random_state(state).randint(np.iinfo(np.int32).max))
+        return int(state)
 
     def _summary(self) -> SelectionSummary:
         check_is_fitted(self, "selection_")
