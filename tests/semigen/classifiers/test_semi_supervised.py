@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from semigen.errors import UserError
 from semigen.params.config import PretrainParams, SearchParams, TrainParams
 from semigen.params.generators import VAEParams
 from semigen.tables.schema import TableSchema
+from tests.semigen.classifiers.quick_estimator import quick_estimator
 from tests.semigen.example_tables import TARGET, mixed_table
 
 QUICK = {
@@ -141,3 +144,122 @@ def test_time_budget_is_divided_between_search_and_comparison():
 def test_rejects_invalid_rows_and_labels(change, message):
     with pytest.raises(ValueError, match=message):
         SemiSupervisedClassifier().fit(*change(*few_labels()))
+
+
+@pytest.fixture(scope="module")
+def quick():
+    table, y = few_labels(120)
+    return quick_estimator().fit(table, y), table, y
+
+
+def test_load_gives_back_the_estimator(quick, tmp_path):
+    model, table, y = quick
+    model.save(tmp_path / "model")
+    loaded = semigen.load(tmp_path / "model")
+    assert type(loaded) is SemiSupervisedClassifier
+    assert loaded.get_params() == model.get_params()
+    assert list(loaded.feature_names_in_) == list(table.columns)
+    assert loaded.score(table, y) == model.score(table, y)
+    assert loaded.selection_.reason == model.selection_.reason
+    np.testing.assert_array_equal(loaded.classes_, model.classes_)
+    np.testing.assert_array_equal(loaded.predict_proba(table), model.predict_proba(table))
+    np.testing.assert_array_equal(loaded.novelty(table), model.novelty(table))
+    pd.testing.assert_frame_equal(loaded.evidence(), model.evidence())
+    pd.testing.assert_frame_equal(loaded.leaderboard(), model.leaderboard())
+    loaded.save(tmp_path / "again")
+    assert semigen.load(tmp_path / "again").get_params() == model.get_params()
+
+
+def test_pickled_estimator_predicts_the_same(quick):
+    model, table, _ = quick
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(table), model.predict_proba(table))
+    assert again.selection_.reason == model.selection_.reason
+
+
+def test_score_ignores_unlabeled_rows(quick):
+    model, table, y = quick
+    assert model.score(table, y) == model.score(table[:24], y[:24]) > 0.8
+    with pytest.raises(UserError, match="no row has a label"):
+        model.score(table[24:], y[24:])
+
+
+def test_leaderboard_ranks_learners_and_committees(quick):
+    board = quick[0].leaderboard()
+    assert board["log_loss"].is_monotonic_increasing
+    assert {"selected", "labels_only"} <= set(board.loc[board["kind"] == "committee", "name"])
+    assert (board["accuracy_low"] <= board["accuracy"]).all()
+    assert board["weight"].sum() == pytest.approx(1.0)
+
+
+def test_permutation_importance_finds_the_informative_column(quick):
+    model, table, y = quick
+    found = model.feature_importances(table, y)
+    assert set(found["feature"]) == set(table.columns)
+    assert found["importance"].is_monotonic_decreasing and found["importance"][0] > 0.05
+    assert found["feature"][0] == "weight"
+
+
+def test_array_after_a_data_frame_is_taken_by_position(quick):
+    model, table, _ = quick
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        probabilities = model.predict_proba(table.to_numpy())
+    np.testing.assert_array_equal(probabilities, model.predict_proba(table))
+    with pytest.raises(ValueError, match="expecting 4 features"):
+        model.predict(table.to_numpy()[:, :3])
+
+
+def test_data_frame_after_an_array_is_taken_by_position():
+    table, y = few_labels(120)
+    numbers = table.select_dtypes("number")
+    model = quick_estimator().fit(numbers.to_numpy(), y)
+    assert not hasattr(model, "feature_names_in_")
+    with pytest.warns(UserWarning, match="was fitted without feature names"):
+        probabilities = model.predict_proba(numbers)
+    np.testing.assert_array_equal(probabilities, model.predict_proba(numbers.to_numpy()))
+
+
+def test_other_columns_are_ignored_and_other_orders_rejected(quick):
+    model, table, _ = quick
+    more = table.assign(note="x")[["note", *table.columns]]
+    np.testing.assert_array_equal(model.predict_proba(more), model.predict_proba(table))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        model.predict(table[table.columns[::-1]])
+    with pytest.raises(ValueError, match="yet now missing"):
+        model.predict(table.drop(columns="weight"))
+
+
+def test_column_names_that_are_numbers_are_accepted():
+    table, y = few_labels(120)
+    table.columns = range(table.shape[1])
+    assert quick_estimator().fit(table, y).predict(table).shape == (120,)
+
+
+def test_random_state_may_be_none_or_a_generator(quick):
+    _, table, y = quick
+    one, two = (
+        quick_estimator(random_state=np.random.RandomState(3)).fit(table, y) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one.predict_proba(table), two.predict_proba(table))
+    np.random.seed(3)  # noqa: NPY002
+    drawn = quick_estimator(random_state=None).fit(table, y)
+    np.testing.assert_array_equal(drawn.predict_proba(table), one.predict_proba(table))
+
+
+def test_predicts_logarithms_of_the_probabilities(quick):
+    model, table, _ = quick
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(table)), model.predict_proba(table))
+
+
+def test_notebook_shows_parameters_and_leaderboard(quick):
+    html = quick[0]._repr_html_()
+    assert "time_budget_s" in html and "logistic_regression" in html and "log_loss" in html
+    assert "log_loss" not in quick_estimator()._repr_html_()
+
+
+def test_verbose_shows_progress_bars(quick, capsys):
+    _, table, y = quick
+    quick_estimator(verbose=True).fit(table, y)
+    shown = capsys.readouterr()
+    assert "pretrain" in shown.err and "compare" in shown.err and "learner" in shown.err
+    assert "semigen: " in shown.out
