@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ class Member:
         return calibrate(aligned, self.temperature)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classifier:
     """A classifier of readable tables: the weighted average of its members' probabilities.
 
@@ -100,6 +101,8 @@ class Classifier:
         >>> classifier = Classifier(encoder, (Member("gaussian", estimator, "encoded", 1.0),))
         >>> classifier.predict(pd.DataFrame({"height": [1.4, 2.0], "sport": ["b", "a"]})).tolist()
         ['short', 'tall']
+        >>> classifier
+        Classifier(gaussian, 2 features, 2 classes)
     """
 
     encoder: TableEncoder
@@ -122,6 +125,17 @@ class Classifier:
         """Labels in the order of ``predict_proba``'s columns, shape ``(n_classes,)``."""
         return self.schema.decode_labels(np.arange(len(self.schema.classes)))
 
+    def __repr__(self) -> str:
+        schema = self.schema
+        n_features, n_classes = len(schema.features), len(schema.classes)
+        return f"Classifier({self.learner_name}, {n_features} features, {n_classes} classes)"
+
+    def _repr_html_(self) -> str:
+        """Return the members with their weights, for notebooks."""
+        names = ("name", "space", "weight", "temperature")
+        rows = [{name: getattr(member, name) for name in names} for member in self.members]
+        return f"<p>{html.escape(repr(self))}</p>{pd.DataFrame(rows).to_html(index=False)}"
+
     def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
         """Return calibrated class probabilities, shape ``(n_rows, n_classes)``.
 
@@ -141,6 +155,15 @@ class Classifier:
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the predicted labels, shape ``(n_rows,)``."""
         return self.classes_[self.predict_proba(frame).argmax(axis=1)]
+
+    def score(self, frame: pd.DataFrame, y: Any) -> float:
+        """Return the accuracy on rows with their labels, shape ``(n_rows,)``.
+
+        Raises:
+            UserError: If a label is not one of the classes.
+        """
+        labels = self.schema.encode_labels(pd.Series(np.asarray(y), name=self.schema.target))
+        return float((self.predict_proba(frame).argmax(axis=1) == labels).mean())
 
     def novelty(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the novelty of rows, shape ``(n_rows,)``, from 0 (typical) to 1 (never seen).

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 import semigen
 from semigen.errors import UserError
@@ -100,3 +101,26 @@ def test_apportioned_numbers_sum_to_n_and_differ_by_less_than_one(n, weights):
     counts = apportion(n, proportions)
     assert counts.sum() == n
     assert (np.abs(counts - n * proportions) < 1 + 1e-6).all()
+
+
+def test_parameters_are_those_of_scikit_learn(fitted):
+    again = clone(fitted)
+    assert again.get_params() == fitted.get_params()
+    again.set_params(params__vae__epochs=1, generator="gan")
+    assert again.params.vae.epochs == 1 and again.params.vae.latent_dim == 3
+    assert fitted.params.vae.epochs == 40
+
+
+def test_load_gives_back_the_synthesizer(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = semigen.load(tmp_path / "model")
+    assert type(loaded) is Synthesizer
+    assert (loaded.generator, loaded.compute, loaded.seed) == ("vae", None, 1)
+    assert loaded.params == fitted.params and loaded.history_ == fitted.history_
+    assert loaded.history_.train
+
+
+def test_verbose_shows_a_progress_bar(table, capsys):
+    model = Synthesizer("vae", params=PARAMS, verbose=True).set_params(params__vae__epochs=2)
+    model.fit(table, TARGET)
+    assert "2/2" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.naive_bayes import GaussianNB
 
 import semigen
 from semigen.classifiers.classifier import Classifier, Member
@@ -13,7 +14,7 @@ from semigen.classifiers.learner_table import make_learners
 from semigen.errors import UserError
 from semigen.manifest import write_manifest
 from semigen.params.config import TrainParams
-from tests.semigen.example_tables import mixed_table
+from tests.semigen.example_tables import TARGET, mixed_table
 
 WEIGHTS = {
     "latent_mixture": 0.4,
@@ -107,3 +108,14 @@ def test_load_rejects_another_format_version(classifier, tmp_path):
     write_manifest(tmp_path / "model")
     with pytest.raises(UserError, match="another version"):
         semigen.load(tmp_path / "model")
+
+
+def test_notebook_shows_the_members(fitted_generator):
+    encoder, _, problem = fitted_generator
+    estimator = GaussianNB().fit(problem.labeled("encoded"), problem.y)
+    classifier = Classifier(encoder, (Member("<nb>", estimator, "encoded", 1.0),))
+    html = classifier._repr_html_()
+    assert "&lt;nb&gt;" in html and "temperature" in html and "<nb>" not in html
+    rows = mixed_table(100, seed=5)
+    labels = rows[TARGET]
+    assert classifier.score(rows, labels) == (classifier.predict(rows) == labels).mean()
