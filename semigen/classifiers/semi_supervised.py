@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.inspection import permutation_importance
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, check_random_state, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from semigen.classifiers.callbacks import LearnerProgressBar
 from semigen.classifiers.classifier import Classifier
 from semigen.classifiers.fitting import fit_committee
+from semigen.classifiers.importances import permutation_importances
 from semigen.classifiers.inputs import (
     as_labels,
     as_table,
@@ -31,7 +31,6 @@ from semigen.classifiers.problem import LearningProblem
 from semigen.classifiers.saved_estimator import ESTIMATOR, EstimatorFacts, read_estimator
 from semigen.classifiers.selection import Selection
 from semigen.classifiers.summary import SelectionSummary
-from semigen.errors import UserError
 from semigen.estimators.base import ProbabilisticClassifier
 from semigen.estimators.nested_params import NestedParams
 from semigen.generators import make_generator
@@ -261,23 +260,10 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
             UserError: If no row has a label.
         """
         check_is_fitted(self, "classifier_")
-        table = as_table(self, X, reset=False)
         rows, labels, _ = labeled_rows(X, y)
-        found = permutation_importance(
-            self,
-            rows,
-            labels,
-            scoring=scoring or _log_likelihood,
-            n_repeats=n_repeats,
-            random_state=self._seed(),
-        )
-        importances = {
-            "feature": table.columns,
-            "importance": found.importances_mean,
-            "std": found.importances_std,
-        }
-        return pd.DataFrame(importances).sort_values(
-            "importance", ascending=False, kind="stable", ignore_index=True
+        names = as_table(self, X, reset=False).columns.tolist()
+        return permutation_importances(
+            self, rows, labels, names, scoring=scoring, n_repeats=n_repeats, seed=self._seed()
         )
 
     def save(self, folder: str | Path) -> None:
@@ -358,11 +344,3 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         inputs = tags.input_tags
         inputs.allow_nan = inputs.string = inputs.categorical = True
         return tags
-
-
-def _log_likelihood(estimator: SemiSupervisedClassifier, X: Any, y: np.ndarray) -> float:
-    """Return the mean log-likelihood of the labels in nats."""
-    columns = pd.Index(estimator.classes_).get_indexer(pd.Index(y))
-    if (columns < 0).any():
-        raise UserError(f"unknown label {y[columns < 0][0]!r}; known: {list(estimator.classes_)}")
-    return float(estimator.predict_log_proba(X)[np.arange(len(y)), columns].mean())

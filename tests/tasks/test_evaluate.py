@@ -81,7 +81,7 @@ def layout(tmp_path, monkeypatch):
             "extra_trees", schema, np.array(schema.classes), ["poor_0", "poor_1", "poor_2"]
         ),
     }
-    monkeypatch.setattr(semigen, "load", classifiers.__getitem__)
+    monkeypatch.setattr(Classifier, "load", classifiers.__getitem__)
     return layout
 
 
@@ -181,7 +181,7 @@ def test_whole_number_labels(tmp_path, monkeypatch):
     labels = ["2", "10", "30"] * 10
     write_inputs(layout, labels, schema)
     one = ColumnClassifier("one", schema, np.array([2, 10, 30]), ["good_0", "good_1", "good_2"])
-    monkeypatch.setattr(semigen, "load", {layout.classifier: one, layout.labels_only: one}.get)
+    monkeypatch.setattr(Classifier, "load", {layout.classifier: one, layout.labels_only: one}.get)
     evaluate.run(PARAMS, layout)
     metrics = json.loads(layout.metrics.read_text())
     assert metrics["gain"]["accuracy"] == {"value": 0, "low": 0, "high": 0, "p_value": 1}
