@@ -9,10 +9,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from semigen.artifacts import read_json
 from semigen.classifiers.summary import SelectionSummary
 from semigen.errors import UserError
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
+from semigen.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
 
 ESTIMATOR = "estimator.json"
@@ -77,6 +77,10 @@ class EstimatorFacts(BaseModel):
         names = self.__class__.model_fields.keys() - {"format", "schema_", *FITTED}
         return {name: getattr(self, name) for name in names} | {"schema": self.schema_}
 
+    def summary(self) -> SelectionSummary:
+        """Return the summary of the selection."""
+        return SelectionSummary.from_json_dict(self.selection)
+
     def class_labels(self) -> np.ndarray:
         """Return the labels, shape ``(n_classes,)``."""
         return np.array(self.classes)
@@ -89,10 +93,13 @@ def read_estimator(folder: Path) -> EstimatorFacts:
         UserError: If the file is absent, damaged, or of another format.
     """
     path = folder / ESTIMATOR
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_saved_json(path)
+    if content.get("format") != FORMAT:
         raise UserError(f"{path}: written by another version of semigen; fit the estimator again")
-    return EstimatorFacts(**content)
+    with reading(path):
+        facts = EstimatorFacts(**content)
+        facts.summary()
+    return facts
 
 
 def _listed(names: np.ndarray | None) -> list[str] | None:

@@ -290,7 +290,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         facts = read_estimator(folder)
         loaded = cls(**facts.params())
         loaded.classifier_, loaded.classes_ = classifier, facts.class_labels()
-        loaded.selection_ = SelectionSummary.from_json_dict(facts.selection)
+        loaded.selection_ = facts.summary()
         loaded.trials_, loaded.fit_seconds_ = pd.DataFrame(facts.trials), facts.fit_seconds
         loaded.n_features_in_ = facts.n_features_in
         if facts.feature_names_in is not None:

@@ -9,7 +9,9 @@ from sklearn.base import clone
 
 import semigen
 from semigen import SemiSupervisedClassifier
+from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
+from semigen.manifest import write_manifest
 from semigen.params.config import PretrainParams, SearchParams, TrainParams
 from semigen.params.generators import VAEParams
 from semigen.tables.schema import TableSchema
@@ -263,3 +265,17 @@ def test_verbose_shows_progress_bars(quick, capsys):
     shown = capsys.readouterr()
     assert "pretrain" in shown.err and "compare" in shown.err and "learner" in shown.err
     assert "semigen: " in shown.out
+
+
+@pytest.mark.parametrize(
+    "change", [{"classes": 3}, {"selection": {}}, {"train": {"epochs": 0}}, {"format": 9}]
+)
+def test_damaged_description_ends_in_an_error_that_names_the_file(quick, tmp_path, change):
+    quick[0].save(tmp_path / "model")
+    path = tmp_path / "model" / "estimator.json"
+    write_json(path, read_json(path) | change)
+    with pytest.raises(UserError, match=r"estimator\.json"):
+        semigen.load(tmp_path / "model")  # the manifest shows the change
+    write_manifest(tmp_path / "model")
+    with pytest.raises(UserError, match=r"estimator\.json"):
+        semigen.load(tmp_path / "model")
