@@ -156,7 +156,7 @@ def test_new_project_runs_from_the_wheel(full: Path, tmp_path: Path) -> None:
     project = tmp_path / "wine-cellar"
     overrides = [part for override in QUICK for part in ("-S", override)]
     output = run(project, semigen, "run", *overrides)
-    assert re.search(r"^Accuracy +[\d.]+ %", output, re.M)
+    assert re.search(r"^ *Accuracy +[\d.]+%", output, re.M)
     assert run(project / "data", semigen, "run").count("Cached\n") >= 8  # from a subfolder
     assert "up to date" in run(project, semigen, "repro")
     predict = ("predict", "--input", "data/samples/test.csv", "--output", "predictions.csv")
