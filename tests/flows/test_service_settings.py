@@ -106,7 +106,7 @@ def test_login_and_webhook_work_and_their_secrets_are_not_stored(
         assert {path for path, _ in listener.received} == {f"/{TOKEN}"}
         assert not [c for _, c in listener.received if c["event"] == "prefect.flow-run.Completed"]
 
-        by_hand = settled.run("flows.train", **settings)
+        by_hand = settled.run("flows.train", "--force", **settings)
         assert "bad' is not a number" in by_hand.stderr, "clients use the login of the server"
         assert_secrets_nowhere(service)
 
