@@ -204,24 +204,22 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
     }
     everything = ablation.get("all", labels_only)
     probability, gain, error = _gain(labels_only.losses, everything.losses, seed)
-    selected, reason = labels_only, "no learner uses unlabeled rows"
-    if evidence.left_out:
+    is_compared = everything is not labels_only
+    is_gain = is_compared and probability >= params.min_gain_probability
+    selected = _blend(everything, labels_only, probability, y) if is_gain else labels_only
+    comparison = (
+        f"with all learners the log loss is {gain:.3f} +- {error:.3f} (standard error) below "
+        f"that of labels alone; it is less with probability {probability:.3f}"
+    )
+    if is_gain:
+        reason = comparison
+    elif is_compared:
         reason = (
-            f"labels alone, because train.time_budget_s ({params.time_budget_s:g} s) ended before "
-            f"any of the {len(evidence.left_out)} learners of unlabeled rows was evaluated"
+            "fallback to labels alone, since it is uncertain that unlabeled rows help: "
+            f"{comparison}, where train.min_gain_probability is {params.min_gain_probability:g}"
         )
-    if everything is not labels_only:
-        reason = (
-            f"with all learners the log loss is {gain:.3f} +- {error:.3f} (standard error) below "
-            f"that of labels alone; it is less with probability {probability:.3f}"
-        )
-        if probability >= params.min_gain_probability:
-            selected = _blend(everything, labels_only, probability, y)
-        else:
-            reason = (
-                "fallback to labels alone, since it is uncertain that unlabeled rows help: "
-                f"{reason}, where train.min_gain_probability is {params.min_gain_probability:g}"
-            )
+    else:
+        reason = _why_not_compared(evidence, params)
     return Selection(
         selected,
         labels_only,
@@ -231,6 +229,16 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
         probability,
         reason,
         evidence.left_out,
+    )
+
+
+def _why_not_compared(evidence: Evidence, params: TrainParams) -> str:
+    """Return why no learner of unlabeled rows was evaluated."""
+    if not evidence.left_out:
+        return "no learner uses unlabeled rows"
+    return (
+        f"labels alone, because train.time_budget_s ({params.time_budget_s:g} s) ended before "
+        f"any of the {len(evidence.left_out)} learners of unlabeled rows was evaluated"
     )
 
 
