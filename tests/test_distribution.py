@@ -14,18 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.quick_run import QUICK
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[1]
-QUICK = [
-    "sample.dataset=wine",
-    "sample.n_labeled=30",
-    "pretrain.vae.epochs=5",
-    "augment.ratio=2",
-    "train.epochs=5",
-    "train.folds=2",
-    "train.repeats=1",
-    "evaluate.n_bootstrap=100",
-]
 FIT = """
 import numpy as np, pandas as pd, semigen, sys
 from sklearn.datasets import load_wine

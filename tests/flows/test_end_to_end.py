@@ -15,19 +15,10 @@ import pytest
 
 import semigen
 from tasks import STAGES
+from tests.quick_run import QUICK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
-QUICK = [
-    "sample.dataset=wine",
-    "sample.n_labeled=30",
-    "pretrain.vae.epochs=5",
-    "augment.ratio=2",
-    "train.epochs=5",
-    "train.folds=2",
-    "train.repeats=1",
-    "evaluate.n_bootstrap=100",
-]
 
 
 def run(root: Path, environment: dict[str, str], *arguments: str, fails: bool = False) -> str:
