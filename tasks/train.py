@@ -59,7 +59,7 @@ def run(params: Params, layout: Layout) -> None:
         write_csv(committee.trials, temporary)
     shutil.rmtree(layout.checkpoint("train"), ignore_errors=True)
     remove(layout.progress("train"))
-    print(f"train: {selection.selected.name} selected; {selection.reason}")
+    print(f"train: {selection.selected.name}: {selection.reason}")
 
 
 class StageProgress(FitCallbacks):

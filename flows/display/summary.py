@@ -14,6 +14,7 @@ from rich.table import Table
 
 from semigen.artifacts import Layout, read_json
 from semigen.evaluation.estimates import DASH, Estimate, Gain
+from semigen.params.config import Params, is_sample
 from semigen.report.summary import (
     cross_validated_text,
     estimate_text,
@@ -68,7 +69,7 @@ def score_table(
     balanced = estimate_text("balanced_accuracy", metrics["test"]["balanced_accuracy"])
     table.add_row("Balanced", balanced, "mean recall over the classes")
     majority = f"{majority_accuracy(confusion):.1%}"
-    table.add_row("Majority", majority, "always predicting the most frequent class")
+    table.add_row("Majority", majority, "always the most frequent class")
     table.add_row("Labels only", f"{baseline:.1%}", f"{metrics['n_labeled']} labeled rows")
     table.add_row("Gain", f"{gain:+.1p}", f"p = {gain.p_value:.2g}" if gain.has_interval else DASH)
     table.add_row("Selected", escape(metrics["selected"]))
@@ -86,21 +87,22 @@ def stage_table(timings: Mapping[str, float], ran: Mapping[str, bool]) -> Table:
 
 
 def next_commands(layout: Layout) -> list[tuple[str, str]]:
-    """Return three commands that a user may need next, with the purpose of each."""
+    """Return commands that a user may need next, with the purpose of each."""
     script = Path(sys.executable).with_name("semigen")
     semigen = _relative(script, layout) if _is_inside(script, layout) else "semigen"
-    return [
+    embedded = is_sample(Params.load(layout.params).data.labeled)
+    new_rows = "data/samples/test.csv" if embedded else "NEW.csv"
+    commands = [
         (
-            f"{semigen} predict --input data/samples/test.csv --output predictions.csv",
+            f"{semigen} predict --input {new_rows} --output predictions.csv",
             "predict the classes of new rows",
-        ),
-        (
-            f"{semigen} run -S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv "
-            "-S data.target=COLUMN",
-            "train on your own tables",
-        ),
-        (f"{semigen} up", "see runs, logs and plots in the browser"),
+        )
     ]
+    if embedded:
+        tables = "-S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv"
+        own = f"{semigen} run {tables} -S data.target=COLUMN"
+        commands.append((own, "train on your own tables"))
+    return [*commands, (f"{semigen} up", "see runs, logs and plots in the browser")]
 
 
 def _is_inside(path: Path, layout: Layout) -> bool:

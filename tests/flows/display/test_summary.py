@@ -40,6 +40,7 @@ def printed(layout):
 
 @pytest.fixture
 def layout(tmp_path):
+    (tmp_path / "params.yaml").write_text("{}\n")
     return Layout(tmp_path)
 
 
@@ -48,7 +49,7 @@ def test_majority_class_and_balanced_accuracy_stand_beside_accuracy(layout):
     text = printed(layout)
     assert "Accuracy 99.9% [99.6, 100.0] 2000 test rows" in text
     assert "Balanced 50.0% [\u2013] mean recall over the classes" in text
-    assert "Majority 99.9% always predicting the most frequent class" in text
+    assert "Majority 99.9% always the most frequent class" in text
     assert "Never predicted: yes (2 test rows)" in text
     assert "Cross-validated" not in text
 
@@ -58,3 +59,12 @@ def test_cross_validated_accuracy_stands_beside_few_test_rows(layout):
     text = printed(layout)
     assert "Accuracy 83.3% [51.6, 97.9] 12 test rows" in text
     assert "Cross-validated 85.0% [75.0, 92.0] 50 labeled rows" in text
+
+
+def test_hints_fit_the_tables_of_the_run(layout):
+    write_results(layout, 2000, figure(0.999, 0.996, 0.9999))
+    assert "predict --input data/samples/test.csv" in printed(layout)
+    layout.params.write_text("data: {labeled: mine.csv, unlabeled: others.csv, target: x}\n")
+    text = printed(layout)
+    assert "predict --input NEW.csv --output predictions.csv" in text
+    assert "samples" not in text and "train on your own tables" not in text
