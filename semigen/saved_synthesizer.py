@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from semigen.errors import UserError
 from semigen.params.config import ComputeParams, PretrainParams
-from semigen.saved_files import read_saved_json, reading
+from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
 

@@ -16,13 +16,13 @@ from semigen.estimators.nested_params import NestedParams
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import GenerativeModel
 from semigen.generators.saved_generator import check_generator
-from semigen.manifest import verify_saved, write_manifest
 from semigen.outputs import check_output_folder
 from semigen.params.base import Section
 from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
 from semigen.params.generators import Family
-from semigen.saved_files import reading
 from semigen.saved_synthesizer import FORMAT, MARKER, check_facts, read_facts
+from semigen.storage.manifest import verify_saved, write_manifest
+from semigen.storage.saved_files import reading
 from semigen.tables.columns import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema

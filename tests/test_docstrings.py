@@ -18,6 +18,8 @@ PARTS = re.compile(
     r"|generators\.\w+\.(Sampler|ClassNetwork|ClassConditionedModel|NetworkModel|RowDistribution)"
     r"|registry\.(challenger\.Challenger|question\.Lineage|versions\.Staged)"
     r"|report\.html\.(Image|ReportContent)"
+    r"|storage\.estimator_types\.Description"
+    r"|(classifiers\.saved_classifier|saved_synthesizer)\.\w+Facts"  # content of JSON files
     r"|training\.checkpoint\.Checkpoint)"
 )
 """Abstract classes, and classes that only one other class or function creates."""

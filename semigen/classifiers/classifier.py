@@ -23,14 +23,14 @@ from semigen.classifiers.saved_classifier import (
     read_facts,
 )
 from semigen.errors import UserError
-from semigen.estimator_files import load_estimator, save_estimator
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
 from semigen.generators.saved_generator import check_generator
-from semigen.manifest import verify_saved, write_manifest
 from semigen.outputs import check_output_folder
 from semigen.registry.versions import verify_version
-from semigen.saved_files import reading
+from semigen.storage.estimator_files import load_estimator, save_estimator
+from semigen.storage.manifest import verify_saved, write_manifest
+from semigen.storage.saved_files import reading
 from semigen.tables.encoding import TableEncoder
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import one_thread

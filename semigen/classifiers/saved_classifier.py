@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from semigen.classifiers.problem import Space
 from semigen.errors import UserError
-from semigen.saved_files import read_saved_json, reading, require
+from semigen.storage.saved_files import read_saved_json, reading, require
 from semigen.tables.encoding import TableEncoder
 from semigen.tables.saved_schema import check_class_order
 

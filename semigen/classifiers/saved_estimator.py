@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from semigen.classifiers.summary import SelectionSummary
 from semigen.errors import UserError
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
-from semigen.saved_files import read_saved_json, reading
+from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
 
 ESTIMATOR = "estimator.json"

@@ -15,7 +15,7 @@ from semigen.generators.ssgan import SSGAN
 from semigen.generators.ssvae import SSVAE
 from semigen.generators.vae import VAE
 from semigen.params.config import ComputeParams, PretrainParams
-from semigen.saved_files import read_saved_json
+from semigen.storage.saved_files import read_saved_json
 from semigen.tables.encoding import TableEncoder, share_unit
 
 FAMILIES: dict[str, type[NetworkModel[Any]]] = {

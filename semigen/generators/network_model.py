@@ -20,7 +20,7 @@ from semigen.generators.saved_network import check_arrays, check_layout, size_li
 from semigen.methods.class_index import class_positions
 from semigen.params.config import ComputeParams
 from semigen.params.generators import NetworkParams
-from semigen.saved_files import check_file, read_arrays, read_saved_json, reading
+from semigen.storage.saved_files import check_file, read_arrays, read_saved_json, reading
 from semigen.tables.encoding import Encoded, Span
 from semigen.training import distributed
 from semigen.training.plan import History, TrainingPlan

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from semigen.errors import UserError
 from semigen.registry.versions import is_version_name
-from semigen.saved_files import read_saved_json, reading
+from semigen.storage.saved_files import read_saved_json, reading
 
 Move = Literal["promoted", "kept", "rolled back"]
 

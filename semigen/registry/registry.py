@@ -49,7 +49,7 @@ from semigen.registry.versions import (
     version_name,
     version_number,
 )
-from semigen.saved_files import read_saved_json, reading
+from semigen.storage.saved_files import read_saved_json, reading
 
 MAX_CHALLENGERS = 10
 """Number of challengers kept, the newest ones; former champions are never removed."""

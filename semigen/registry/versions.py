@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from semigen.errors import UserError
-from semigen.manifest import check_manifest
-from semigen.saved_files import list_files, read_saved_json, reading
+from semigen.storage.manifest import check_manifest
+from semigen.storage.saved_files import list_files, read_saved_json, reading
 
 RECORD = "record.json"
 """File of a version with the facts about it."""

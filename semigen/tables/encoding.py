@@ -22,9 +22,9 @@ from sklearn.preprocessing import (
 )
 
 from semigen.artifacts import atomic_path, write_json
-from semigen.estimator_files import load_estimator, save_estimator
 from semigen.params.config import ColumnKind, PreprocessParams
-from semigen.saved_files import read_saved_json, reading
+from semigen.storage.estimator_files import load_estimator, save_estimator
+from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
 from semigen.tables.schema import TableSchema
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from semigen.artifacts import write_json
 from semigen.errors import UserError
 from semigen.params.config import ColumnKind
-from semigen.saved_files import read_saved_json, reading
+from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.columns import ColumnSchema, as_text, coerce_column, infer_column
 
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"

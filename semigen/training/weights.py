@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from semigen.saved_files import check_file, reading, require
+from semigen.storage.saved_files import check_file, reading, require
 
 
 def save_module(module: nn.Module, config: dict[str, Any], folder: Path) -> None:

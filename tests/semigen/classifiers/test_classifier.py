@@ -12,8 +12,8 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.cross_validation import fit_learner
 from semigen.classifiers.learner_table import make_learners
 from semigen.errors import UserError
-from semigen.manifest import write_manifest
 from semigen.params.config import TrainParams
+from semigen.storage.manifest import write_manifest
 from tests.semigen.example_tables import TARGET, mixed_table
 
 WEIGHTS = {

@@ -10,8 +10,8 @@ from semigen.classifiers.cross_validation import fit_learner, ignore_convergence
 from semigen.classifiers.factories import N_TREES
 from semigen.classifiers.learner_table import EXTRA_LEARNERS, LEARNERS, make_learners
 from semigen.classifiers.problem import in_space
-from semigen.estimator_files import load_estimator, save_estimator
 from semigen.params.config import AugmentParams, TrainParams
+from semigen.storage.estimator_files import load_estimator, save_estimator
 
 DEFAULT_LEARNERS = make_learners(TrainParams(learning_rate=0.01))
 BY_NAME = {learner.name: learner for learner in DEFAULT_LEARNERS}

@@ -11,9 +11,9 @@ import semigen
 from semigen import SemiSupervisedClassifier
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
-from semigen.manifest import write_manifest
 from semigen.params.config import PretrainParams, SearchParams, TrainParams
 from semigen.params.generators import VAEParams
+from semigen.storage.manifest import write_manifest
 from semigen.tables.schema import TableSchema
 from tests.semigen.classifiers.quick_estimator import quick_estimator
 from tests.semigen.example_tables import TARGET, mixed_table

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from semigen.errors import UserError
-from semigen.manifest import write_manifest
 from semigen.registry import registry as module
 from semigen.registry.history import Event, succession
 from semigen.registry.registry import MAX_CHALLENGERS, Registry
 from semigen.registry.versions import digest_of, find_changed
+from semigen.storage.manifest import write_manifest
 
 STEPS = [(os, "replace"), (shutil, "copyfile"), (os, "fsync")]
 """Calls that change files or wait for the disk; the process is killed before each of them."""

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from semigen.errors import UserError
-from semigen.estimator_files import load_estimator, save_estimator
 from semigen.estimators.latent_mixture import LatentMixtureClassifier
+from semigen.storage.estimator_files import load_estimator, save_estimator
 
 X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int)

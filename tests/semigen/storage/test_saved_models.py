@@ -14,13 +14,13 @@ import semigen
 from semigen.artifacts import Layout
 from semigen.cli.main import main
 from semigen.errors import UserError
-from semigen.estimator_files import RECORDED_MODULES, load_estimator
-from semigen.manifest import check_manifest, write_manifest
 from semigen.prediction import predict_table, resolve_model
 from semigen.registry.registry import Registry
 from semigen.registry.versions import digest_of
+from semigen.storage.estimator_files import RECORDED_MODULES, load_estimator
+from semigen.storage.manifest import check_manifest, write_manifest
 
-FOLDER = Path(__file__).parent / "data" / "models_fd3f79a"
+FOLDER = Path(__file__).parents[1] / "data" / "models_fd3f79a"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 ROWS = pd.DataFrame(EXPECTED["rows"])
 INPUTS = {"latent_mixture": "latent", "posterior": "posterior_rows"}

@@ -12,9 +12,9 @@ from typing import Any
 import skops.io
 
 from semigen.artifacts import atomic_path
-from semigen.estimator_checks import check_estimator
-from semigen.estimator_types import SCHEMA, TRUSTED_TYPES, describe
-from semigen.saved_files import reading
+from semigen.storage.estimator_checks import check_estimator
+from semigen.storage.estimator_types import SCHEMA, TRUSTED_TYPES, describe
+from semigen.storage.saved_files import reading
 
 RECORDED_MODULES = {
     "semigen.estimators.consistency": "semigen.classifiers.consistency",

@@ -28,11 +28,11 @@ from sklearn.preprocessing import OneHotEncoder
 
 import semigen
 from semigen.errors import UserError
-from semigen.estimator_files import load_estimator, save_estimator
-from semigen.manifest import write_manifest
+from semigen.storage.estimator_files import load_estimator, save_estimator
+from semigen.storage.manifest import write_manifest
 from tests.semigen.forked import error_of
 
-SAVED = Path(__file__).parent / "data" / "models_fd3f79a"
+SAVED = Path(__file__).parents[1] / "data" / "models_fd3f79a"
 ROWS = pd.DataFrame(json.loads((SAVED / "expected.json").read_text())["rows"])
 X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from semigen.errors import UserError
-from semigen.saved_files import REMEDY, list_files, read_saved_json, reading, require
+from semigen.storage.saved_files import REMEDY, list_files, read_saved_json, reading, require
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -2,7 +2,7 @@
 
 skops itself accepts all estimators of scikit-learn and all sparse matrices. Many of them keep
 indices that compiled code follows without checking, so that a crafted file can crash the process.
-Accepted here are the types that the models of semigen consist of; ``semigen.estimator_checks``
+This module accepts the types that semigen models consist of; ``semigen.storage.estimator_checks``
 checks the indices of those.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from semigen.errors import UserError
-from semigen.saved_files import MAX_JSON_BYTES, check_file, require
+from semigen.storage.saved_files import MAX_JSON_BYTES, check_file, require
 
 SCHEMA = "schema.json"
 """Member of a skops archive that describes all objects."""

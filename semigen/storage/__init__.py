@@ -1,0 +1,1 @@
+"""Files of saved models: estimators, manifest, and the checks that loading makes."""
