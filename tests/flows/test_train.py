@@ -268,8 +268,15 @@ def is_group_alive(leader: int) -> bool:
 
 def slow_command(project: Project) -> subprocess.Popen[str]:
     """Start the command in a process group of its own; return when its slow stage is running."""
+    command = start_slow_command(project)
+    project.wait_for_slow_stage()
+    return command
+
+
+def start_slow_command(project: Project) -> subprocess.Popen[str]:
+    """Start the command, whose first stage is slow, in a process group of its own."""
     (project.root / "slow").touch()
-    command = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "flows.train"],
         cwd=project.root,
         env=project.environment,
@@ -280,8 +287,6 @@ def slow_command(project: Project) -> subprocess.Popen[str]:
         # Shells start background jobs, such as those of a CI, with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    project.wait_for_slow_stage()
-    return command
 
 
 def flow_command(
@@ -299,17 +304,7 @@ def flow_command(
 @pytest.mark.parametrize("when", ["importing", "in a stage"])
 def test_repeated_ctrl_c_prints_no_traceback(project: Project, when: str) -> None:
     """Impatient users press Ctrl-C again while the command cleans up."""
-    (project.root / "slow").touch()
-    command = subprocess.Popen(
-        [sys.executable, "-m", "flows.train"],
-        cwd=project.root,
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    command = start_slow_command(project)
     if when == "in a stage":
         project.wait_for_slow_stage()
     else:

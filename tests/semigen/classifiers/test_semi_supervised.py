@@ -173,6 +173,7 @@ def test_load_gives_back_the_estimator(quick, tmp_path):
 
 
 def test_pickled_estimator_predicts_the_same(quick):
+    """Joblib sends estimators to its worker processes by pickle; semigen itself loads none."""
     model, table, _ = quick
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(table), model.predict_proba(table))
