@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from pyarrow import parquet
 
 from semigen.artifacts import atomic_path
@@ -37,12 +39,47 @@ def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
             column name, or has lines of different lengths.
     """
     path = Path(path)
-    name = name or str(path)
+    return next(read_parts(path, name or str(path)))
+
+
+def read_parts(
+    path: Path,
+    name: str,
+    n_rows: int | None = None,
+    *,
+    dtypes: Mapping[str, Any] | None = None,
+    columns: Collection[str] | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Read a table in parts; ``read_table`` describes the cells.
+
+    The types of a part's columns depend on the rows of that part alone, unless they are given. Use
+    ``semigen.tables.blocks.TableBlocks`` for parts with the types of the whole table.
+
+    Args:
+        path: CSV or Parquet file.
+        name: Name of the table in errors.
+        n_rows: Number of rows of a part; None reads the table as one part.
+        dtypes: Type of each column by name; inferred from each part if None.
+        columns: Columns to read. Then lines of different lengths are not found.
+
+    Yields:
+        At least one part, each with an index from 0.
+
+    Raises:
+        UserError: As ``read_table``.
+    """
+    is_empty = True
     with _errors_of(path, name):
-        frame = _read_parquet(path) if _is_parquet(path) else _read_csv(path, name)
-    if frame.empty:
+        if is_parquet(path):
+            parts = _parquet_parts(path, n_rows, dtypes, columns)
+        else:
+            parts = _csv_parts(path, name, n_rows, dtypes, columns)
+        for part in parts:
+            if len(part):
+                is_empty = False
+                yield _strip_blanks(part.reset_index(drop=True))
+    if is_empty:
         raise UserError(f"{name}: the table has no rows; add rows below the header")
-    return _strip_blanks(frame.reset_index(drop=True))
 
 
 def read_columns(path: Path, name: str) -> list[str]:
@@ -56,12 +93,10 @@ def read_columns(path: Path, name: str) -> list[str]:
         UserError: If the file does not exist, or its header cannot be read.
     """
     with _errors_of(path, name):
-        if _is_parquet(path):
+        if is_parquet(path):
             return [str(column) for column in parquet.read_schema(path).names]
         delimiter, _ = _header(path, name)
-        encoding = "utf-8-sig"
-        frame = pd.read_csv(path, sep=delimiter, encoding=encoding, index_col=False, nrows=0)
-    return [str(column).strip() for column in frame.columns]
+        return [column.strip() for column in _names_in_file(path, delimiter)]
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -72,13 +107,13 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table atomically: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV."""
     with atomic_path(path) as temporary:
-        if _is_parquet(path):
+        if is_parquet(path):
             frame.to_parquet(temporary, index=False)
         else:
             write_csv(frame, temporary)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in PARQUET_SUFFIXES
 
 
@@ -111,34 +146,91 @@ def _errors_of(path: Path, name: str) -> Iterator[None]:
         ) from error
     except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
         reason = _one_line(error).replace(str(path), name)
-        kind = "not a readable Parquet file" if _is_parquet(path) else "cannot be read"
+        kind = "not a readable Parquet file" if is_parquet(path) else "cannot be read"
         raise UserError(f"{name}: {kind}: {reason}") from error
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
-    categorical = frame.select_dtypes("category").columns
-    return frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
+def _parquet_parts(
+    path: Path,
+    n_rows: int | None,
+    dtypes: Mapping[str, Any] | None,
+    columns: Collection[str] | None,
+) -> Iterator[pd.DataFrame]:
+    for table in _arrow_tables(path, n_rows, columns):
+        frame = table.to_pandas()
+        categorical = frame.select_dtypes("category").columns
+        frame = frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
+        yield frame.astype(dtypes or {})
 
 
-def _read_csv(path: Path, name: str) -> pd.DataFrame:
+def _arrow_tables(
+    path: Path, n_rows: int | None, columns: Collection[str] | None
+) -> Iterator[pa.Table]:
+    selected = None if columns is None else list(columns)
+    if n_rows is None:
+        yield parquet.read_table(path, columns=selected)
+        return
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(n_rows, columns=selected):
+            yield pa.Table.from_batches([batch])
+
+
+def _csv_parts(
+    path: Path,
+    name: str,
+    n_rows: int | None,
+    dtypes: Mapping[str, Any] | None,
+    columns: Collection[str] | None,
+) -> Iterator[pd.DataFrame]:
     delimiter, names = _header(path, name)
+    has_gaps = False
+
+    def is_wanted(column: str) -> bool:
+        return columns is None or column.strip() in columns
+
+    with pd.read_csv(
+        path,
+        sep=delimiter,
+        encoding="utf-8-sig",
+        low_memory=False,
+        index_col=False,
+        usecols=is_wanted if columns is not None else None,
+        dtype=None if dtypes is None else _types_of_names(path, delimiter, dtypes),
+        iterator=True,
+    ) as reader:
+        while (frame := _next_frame(reader, name, n_rows, len(names))) is not None:
+            if columns is None and not has_gaps and len(frame) and frame.iloc[:, -1].isna().any():
+                has_gaps = True
+                _reject_short_line(path, name, delimiter, n_columns=len(names))
+            yield frame.rename(columns=str.strip)
+
+
+def _next_frame(reader: Any, name: str, n_rows: int | None, n_columns: int) -> pd.DataFrame | None:
+    """Return the next rows of a CSV file, or None at its end."""
     try:
         with warnings.catch_warnings():
             # By default pandas truncates lines longer than the header, or takes their first cell as
             # the index.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path, sep=delimiter, encoding="utf-8-sig", low_memory=False, index_col=False
-            )
+            return reader.read(n_rows)
+    except StopIteration:
+        return None
     except pd.errors.ParserWarning as error:
         raise UserError(
-            f"{name}: lines have more cells than the header's {len(names)}; name all "
+            f"{name}: lines have more cells than the header's {n_columns}; name all "
             "columns, and quote cells that contain the delimiter"
         ) from error
-    if not frame.empty and frame.iloc[:, -1].isna().any():
-        _reject_short_line(path, name, delimiter, n_columns=len(names))
-    return frame.rename(columns=str.strip)
+
+
+def _types_of_names(path: Path, delimiter: str, dtypes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return column types by the names in the file, white space included."""
+    names = _names_in_file(path, delimiter)
+    return {name: dtypes[name.strip()] for name in names if name.strip() in dtypes}
+
+
+def _names_in_file(path: Path, delimiter: str) -> list[str]:
+    header = pd.read_csv(path, sep=delimiter, encoding="utf-8-sig", index_col=False, nrows=0)
+    return [str(name) for name in header.columns]
 
 
 def _header(path: Path, name: str) -> tuple[str, list[str]]:
