@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import signal
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
-from prefect import State, get_client, tags
+from prefect import Flow, State, get_client, tags
 from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 
@@ -36,8 +38,8 @@ def _is_not_error(record: logging.LogRecord) -> bool:
 
 
 def run_flow(
-    call: Callable[[], State[Any]],
-    *,
+    flow: Flow[..., Any],
+    *arguments: object,
     check: Callable[[], object],
     then: Callable[[Any], object],
     debug: bool = False,
@@ -45,7 +47,8 @@ def run_flow(
     """Run a flow and return the exit code of its command.
 
     Args:
-        call: Runs the flow and returns its final state.
+        flow: The flow.
+        arguments: The arguments of the flow.
         check: Called before a server is started. Raises ``UserError`` if the arguments are wrong.
         then: Called with the flow's result if the flow completed.
         debug: Raise errors instead of printing one line.
@@ -68,11 +71,12 @@ def run_flow(
             start_server()
         else:
             _check_login()
+        flow, results = _with_results(flow)
         with tags(project.tag):
-            state = call()
+            state = cast("State[Any]", flow(*arguments, return_state=True))
         if not state.is_completed():
             raise UserError(state.message or f"the flow run ended in state {state.name}")
-        then(state.result())
+        then(results[-1])
     except UserError as error:
         if debug:
             raise
@@ -82,6 +86,27 @@ def run_flow(
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _with_results(flow: Flow[..., Any]) -> tuple[Flow[..., Any], list[Any]]:
+    """Return a copy of a flow, and a list to which the copy appends the result of each run.
+
+    The final state does not always hold the result: where a client did not receive the server's
+    answer to the final state and sends the state again, the server answers with its own copy,
+    which has no data.
+    """
+    results = []
+
+    @wraps(flow.fn)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        returned = flow.fn(*args, **kwargs)
+        results.append(returned.data if isinstance(returned, State) else returned)
+        return returned
+
+    run.__signature__ = inspect.signature(flow.fn, eval_str=True)  # type: ignore[attr-defined]
+    copy = flow.with_options()
+    copy.fn = run
+    return copy, results
 
 
 def _check_login() -> None:

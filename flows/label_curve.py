@@ -113,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"--draws: must be at least 1, not {arguments.draws}")
 
     return run_flow(
-        lambda: label_curve(arguments.budgets, arguments.draws, return_state=True),
+        label_curve,
+        arguments.budgets,
+        arguments.draws,
         check=check,
         then=print_curve,
         debug=arguments.debug,

@@ -291,7 +291,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{arguments.input}: no such file; check --input")
 
     return run_flow(
-        lambda: monitor(arguments.input, return_state=True),
+        monitor,
+        arguments.input,
         check=check,
         then=print_found,
         debug=arguments.debug,

@@ -207,7 +207,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             checked_params(arguments.overrides, layout)
 
     return run_flow(
-        lambda: train(arguments.overrides, arguments.force, arguments.debug, return_state=True),
+        train,
+        arguments.overrides,
+        arguments.force,
+        arguments.debug,
         check=check,
         then=lambda ran: print_summary(layout, ran),
         debug=arguments.debug,

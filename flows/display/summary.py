@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semigen.artifacts import Layout, read_json
+from semigen.errors import UserError
 from semigen.evaluation.estimates import DASH, Estimate, Gain
 from semigen.params.config import Params, is_sample
 from semigen.report.summary import (
@@ -34,8 +35,15 @@ def print_summary(layout: Layout, ran: Mapping[str, bool], console: Console | No
     """
     console = console or Console(highlight=False, soft_wrap=True)
     console.print()
-    metrics, confusion = read_json(layout.metrics), read_confusion(layout.plot("confusion"))
-    console.print(score_table(metrics, read_json(layout.selection), confusion))
+    try:
+        metrics, confusion = read_json(layout.metrics), read_confusion(layout.plot("confusion"))
+        selection = read_json(layout.selection)
+    except (FileNotFoundError, UserError) as error:
+        if not isinstance(error.__cause__ or error, FileNotFoundError):
+            raise
+        console.print("Another run is replacing the results, so there is no summary of this one.")
+        return
+    console.print(score_table(metrics, selection, confusion))
     if missed := never_predicted(confusion):
         console.print(f"Never predicted: {missed}", markup=False)
     console.print()

@@ -68,3 +68,11 @@ def test_hints_fit_the_tables_of_the_run(layout):
     text = printed(layout)
     assert "predict --input NEW.csv --output predictions.csv" in text
     assert "samples" not in text and "train on your own tables" not in text
+
+
+def test_results_that_another_run_is_replacing(layout):
+    write_results(layout, 2000, figure(0.9, 0.88, 0.92))
+    layout.plot("confusion").unlink()
+    assert printed(layout).startswith("Another run is replacing the results")
+    layout.metrics.unlink()
+    assert printed(layout).startswith("Another run is replacing the results")
