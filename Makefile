@@ -54,6 +54,24 @@ lint: $(VENV)/.dev ## run ruff and mypy
 	@ruff format --check .
 	@mypy
 
+.PHONY: licenses
+licenses: $(VENV)/.dev ## list the licenses of all packages, build/licenses.md; fail if one is not allowed
+	@python -m tools.licenses --output build/licenses.md
+
+.PHONY: audit
+audit: $(VENV)/.dev ## look for known vulnerabilities (ARGS="deploy/requirements.txt")
+	@python -m tools.audit $(ARGS)
+
+.PHONY: sbom
+sbom: $(VENV)/.dev ## write a CycloneDX bill of materials, build/sbom.json (ENV=/path/to/venv)
+	@mkdir -p build
+	@cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.json $(or $(ENV),$(VENV))
+
+.PHONY: lock
+lock: $(VENV)/.dev ## write the requirement files with hashes, deploy/*.txt (needs uv)
+	@python -m tools.lock
+
 .PHONY: docs
 docs: $(VENV)/.dev ## build the documentation, build/docs/index.html; a broken link fails
 	@python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs

@@ -1,0 +1,1 @@
+"""Checks of the dependencies, which ``make`` runs."""
