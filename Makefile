@@ -111,7 +111,7 @@ clean: ## remove outputs and test caches (not .venv, DVC's cache and the registr
 	rm -rf data/samples data/prepared data/encoded data/synthetic data/schema.json build dist \
 		.semigen .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find models -mindepth 1 -maxdepth 1 ! -name registry -exec rm -rf {} + 2>/dev/null || true
-	find reports -type f ! -name metrics.json -delete 2>/dev/null || true
+	find reports -type f ! -name metrics.json ! -name scores.json -delete 2>/dev/null || true
 
 # Installation. Stamp files make it free the second time.
 

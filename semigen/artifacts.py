@@ -146,6 +146,11 @@ class Layout:
         return self._at("reports", "metrics.json")
 
     @property
+    def scores(self) -> Path:
+        """The main test metrics, for ``dvc metrics``."""
+        return self._at("reports", "scores.json")
+
+    @property
     def promotion_json(self) -> Path:
         """Latest promotion decision; depends on the registry, so DVC does not track it."""
         return self._at("reports", "promotion.json")

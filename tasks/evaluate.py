@@ -15,12 +15,12 @@ from semigen.classifiers.classifier import Classifier
 from semigen.evaluation.metrics import calibration_table, evaluate
 from semigen.evaluation.predictions import class_probabilities, labels_of
 from semigen.params.config import Params
-from semigen.report.metrics import ablation_table, metrics_text
+from semigen.report.metrics import ablation_table, metrics_text, scores
 from semigen.tables.sources import write_csv
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Write ``metrics.json`` and the tables of the confusion, calibration and ablation plots.
+    """Write the metrics and the tables of the confusion, calibration and ablation plots.
 
     Raises:
         UserError: If a test row has no label.
@@ -61,6 +61,7 @@ def run(params: Params, layout: Layout) -> None:
     _write_table(pd.DataFrame(confusion), layout.plot("confusion"))
     _write_table(calibration_table(y, probabilities), layout.plot("calibration"))
     _write_table(ablation_table(metrics), layout.plot("ablation"))
+    write_json(layout.scores, scores(metrics))
     write_json(layout.metrics, metrics)
     print(metrics_text(metrics))
 

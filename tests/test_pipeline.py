@@ -105,6 +105,13 @@ def test_outs_are_the_layout_and_each_has_one_stage() -> None:
     assert sorted(made) == sorted(layout_paths())
 
 
+def test_dvc_shows_few_metrics_and_a_plot_of_every_table() -> None:
+    assert [path for stage in STAGES for path in paths(stage, "metrics")] == ["reports/scores.json"]
+    tables = {path for stage in STAGES for path in outs(stage) if path.startswith("reports/plots/")}
+    assert {path for plot in PIPELINE["plots"] for path in plot} == tables
+    assert "/dvc_plots/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_touches_what_it_declares(stage: str) -> None:
     """A file that a stage reads or writes without declaring it would go stale unseen."""

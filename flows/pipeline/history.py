@@ -118,7 +118,8 @@ def _branch(root: Path) -> str:
 def _commit(root: Path, paths: Sequence[str], message: str) -> None:
     identity = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}")
     try:
-        git(root, "add", "--", *paths)
+        # Projects of earlier versions ignore files in reports/ that are tracked now.
+        git(root, "add", "--force", "--", *paths)
         # Hooks and signing keys are for the user's own commits.
         options = ("--only", "--no-verify", "--no-gpg-sign", "--quiet")
         git(root, *identity, "commit", *options, "--message", message, "--", *paths)

@@ -201,7 +201,8 @@ def _images(content: ReportContent) -> dict[str, Image | None]:
         "calibration": plots.calibration_png(
             content.plots["calibration"], content.params.evaluate.confidence
         ),
-        "selection": plots.selection_png(content.selection),
+        "selection_accuracy": plots.selection_png(content.selection, ("accuracy",)),
+        "selection_log_loss": plots.selection_png(content.selection, ("log_loss",)),
         "fidelity": plots.fidelity_png(content.fidelity)
         if content.fidelity["n_synthetic"]
         else None,

@@ -1,4 +1,4 @@
-"""The metrics of a run for the terminal, and the table behind the ablation plot."""
+"""The metrics of a run for the terminal and for DVC, and the table behind the ablation plot."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
         test = f"{_estimate(found['test'], 'accuracy')}"
         lines.append(f"{LEARNS_FROM[name]:42}{test:>24}{_gain(found, 'accuracy'):>27}")
     return "\n".join(lines)
+
+
+def scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the main figures of ``metrics.json``, which ``dvc metrics show`` prints in one row."""
+    accuracy, gain = metrics["test"]["accuracy"], metrics["gain"]["accuracy"]
+    return {
+        "n_test": metrics["n_test"],
+        "accuracy": accuracy["value"],
+        "accuracy_low": accuracy["low"],
+        "accuracy_high": accuracy["high"],
+        "balanced_accuracy": metrics["test"]["balanced_accuracy"]["value"],
+        "log_loss": metrics["test"]["log_loss"]["value"],
+        "labels_only_accuracy": metrics["labels_only"]["accuracy"]["value"],
+        "gain": gain["value"],
+        "gain_low": gain["low"],
+        "gain_high": gain["high"],
+    }
 
 
 def ablation_table(metrics: Mapping[str, Any]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ labels repeat the information.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ DPI = 160
 MAX_ANNOTATED_CLASSES = 15
 MAX_LABEL_LENGTH = 22
 MAX_FIDELITY_COLUMNS = 20
+SELECTION_LABELS = {
+    "accuracy": "cross-validated accuracy",
+    "log_loss": "log loss (lower is better)",
+}
 
 
 def confusion_png(path_csv: Path) -> bytes:
@@ -137,12 +141,23 @@ def calibration_png(path_csv: Path, confidence: float = 0.95) -> bytes:
     return _png(figure)
 
 
-def selection_png(selection: Mapping[str, Any]) -> bytes:
-    """Plot cross-validated accuracy and log loss of the candidates, sorted by log loss."""
+def selection_png(
+    selection: Mapping[str, Any], metrics: Sequence[str] = ("accuracy", "log_loss")
+) -> bytes:
+    """Plot cross-validated metrics of the candidates, sorted by log loss.
+
+    Args:
+        selection: Content of ``selection.json``.
+        metrics: Metrics to plot beside each other, of ``accuracy`` and ``log_loss``.
+
+    Returns:
+        PNG image; narrow enough for a phone if there is one metric.
+    """
     candidates = candidates_of(selection)[::-1]
-    figure = _figure(9.0, 1.3 + 0.36 * len(candidates))
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.2, 1])
-    for axes, metric in ((left, "accuracy"), (right, "log_loss")):
+    is_narrow = len(metrics) == 1
+    figure = _figure(5.4 if is_narrow else 9.0, 1.3 + 0.36 * len(candidates))
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
         for row, candidate in enumerate(candidates):
             _draw_interval(
                 axes,
@@ -153,13 +168,13 @@ def selection_png(selection: Mapping[str, Any]) -> bytes:
             )
         axes.grid(axis="x", color="#dddddd", lw=0.8)
         axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        if metric == "accuracy":
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_xlabel(SELECTION_LABELS[metric])
         _open_frame(axes)
-    _name_candidates(left, candidates, selection["selected"])
-    left.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    left.xaxis.set_major_formatter(PercentFormatter(1.0))
-    left.set_xlabel("cross-validated accuracy")
-    right.set_xlabel("log loss (lower is better)")
-    _explain_markers(figure)
+    _name_candidates(panels[0], candidates, selection["selected"], 32 if is_narrow else 48)
+    _explain_markers(figure, n_columns=2 if is_narrow else 3)
     return _png(figure)
 
 
@@ -239,21 +254,23 @@ def _draw_interval(
     )
 
 
-def _name_candidates(axes: Axes, candidates: list[dict[str, Any]], selected: str) -> None:
-    names = [_short(candidate["name"], 48) for candidate in candidates]
+def _name_candidates(
+    axes: Axes, candidates: list[dict[str, Any]], selected: str, max_length: int
+) -> None:
+    names = [_short(candidate["name"], max_length) for candidate in candidates]
     axes.set_yticks(range(len(names)), labels=names, parse_math=False)
     axes.set_ylim(-0.6, len(names) - 0.4)
     for label, candidate in zip(axes.get_yticklabels(), candidates, strict=True):
         label.set_fontweight("bold" if candidate["name"] == selected else "normal")
 
 
-def _explain_markers(figure: Figure) -> None:
+def _explain_markers(figure: Figure, n_columns: int) -> None:
     keys = [
         Line2D([], [], marker="o", color=ORANGE, mfc="white", mew=2, lw=2, label="labels only"),
         Line2D([], [], marker="o", color=BLUE, lw=2, label="uses unlabeled or synthetic rows"),
         Line2D([], [], marker="D", color=GRAY, ls="", ms=9, label="selected"),
     ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(handles=keys, loc="outside upper center", ncols=n_columns, frameon=False)
 
 
 def _name_ticks(axes: Axes, names: list[str]) -> None:

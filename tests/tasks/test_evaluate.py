@@ -109,6 +109,16 @@ def test_metrics_json_has_the_documented_keys_and_values(layout):
     assert metrics["gain"]["accuracy"]["low"] > 0
 
 
+def test_scores_are_the_main_figures_of_the_metrics(layout):
+    evaluate.run(PARAMS, layout)
+    metrics, scores = (json.loads(p.read_text()) for p in (layout.metrics, layout.scores))
+    assert len(scores) <= 10
+    assert not any(isinstance(value, dict) for value in scores.values())  # a column for each
+    assert scores["accuracy"] == metrics["test"]["accuracy"]["value"]
+    assert scores["gain_low"] == metrics["gain"]["accuracy"]["low"]
+    assert scores["labels_only_accuracy"] == metrics["labels_only"]["accuracy"]["value"]
+
+
 def test_scores_saved_classifiers(tmp_path):
     layout = Layout(tmp_path)
     tables = cut_sample(SampleParams(dataset="wine", n_labeled=30), seed=0)

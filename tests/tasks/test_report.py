@@ -189,7 +189,7 @@ def test_page_is_self_contained(project):
     page = Page(text)
     assert "script" not in page.tags
     assert "link" not in page.tags
-    assert page.tags.count("img") == 6
+    assert page.tags.count("img") == 7
     for address in page.addresses:
         assert address.startswith(("data:image/png;base64,", "#")), address
     assert not re.search(r"url\(|@import|https?://", text)
@@ -205,7 +205,7 @@ def test_data_is_escaped(tmp_path):
     report.run(params, layout)
     page = Page(layout.report.read_text(encoding="utf-8"))
     assert "script" not in page.tags
-    assert page.tags.count("img") == 6  # the plots
+    assert page.tags.count("img") == 7  # the plots
     for text in (evil, template, mark, "<img src=x>", "<b>17</b>"):
         assert text in page.words, text
     card = layout.model_card.read_text(encoding="utf-8")
@@ -242,10 +242,10 @@ def test_synthetic_examples_show_all_classes(project):
     params, layout = project
     report.run(params, layout)
     text = layout.report.read_text(encoding="utf-8")
-    table = text.split("<h3>Examples</h3>")[1].split("</table>")[0]
+    table = text.split("<summary>Examples")[1].split("</table>")[0]
     assert table.count("<th>") == 12
     assert table.count("<tr>") == 13
-    firsts = re.findall(r"<tr><td class=\"keep\">([^<]*)</td>", table)
+    firsts = re.findall(r"<tr><td data-is=\"label\">([^<]*)</td>", table)
     assert set(firsts) == {str(digit) for digit in range(10)}
 
 

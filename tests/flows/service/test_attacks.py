@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ from prefect.workers.process import ProcessJobConfiguration
 
 from flows.login import login_file
 from flows.service.pools import TEMPLATE
+from tests.browser import browser_command
 from tests.flows.common import give_code, wait_for
 from tests.flows.services import Running, running
 
@@ -117,11 +117,7 @@ def service(settled: Project) -> Iterator[Running]:
 @contextmanager
 def opened(address: str, profile: Path) -> Iterator[None]:
     """Open a page in a browser."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    command = [browser, *options, f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+    command = browser_command(f"--user-data-dir={profile}", "--remote-debugging-port=0")
     process = subprocess.Popen([*command, address], stderr=subprocess.DEVNULL)
     try:
         yield

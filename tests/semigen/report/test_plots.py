@@ -61,6 +61,7 @@ def draw_all(tmp_path):
         "learning curve": plots.learning_curve_png(tmp_path / "curve.csv"),
         "calibration": plots.calibration_png(tmp_path / "calibration.csv"),
         "selection": plots.selection_png(SELECTION),
+        "selection by accuracy": plots.selection_png(SELECTION, ("accuracy",)),
         "fidelity": plots.fidelity_png(fidelity),
         "label curve": plots.label_curve_png(tmp_path / "labels.csv"),
     }
