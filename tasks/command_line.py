@@ -21,8 +21,12 @@ from semigen.cli.arguments import add_promote
 from semigen.errors import UserError
 from semigen.params.config import Params
 from tasks import STAGES
+from tasks.inputs import check_inputs
 from tasks.process_lifetime import exit_with_owner
 from tasks.stage_lock import only_one
+
+DVC_STAGE = "DVC_STAGE"
+"""Environment variable that DVC sets for the commands of its stages."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,6 +68,8 @@ def run_stage(stage: str, params: Params, layout: Layout) -> None:
         contextlib.nullcontext() if "RANK" in os.environ else only_one(stage, layout.lock(stage))
     )
     with alone:
+        if DVC_STAGE in os.environ and "RANK" not in os.environ:
+            check_inputs(stage, layout)
         started = time.perf_counter()
         module.run(params, layout)
     if os.environ.get("RANK", "0") != "0":
@@ -78,5 +84,6 @@ def run_promote(arguments: argparse.Namespace) -> None:
     from tasks.promote import promote
 
     params, layout = Params.load(arguments.params), Layout()
+    check_inputs("evaluate", layout)  # the same test rows and classifier
     print(promotion_text(promote(params, layout, reason=arguments.reason, force=arguments.force)))
     print(layout.promotion_markdown.relative_to(layout.root))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from semigen.report.label_curve import curve_json, curve_table, fit_text
 from semigen.tables.schema import TableSchema
 from semigen.tables.sources import write_csv
 from semigen.training.compute import limit_threads
+from tasks.inputs import check_recorded
 
 PARTS = ("labeled", "unlabeled", "test")
 
@@ -49,11 +51,14 @@ def label_curve(
         The content of ``label_curve.json``.
 
     Raises:
-        UserError: If the tables are not prepared, or a number of labels or draws is out of range.
+        UserError: If the tables are not prepared or damaged, or a number of labels or draws is out
+            of range.
     """
     if draws < 1:
         raise UserError(f"draws: must be at least 1, not {draws}")
     limit_threads(params.compute)
+    names = [path.relative_to(layout.root).as_posix() for path in table_files(layout)]
+    check_recorded(names, layout)
     tables = read_problem(layout)
     budgets = check_budgets(budgets, tables.y)
     journal = FitJournal(layout.label_curve_fits, input_hash(layout, params))
@@ -73,14 +78,18 @@ def label_curve(
     return content
 
 
+def table_files(layout: Layout) -> list[Path]:
+    """Return the files that the curve is computed from."""
+    return [layout.schema, *(layout.prepared(part) for part in PARTS)]
+
+
 def read_problem(layout: Layout) -> LabelCurveTables:
     """Read the prepared tables.
 
     Raises:
         UserError: If a table is absent.
     """
-    paths = [layout.schema, *(layout.prepared(part) for part in PARTS)]
-    if not all(path.exists() for path in paths):
+    if not all(path.exists() for path in table_files(layout)):
         raise UserError(
             "the tables are not prepared yet (data/prepared); run the pipeline first: semigen run"
         )
@@ -92,7 +101,7 @@ def read_problem(layout: Layout) -> LabelCurveTables:
 def input_hash(layout: Layout, params: Params) -> str:
     """Return a hash of everything a fit depends on, except its number of labels and draw."""
     total = hashlib.sha256()
-    for path in (layout.schema, *(layout.prepared(part) for part in PARTS)):
+    for path in table_files(layout):
         total.update(path.read_bytes())
     sections = params.model_dump(mode="json", include={"seed", "pretrain", "augment", "train"})
     total.update(json.dumps(sections, sort_keys=True).encode())

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -40,6 +41,22 @@ def owner_variable() -> dict[str, str]:
     import psutil
 
     return {OWNER: f"{os.getpid()}:{psutil.Process().create_time()}"}
+
+
+def run_id() -> str | None:
+    """Return an id of the run that this process belongs to: its owner, or the DVC that started it.
+
+    None if this process was started by neither.
+    """
+    import psutil
+
+    if OWNER in os.environ:
+        return os.environ[OWNER]
+    for process in reversed(psutil.Process().parents()):
+        with contextlib.suppress(psutil.Error):
+            if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
+                return f"{process.pid}:{process.create_time()}"
+    return None
 
 
 def exit_with_owner(
