@@ -67,7 +67,7 @@ def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of
     """Check for changed tables and for drift; report each finding once and start a retraining.
 
     Args:
-        input: CSV or Parquet table of new rows; ``monitor.input`` of ``params.yaml`` if None.
+        input: Table of new rows; ``monitor.input`` of ``params.yaml`` if None.
 
     Returns:
         ``changed_tables``, None if they were not checked; ``drift`` as returned by

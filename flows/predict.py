@@ -28,7 +28,7 @@ def predict(
     """Predict the classes of the rows of a table.
 
     Args:
-        input: CSV or Parquet table of new rows.
+        input: Table of new rows.
         output: CSV or Parquet table to write. It must be inside the project, so that users of the
             UI cannot write other files.
         model: Folder of the classifier, or name of a version. If None, the champion is used whose

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from semigen.errors import UserError
+from semigen.params.explain import PARQUET_SUFFIXES, TABLE_SUFFIXES
 
 MAX_NAMES = 3
 """Files that a message names."""
@@ -25,7 +26,7 @@ def check_output_file(path: Path, *, inputs: Iterable[Path] = (), overwrite: boo
 
     Raises:
         UserError: If the path is an input, a folder, a link or a device, or an existing file that
-            may not be replaced.
+            may not be replaced, or its suffix is that of a format which is only read.
 
     Examples:
         >>> from pathlib import Path
@@ -33,6 +34,10 @@ def check_output_file(path: Path, *, inputs: Iterable[Path] = (), overwrite: boo
         Traceback (most recent call last):
         semigen.errors.UserError: .: a folder, which is never replaced; name a file
     """
+    written = (".csv", ".tsv", *PARQUET_SUFFIXES)
+    read_only = set(TABLE_SUFFIXES).difference(written).intersection(path.suffixes)
+    if read_only:
+        raise UserError(f"{path}: {min(read_only)} files are only read; write CSV or Parquet")
     kind = _kind(path)
     if kind is None:
         return

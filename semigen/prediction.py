@@ -112,7 +112,7 @@ def predict_table(
     fraction of held-out training rows that are more typical than the row.
 
     Args:
-        source: CSV or Parquet table with the classifier's feature columns, in any order.
+        source: Table with the classifier's feature columns, in any order.
         destination: CSV or Parquet table to write.
         model: Folder of the classifier.
         keep_columns: Whether to write the columns of the input before the predictions.

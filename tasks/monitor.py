@@ -25,7 +25,7 @@ def monitor(
     Args:
         params: All parameters; section ``monitor`` names the table and the limits.
         layout: The project's files.
-        input: CSV or Parquet table; ``monitor.input`` if None.
+        input: Table of new rows; ``monitor.input`` if None.
 
     Returns:
         ``Drift.to_json_dict`` with the name of the ``input`` and the ``limits``.

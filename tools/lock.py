@@ -51,7 +51,7 @@ def split(lock: str) -> list[str]:
 def _compile(uv: str) -> str:
     command = [uv, "pip", "compile", "--quiet", "--universal", "--python-version=3.11"]
     options = ["--generate-hashes", "--no-annotate", "--constraints=constraints.txt"]
-    extras = ["--extra=pipeline", "--extra=s3", "pyproject.toml"]
+    extras = ["--extra=pipeline", "--extra=s3", "--extra=excel", "pyproject.toml"]
     done = subprocess.run(
         [*command, *options, *extras], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
     )

@@ -59,15 +59,13 @@ def add_label_curve(parser: argparse.ArgumentParser) -> None:
 
 def add_monitor(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen monitor``."""
-    parser.add_argument(
-        "--input", help="CSV or Parquet table of new rows (default: monitor.input in params.yaml)"
-    )
+    parser.add_argument("--input", help="table of new rows (default: monitor.input in params.yaml)")
     add_debug(parser)
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen predict``."""
-    parser.add_argument("--input", required=True, help="CSV or Parquet table of new rows")
+    parser.add_argument("--input", required=True, help="table of new rows")
     parser.add_argument("--output", required=True, help="CSV or Parquet table to write")
     parser.add_argument(
         "--model",
@@ -89,7 +87,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 def add_synthesize(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen synthesize``."""
-    parser.add_argument("--input", required=True, help="CSV or Parquet table of real rows")
+    parser.add_argument("--input", required=True, help="table of real rows")
     parser.add_argument(
         "--target",
         required=True,

@@ -31,7 +31,7 @@ def synthesize_table(
     """Write synthetic rows of a table; their classes are as frequent as among the real labels.
 
     Args:
-        source: CSV or Parquet table of real rows.
+        source: Table of real rows.
         destination: CSV or Parquet table to write.
         target: Name of the label column; empty cells mark unlabeled rows.
         generator: Model family.

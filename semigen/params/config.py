@@ -57,7 +57,8 @@ class SampleParams(Section):
 
 
 class DataParams(Section):
-    """The tables. Paths are relative to the project's folder; CSV or Parquet.
+    """The tables. Paths are relative to the project's folder;
+    docs/how-to/own-data.md lists the formats.
 
     Examples:
         >>> DataParams().test_table

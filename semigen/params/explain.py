@@ -14,8 +14,19 @@ from pydantic import BaseModel, ValidationError
 from semigen.errors import UserError
 from semigen.wording import first_few
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
-"""Endings of file names by which a file is taken for a table."""
+PARQUET_SUFFIXES = (".parquet", ".pq")
+ARROW_SUFFIXES = (".arrow", ".arrows", ".feather", ".ipc")
+JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+SPREADSHEET_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+COMPRESSED_SUFFIXES = (".gz", ".zip", ".bz2", ".xz", ".zst")
+TABLE_SUFFIXES = (
+    *(".csv", ".tsv"),
+    *PARQUET_SUFFIXES,
+    *ARROW_SUFFIXES,
+    *JSON_LINES_SUFFIXES,
+    *SPREADSHEET_SUFFIXES,
+)
+"""Endings of file names by which a file is taken for a table, compressed or not."""
 MAX_LISTED = 30
 """Number of columns that a message lists."""
 
@@ -84,7 +95,10 @@ def is_table_name(path: str) -> bool:
         >>> is_table_name("data/raw/labeled.csv"), is_table_name("/etc/shadow")
         (True, False)
     """
-    return Path(path).suffix.lower() in TABLE_SUFFIXES
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED_SUFFIXES:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in TABLE_SUFFIXES
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str | None:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from semigen.errors import UserError
-from semigen.tables.sources import is_parquet, read_parts
+from semigen.tables.formats import is_text
+from semigen.tables.sources import read_parts
 
 BLOCK_ROWS = 65_536
 """Number of rows of a block: a few tens of MB of a table with 50 columns."""
@@ -26,7 +27,7 @@ class TableBlocks:
     is a number in a column of numbers, and text in a column of text), and checks the file.
 
     Args:
-        path: CSV or Parquet file.
+        path: The file or folder.
         name: Name of the table in errors; the path by default.
         n_rows: Number of rows of a block. The cells do not depend on it.
 
@@ -55,7 +56,7 @@ class TableBlocks:
             for column, values in part.items():
                 kinds.setdefault(str(column), set()).add(self._kind(values))
         self.columns = list(kinds)
-        combine = _parquet_type if is_parquet(path) else _csv_type
+        combine = _csv_type if is_text(path) else _stated_type
         self._types = {column: combine(found) for column, found in kinds.items()}
 
     def read(self, columns: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
@@ -83,7 +84,7 @@ class TableBlocks:
 
     def _kind(self, values: pd.Series) -> Any:
         """Return the type of a column of a part; of CSV files one of those of ``_csv_type``."""
-        if is_parquet(self.path):
+        if not is_text(self.path):
             return values.dtype
         if values.dtype == np.float64 and values.isna().all():
             return MISSING
@@ -105,7 +106,7 @@ def _csv_type(kinds: set[Any]) -> Any:
     return BOOLEAN if kinds <= {MISSING, BOOLEAN, np.dtype(np.bool_)} else TEXT
 
 
-def _parquet_type(types: set[Any]) -> Any:
+def _stated_type(types: set[Any]) -> Any:
     """Return the common type; parts without missing cells have integers and booleans."""
     if len(types) == 1:
         return next(iter(types))

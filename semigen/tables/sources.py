@@ -1,4 +1,4 @@
-"""CSV and Parquet files as data frames."""
+"""Tables in files as data frames."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from pyarrow import parquet
 
 from semigen.artifacts import atomic_path
 from semigen.errors import UserError
-from semigen.params.explain import is_table_name
+from semigen.params.explain import PARQUET_SUFFIXES, is_table_name
+from semigen.tables.compression import uncompressed
+from semigen.tables.formats import format_of, is_text, parquet_files, read_format
 
 DELIMITERS = ",;\t|"
-PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 def read_table(path: str | Path, name: str | None = None) -> pd.DataFrame:
-    """Read a table: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV.
+    """Read a table, whose format the suffix tells; files of an unknown suffix are CSV.
+
+    The formats are CSV, Parquet (also a folder of files), Arrow and Feather, JSON lines, and
+    spreadsheets (with the extra ``excel``). Files may be compressed: gzip, bzip2, xz, Zstandard, or
+    zip with one file.
 
     The delimiter of a CSV file is the most frequent of ``, ; tab |`` in its header. White space
     around text cells and column names is removed, and empty cells are missing.
@@ -56,9 +61,10 @@ def read_parts(
     ``semigen.tables.blocks.TableBlocks`` for parts with the types of the whole table.
 
     Args:
-        path: CSV or Parquet file.
+        path: The file or folder.
         name: Name of the table in errors.
-        n_rows: Number of rows of a part; None reads the table as one part.
+        n_rows: Number of rows of a part; None reads the table as one part. Only CSV and Parquet
+            files are read part by part, without the whole table in memory.
         dtypes: Type of each column by name; inferred from each part if None.
         columns: Columns to read. Then lines of different lengths are not found.
 
@@ -69,11 +75,13 @@ def read_parts(
         UserError: As ``read_table``.
     """
     is_empty = True
-    with _errors_of(path, name):
-        if is_parquet(path):
-            parts = _parquet_parts(path, n_rows, dtypes, columns)
+    with _errors_of(path, name), uncompressed(path, name) as file:
+        if is_text(file):
+            parts = _csv_parts(file, name, n_rows, dtypes, columns)
+        elif format_of(file) == "Parquet" and file.is_file():
+            parts = _parquet_parts(file, n_rows, dtypes, columns)
         else:
-            parts = _csv_parts(path, name, n_rows, dtypes, columns)
+            parts = _slices(read_format(file, name, columns), n_rows, dtypes)
         for part in parts:
             if len(part):
                 is_empty = False
@@ -86,17 +94,19 @@ def read_columns(path: Path, name: str) -> list[str]:
     """Return the column names of a table, without its rows.
 
     Args:
-        path: CSV or Parquet file.
+        path: The file or folder.
         name: Name of the table in errors.
 
     Raises:
         UserError: If the file does not exist, or its header cannot be read.
     """
-    with _errors_of(path, name):
-        if is_parquet(path):
-            return [str(column) for column in parquet.read_schema(path).names]
-        delimiter, _ = _header(path, name)
-        return [column.strip() for column in _names_in_file(path, delimiter)]
+    with _errors_of(path, name), uncompressed(path, name) as file:
+        if is_text(file):
+            delimiter, _ = _header(file, name)
+            return [column.strip() for column in _names_in_file(file, delimiter)]
+        if format_of(file) == "Parquet" and file.is_file():
+            return [str(column) for column in parquet.read_schema(file).names]
+        return [str(column) for column in read_format(file, name).columns]
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -123,9 +133,9 @@ def _errors_of(path: Path, name: str) -> Iterator[None]:
     if not path.exists():
         raise UserError(f"{name}: no such file; check the path in params.yaml, section data")
     if path.is_dir():
-        raise UserError(f"{name}: is a folder; give the path of a CSV or Parquet file")
-    if not path.is_file():  # reading a pipe or a device may not end
-        raise UserError(f"{name}: is not a regular file; give the path of a CSV or Parquet file")
+        parquet_files(path, name)
+    elif not path.is_file():  # reading a pipe or a device may not end
+        raise UserError(f"{name}: is not a regular file; give the path of a table")
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{name}: the file is empty; it needs a header line and rows")
@@ -146,7 +156,7 @@ def _errors_of(path: Path, name: str) -> Iterator[None]:
         ) from error
     except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
         reason = _one_line(error).replace(str(path), name)
-        kind = "not a readable Parquet file" if is_parquet(path) else "cannot be read"
+        kind = "cannot be read" if is_text(path) else f"not a readable {format_of(path)} file"
         raise UserError(f"{name}: {kind}: {reason}") from error
 
 
@@ -157,10 +167,17 @@ def _parquet_parts(
     columns: Collection[str] | None,
 ) -> Iterator[pd.DataFrame]:
     for table in _arrow_tables(path, n_rows, columns):
-        frame = table.to_pandas()
-        categorical = frame.select_dtypes("category").columns
-        frame = frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
-        yield frame.astype(dtypes or {})
+        yield from _slices(table.to_pandas(), None, dtypes)
+
+
+def _slices(
+    frame: pd.DataFrame, n_rows: int | None, dtypes: Mapping[str, Any] | None
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a frame in parts, categories as plain values."""
+    categorical = frame.select_dtypes("category").columns
+    frame = frame.astype(dict.fromkeys(categorical, object)).rename(columns=str)
+    for start in range(0, len(frame), n_rows or max(len(frame), 1)):
+        yield frame.iloc[start : start + (n_rows or len(frame))].astype(dtypes or {})
 
 
 def _arrow_tables(

@@ -107,3 +107,9 @@ def test_predict_refuses_before_it_reads_anything(
         assert main(["predict", *options]) == 1
         assert reason in capsys.readouterr().err
     assert pd.read_csv(table)["a"].tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows.jsonl.gz", "rows.feather"])
+def test_formats_that_are_only_read_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="are only read; write CSV or Parquet"):
+        check_output_file(tmp_path / name)

@@ -39,7 +39,7 @@ def test_lock_has_the_versions_of_the_constraints() -> None:
 def test_lock_has_every_direct_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    direct = [*project["dependencies"], *extras["pipeline"], *extras["s3"]]
+    direct = [*project["dependencies"], *extras["pipeline"], *extras["excel"], *extras["s3"]]
     locked = pinned(DEPLOY / "requirements.txt") | pinned(DEPLOY / "torch.txt")
     for requirement in map(Requirement, direct):
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
