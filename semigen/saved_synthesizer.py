@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from semigen.errors import UserError
-from semigen.params.config import ComputeParams, PretrainParams
+from semigen.params.config import ComputeParams, PretrainParams, PrivacyParams
 from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
@@ -31,6 +31,7 @@ class SynthesizerFacts(BaseModel):
     seed: int
     params: PretrainParams
     compute: ComputeParams | None = None
+    privacy: PrivacyParams | None = None
     columns: list[str]
     class_shares: dict[str, float]
     history: History | None = None

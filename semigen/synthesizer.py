@@ -18,7 +18,7 @@ from semigen.generators.base import GenerativeModel
 from semigen.generators.saved_generator import check_generator
 from semigen.outputs import check_output_folder
 from semigen.params.base import Section
-from semigen.params.config import ColumnKind, ComputeParams, PretrainParams
+from semigen.params.config import ColumnKind, ComputeParams, PretrainParams, PrivacyParams
 from semigen.params.generators import Family
 from semigen.saved_synthesizer import FORMAT, MARKER, check_facts, read_facts
 from semigen.storage.manifest import verify_saved, write_manifest
@@ -41,6 +41,7 @@ class Synthesizer(NestedParams):
         compute: Device, precision and number of threads.
         seed: Seed of weights, batches and noise.
         verbose: Whether to show a progress bar (``tqdm.auto``).
+        privacy: Minimum number of rows of a category; rarer ones are merged.
 
     Attributes:
         encoder_: Encoder of the table's rows.
@@ -65,6 +66,7 @@ class Synthesizer(NestedParams):
     sections: ClassVar[dict[str, type[Section]]] = {
         "params": PretrainParams,
         "compute": ComputeParams,
+        "privacy": PrivacyParams,
     }
     encoder_: TableEncoder
     generator_: GenerativeModel
@@ -80,9 +82,10 @@ class Synthesizer(NestedParams):
         compute: ComputeParams | None = None,
         seed: int = 0,
         verbose: bool = False,
+        privacy: PrivacyParams | None = None,
     ) -> None:
         self.generator, self.params, self.compute = generator, params, compute
-        self.seed, self.verbose = seed, verbose
+        self.seed, self.verbose, self.privacy = seed, verbose, privacy
 
     def fit(
         self,
@@ -111,7 +114,8 @@ class Synthesizer(NestedParams):
         if table[target].isna().all():
             raise UserError(f"column {target!r}: every label is missing; at least one is needed")
         features = table.drop(columns=target)
-        schema = TableSchema.infer(table, features, target, kinds)
+        min_rows = (self.privacy or PrivacyParams()).min_rows
+        schema = TableSchema.infer(table, features[:0], target, kinds, min_rows)
         kept = {target, *(column.name for column in schema.features)}
         self.columns_ = [name for name in table.columns if name in kept]
         self.encoder_ = TableEncoder(schema).fit(features, self.seed)
@@ -169,6 +173,7 @@ class Synthesizer(NestedParams):
                 "seed": self.seed,
                 "params": self._pretrain_params().model_dump(mode="json"),
                 "compute": self.compute and self.compute.model_dump(mode="json"),
+                "privacy": self.privacy and self.privacy.model_dump(mode="json"),
                 "history": None if self.history_ is None else asdict(self.history_),
                 "columns": self.columns_,
                 "class_shares": self.class_shares_,
@@ -190,7 +195,11 @@ class Synthesizer(NestedParams):
         verify_saved(folder)
         facts = read_facts(folder)
         loaded = cls(
-            facts.params.generator, params=facts.params, compute=facts.compute, seed=facts.seed
+            facts.params.generator,
+            params=facts.params,
+            compute=facts.compute,
+            seed=facts.seed,
+            privacy=facts.privacy,
         )
         loaded.history_ = facts.history
         loaded.columns_, loaded.class_shares_ = facts.columns, facts.class_shares

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semigen.artifacts import Layout, remove, write_json, write_text
 from semigen.errors import UserError
-from semigen.params.config import DataParams, Params
+from semigen.params.config import DataParams, Params, PrivacyParams
 from semigen.report.validation import first_error, validation_markdown, validation_text
 from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables, read_tables
@@ -22,7 +22,7 @@ def run(params: Params, layout: Layout) -> None:
         remove(path)
     try:
         tables = read_tables(params.data, layout)
-        schema = infer_schema(tables, params.data)
+        schema = infer_schema(tables, params.data, params.privacy)
     except UserError as error:
         write_report(ValidationReport.unreadable(str(error), _files(params.data)), layout)
         raise
@@ -38,14 +38,16 @@ def run(params: Params, layout: Layout) -> None:
     schema.save(layout.schema)
 
 
-def infer_schema(tables: Tables, data: DataParams) -> TableSchema:
+def infer_schema(tables: Tables, data: DataParams, privacy: PrivacyParams) -> TableSchema:
     """Infer the schema from the labeled and unlabeled rows, never from test rows.
 
     Raises:
         UserError: If no feature is usable, or ``data.kinds`` does not fit the tables.
     """
     try:
-        return TableSchema.infer(tables.labeled, tables.unlabeled, data.target, data.kinds)
+        return TableSchema.infer(
+            tables.labeled, tables.unlabeled, data.target, data.kinds, privacy.min_rows
+        )
     except UserError as error:
         raise UserError(f"{data.labeled}, {data.unlabeled}: {error}") from error
 

@@ -108,19 +108,23 @@ def check_labels(labels: pd.Series, n_rows: int) -> None:
         )
 
 
-def infer_schema(table: pd.DataFrame, labels: pd.Series) -> TableSchema:
+def infer_schema(table: pd.DataFrame, labels: pd.Series, min_rows: int) -> TableSchema:
     """Infer the schema of a table; its target gets a name that no feature has.
 
     Args:
         table: Feature columns of all rows.
         labels: Label of each row, missing where unlabeled.
+        min_rows: Minimum number of rows of a category; rarer ones are merged.
     """
     target = TARGET
     while target in table:
         target += "_"
     is_labeled = labels.notna()
     return TableSchema.infer(
-        table[is_labeled].assign(**{target: labels[is_labeled]}), table, target
+        table[is_labeled].assign(**{target: labels[is_labeled]}),
+        table[~is_labeled],
+        target,
+        min_rows=min_rows,
     )
 
 

@@ -11,7 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from semigen.classifiers.summary import SelectionSummary
 from semigen.errors import UserError
-from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
+from semigen.params.config import (
+    AugmentParams,
+    ComputeParams,
+    PretrainParams,
+    PrivacyParams,
+    TrainParams,
+)
 from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.schema import TableSchema
 
@@ -43,6 +49,7 @@ class EstimatorFacts(BaseModel):
     augment: AugmentParams | None
     train: TrainParams | None
     compute: ComputeParams | None
+    privacy: PrivacyParams | None = None
     schema_: TableSchema | None
     time_budget_s: float
     random_state: int | None

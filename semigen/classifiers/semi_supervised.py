@@ -35,7 +35,13 @@ from semigen.estimators.base import ProbabilisticClassifier
 from semigen.estimators.nested_params import NestedParams
 from semigen.generators import make_generator
 from semigen.params.base import Section
-from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
+from semigen.params.config import (
+    AugmentParams,
+    ComputeParams,
+    PretrainParams,
+    PrivacyParams,
+    TrainParams,
+)
 from semigen.tables.encoding import Encoded, TableEncoder
 from semigen.tables.schema import TableSchema
 from semigen.training.progress_bar import ProgressBar
@@ -69,6 +75,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         verbose: Whether to show progress bars (``tqdm.auto``), and the reason of the selection.
         schema: Column kinds and classes of the table; inferred from ``X`` and ``y`` if None.
             Features of the schema are matched by name, other columns are ignored.
+        privacy: Minimum number of rows of a category in an inferred schema.
 
     Attributes:
         classes_: Labels, shape ``(n_classes,)``; all classes of ``schema`` if it is given.
@@ -107,6 +114,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         "augment": AugmentParams,
         "train": TrainParams,
         "compute": ComputeParams,
+        "privacy": PrivacyParams,
     }
 
     selection_: Selection | SelectionSummary
@@ -121,6 +129,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
         schema: TableSchema | None = None,
+        privacy: PrivacyParams | None = None,
     ) -> None:
         self.pretrain = pretrain
         self.augment = augment
@@ -130,6 +139,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         self.random_state = random_state
         self.verbose = verbose
         self.schema = schema
+        self.privacy = privacy
 
     def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
         """Fit on labeled and unlabeled rows.
@@ -149,7 +159,8 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         table, labels = as_table(self, X, reset=True), as_labels(y)
         check_labels(labels, len(table))
         is_labeled, seed = labels.notna().to_numpy(), self._seed()
-        schema = self.schema or infer_schema(table, labels)
+        privacy = self.privacy or PrivacyParams()
+        schema = self.schema or infer_schema(table, labels, privacy.min_rows)
         encoder = TableEncoder(schema).fit(table, seed)
         rows = Encoded(encoder.transform(table), schema.encode_labels(labels))
         generator = make_generator(

@@ -43,7 +43,9 @@ def make_generator(
     if getattr(chosen, "noise_scale", None) == "auto":
         scale = "shared" if share_unit(encoder.schema) else "column"
         chosen = chosen.model_copy(update={"noise_scale": scale})
-    return FAMILIES[params.generator](encoder.spans_, chosen, compute, seed)
+    model = FAMILIES[params.generator](encoder.spans_, chosen, compute, seed)
+    model.min_rows = max(model.min_rows, encoder.schema.min_rows)
+    return model
 
 
 def load_generator(folder: Path) -> GenerativeModel:

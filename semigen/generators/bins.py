@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from semigen.tables.encoding import Span
+from semigen.tables.shared_statistics import shared_bounds
 
 MIN_ROWS = 5
-"""Minimum number of training rows of an atom and of an interval, so that neither reveals a single
-row. With 10, rare amounts of capital gain in Adult were no longer reproduced, and a classifier of
-the income lost 0.7 points of macro-F1."""
+"""Minimum number of training rows of an atom, of an interval and behind the outer ends, so that
+none reveals a single row; ``privacy.min_rows`` may be larger. With 10, rare amounts of capital gain
+in Adult were no longer reproduced, and a classifier of the income lost 0.7 points of macro-F1."""
 MIN_ATOM_SHARE = 1 / 8000
 MAX_INTERVALS = 1000
 
@@ -58,18 +59,21 @@ class NumericBins:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, values: np.ndarray, max_bins: int) -> Self:
+    def fit(cls, values: np.ndarray, max_bins: int, min_rows: int = MIN_ROWS) -> Self:
         """Return the bins of a column.
 
         Args:
             values: Values of the training rows, shape ``(n,)``, float32, finite.
             max_bins: Maximum number of bins.
+            min_rows: Minimum number of training rows of an atom, an interval and an outer end.
         """
         distinct, counts = np.unique(values, return_counts=True)
-        is_atom = counts >= max(MIN_ROWS, MIN_ATOM_SHARE * len(values))
+        is_atom = counts >= max(min_rows, MIN_ATOM_SHARE * len(values))
         if len(distinct) == 1:
             is_atom[:] = True
-        low, high, rows = _intervals(distinct[~is_atom], counts[~is_atom], distinct[[0, -1]])
+        low, high, rows = _intervals(
+            distinct[~is_atom], counts[~is_atom], shared_bounds(values, min_rows), min_rows
+        )
         low = np.concatenate([distinct[is_atom], low])
         high = np.concatenate([distinct[is_atom], high])
         rows = np.concatenate([counts[is_atom], rows])
@@ -153,16 +157,19 @@ class RowBins:
         self._samplers = {i: _ValueSampler(bins) for i, bins in numeric.items()}
 
     @classmethod
-    def fit(cls, x: np.ndarray, spans: Sequence[Span], max_bins: int) -> Self:
+    def fit(
+        cls, x: np.ndarray, spans: Sequence[Span], max_bins: int, min_rows: int = MIN_ROWS
+    ) -> Self:
         """Return the bins of training rows.
 
         Args:
             x: Training rows, shape ``(n, n_features)``.
             spans: Layout of an encoded row.
             max_bins: Maximum number of bins of a numeric column.
+            min_rows: Minimum number of rows of an atom, an interval and an outer end.
         """
         numeric = {
-            i: NumericBins.fit(x[:, span.start], max_bins)
+            i: NumericBins.fit(x[:, span.start], max_bins, min_rows)
             for i, span in enumerate(spans)
             if span.kind == "numeric"
         }
@@ -260,14 +267,15 @@ def _float(array: np.ndarray) -> Tensor:
 
 
 def _intervals(
-    distinct: np.ndarray, counts: np.ndarray, ends: np.ndarray
+    distinct: np.ndarray, counts: np.ndarray, ends: tuple[float, float], min_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return intervals of about equal mass.
 
     Args:
         distinct: Sorted values that are no atoms.
         counts: Training rows of each value.
-        ends: Smallest and largest value of the column.
+        ends: Lower end of the first interval, upper end of the last one.
+        min_rows: Minimum number of rows of an interval.
 
     Returns:
         Lower ends, upper ends and numbers of rows of the intervals.
@@ -275,7 +283,7 @@ def _intervals(
     if not len(distinct):
         return np.empty(0), np.empty(0), np.empty(0, np.int64)
     total = counts.sum()
-    n_cells = int(np.clip(total // MIN_ROWS, 1, MAX_INTERVALS))
+    n_cells = int(np.clip(total // min_rows, 1, MAX_INTERVALS))
     # All rows of a value belong to the interval of its first row.
     owner = (np.cumsum(counts) - counts) * n_cells // total
     starts = np.flatnonzero(np.diff(owner, prepend=-1))

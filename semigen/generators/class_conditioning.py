@@ -111,7 +111,8 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
         progress: Progress | None,
     ) -> History:
         max_bins = max(MIN_BINS, MAX_CODES // len(self.spans))
-        self.bins = RowBins.fit(training.x, self.spans, min(self.params.bins, max_bins))
+        n_bins = min(self.params.bins, max_bins)
+        self.bins = RowBins.fit(training.x, self.spans, n_bins, self.min_rows)
         with seeded(self.seed):
             network = self._new_network(0)
         self.network = nn.ModuleDict({UNCONDITIONAL: network})

@@ -102,7 +102,7 @@ class GAN(NetworkModel[GANParams]):
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> History:
-        self.bins = RowBins.fit(training.x, self.spans, self.params.max_bins)
+        self.bins = RowBins.fit(training.x, self.spans, self.params.max_bins, self.min_rows)
         with seeded(self.seed):
             self.base = self.network = GANNetwork(self.bins, self.params, 0)
         self._classes, self.code_probabilities = None, np.zeros((0, len(self.base.owner)))

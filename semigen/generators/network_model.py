@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from semigen.artifacts import remove
 from semigen.errors import UserError
+from semigen.generators.bins import MIN_ROWS
 from semigen.generators.saved_network import check_arrays, check_layout, size_limit
 from semigen.methods.class_index import class_positions
 from semigen.params.config import ComputeParams
@@ -49,12 +50,14 @@ class NetworkModel(abc.ABC, Generic[P]):
 
     Attributes:
         network: All weights that are learned by gradient descent.
+        min_rows: Minimum number of training rows behind each value that the model stores.
         held_out_scores: Quantiles of the scores of held-out rows; None before ``fit``.
     """
 
     family: ClassVar[str]
     params_type: type[P]
     network: nn.Module
+    min_rows: int = MIN_ROWS
 
     def __init__(
         self,

@@ -112,6 +112,15 @@ class ValidateParams(Section):
     table; more give a warning of domain shift."""
 
 
+class PrivacyParams(Section):
+    """What models, reports and synthetic rows may reveal about single rows."""
+
+    min_rows: int = Field(5, ge=1)
+    """Minimum number of training rows behind each category, bound and quantile that a file or a
+    synthetic row contains. Rarer categories are merged into one, ``(rare)``; 1 stores exact
+    values."""
+
+
 class PreprocessParams(Section):
     """Encoding of columns as numbers."""
 
@@ -296,6 +305,7 @@ class Params(Section):
     sample: SampleParams = SampleParams()
     data: DataParams = DataParams()
     validate_: ValidateParams = Field(ValidateParams(), alias="validate")
+    privacy: PrivacyParams = PrivacyParams()
     preprocess: PreprocessParams = PreprocessParams()
     pretrain: PretrainParams = PretrainParams()
     augment: AugmentParams = AugmentParams()

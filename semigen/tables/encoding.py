@@ -27,6 +27,7 @@ from semigen.storage.estimator_files import load_estimator, save_estimator
 from semigen.storage.saved_files import read_saved_json, reading
 from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
 from semigen.tables.schema import TableSchema
+from semigen.tables.shared_statistics import shared_quantiles
 
 BlockKind = Literal["numeric", "missing", "boolean", "category"]
 MAX_QUANTILES = 1000
@@ -130,8 +131,8 @@ class TableEncoder:
         Raises:
             UserError: If a column is missing or a value has the wrong type.
         """
-        typed = self._typed(frame)
         self.scaling_ = self._choose_scaling()
+        typed = self._typed(frame)
         kinds: tuple[ColumnKind, ...] = ("numeric", "boolean", "category")
         names = {kind: [c.name for c in self.schema.of_kind(kind)] for kind in kinds}
         with_gaps = [n for n in names["numeric"] + names["boolean"] if typed[n].isna().any()]
@@ -144,6 +145,7 @@ class TableEncoder:
         self.transformer_ = ColumnTransformer(
             [block for block in blocks if block[2]], sparse_threshold=0
         ).fit(typed)
+        self._share_statistics(typed)
         self.spans_ = self._find_spans()
         return self
 
@@ -215,8 +217,38 @@ class TableEncoder:
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
         typed = self.schema.coerce(frame)
         text = [c.name for c in self.schema.features if c.kind != "numeric"]
+        if self.scaling_ == "minmax" and self.schema.min_rows > 1:
+            # Few values lie beyond the bounds, but some of them far beyond a narrow range.
+            for c in self.schema.of_kind("numeric"):
+                assert c.minimum is not None and c.maximum is not None
+                span = c.maximum - c.minimum
+                typed[c.name] = typed[c.name].clip(c.minimum - span, c.maximum + span)
         # All transformers used here accept NaN as a missing value, but not None.
         return typed.assign(**{n: typed[n].where(typed[n].notna(), np.nan) for n in text})
+
+    def _share_statistics(self, typed: pd.DataFrame) -> None:
+        """Replace statistics that are values of single rows (``semigen.tables.shared_statistics``).
+
+        These are the medians that fill gaps, and the landmarks of the scalers.
+        """
+        columns, min_rows = self.schema.of_kind("numeric"), self.schema.min_rows
+        if min_rows == 1 or not columns:
+            return
+        values = typed[[c.name for c in columns]]
+        imputer, scaler = self.transformer_.named_transformers_["numeric"]
+        middle = np.array([0.5])
+        present = (values[name].dropna().to_numpy() for name in values)
+        imputer.statistics_ = np.concatenate(
+            [shared_quantiles(found, middle, min_rows) for found in present]
+        )
+        x = imputer.transform(values)
+        if self.scaling_ == "minmax":
+            x = np.array([[c.minimum for c in columns], [c.maximum for c in columns]], dtype=float)
+        scaler.fit(x)
+        if self.scaling_ == "quantile":
+            scaler.quantiles_ = np.column_stack(
+                [shared_quantiles(column, scaler.references_, min_rows) for column in x.T]
+            )
 
     def _choose_scaling(self) -> str:
         if self.params.scaling != "auto":
@@ -228,7 +260,8 @@ class TableEncoder:
             "standard": StandardScaler(),
             "minmax": MinMaxScaler(),
             "quantile": QuantileTransformer(
-                n_quantiles=min(MAX_QUANTILES, n_rows),
+                # At least min_rows rows lie between two landmarks.
+                n_quantiles=min(MAX_QUANTILES, max(2, 1 + (n_rows - 1) // self.schema.min_rows)),
                 output_distribution="normal",
                 random_state=seed,
             ),

@@ -13,7 +13,13 @@ from semigen.artifacts import write_json
 from semigen.errors import UserError
 from semigen.params.config import ColumnKind
 from semigen.storage.saved_files import read_saved_json, reading
-from semigen.tables.columns import ColumnSchema, as_text, coerce_column, infer_column
+from semigen.tables.columns import (
+    ColumnSchema,
+    as_text,
+    coerce_column,
+    infer_column,
+    merge_rare,
+)
 
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
 """Integers as Python prints them, within int64; labels such as 007 stay text."""
@@ -27,6 +33,8 @@ class TableSchema(BaseModel):
         target: Name of the label column.
         classes: Labels as text, sorted (as numbers if all are whole numbers).
         integer_classes: Whether labels are whole numbers.
+        min_rows: Minimum number of training rows behind each category and bound; 1 if the schema
+            holds values of single rows. Classes are exempt, since rows are labeled with them.
 
     Examples:
         >>> rows = pd.DataFrame({"age": [31, 47], "ward": ["east", "west"], "label": ["b", "a"]})
@@ -43,6 +51,7 @@ class TableSchema(BaseModel):
     target: str
     classes: tuple[str, ...]
     integer_classes: bool = False
+    min_rows: int = 1
 
     @classmethod
     def infer(
@@ -51,6 +60,7 @@ class TableSchema(BaseModel):
         unlabeled: pd.DataFrame,
         target: str,
         kinds: Mapping[str, ColumnKind] | None = None,
+        min_rows: int = 1,
     ) -> TableSchema:
         """Infer the schema from labeled and unlabeled rows, never from test rows.
 
@@ -59,6 +69,8 @@ class TableSchema(BaseModel):
             unlabeled: Unlabeled rows; columns that are in one table only are not used.
             target: Name of the label column.
             kinds: Kinds that override inference, by column name.
+            min_rows: Minimum number of rows of a category, counted over both tables, so give no row
+                in both; rarer ones are merged (``privacy.min_rows``).
 
         Raises:
             UserError: If the label column is missing, a column in ``kinds`` is unknown, or there is
@@ -77,7 +89,7 @@ class TableSchema(BaseModel):
                 f"features: {', '.join(names)}"
             )
         columns = tuple(
-            infer_column(*_stack(labeled[name], unlabeled[name], (kinds or {}).get(name)))
+            infer_column(*_stack(labeled[name], unlabeled[name], (kinds or {}).get(name)), min_rows)
             for name in names
         )
         if all(column.kind == "ignore" for column in columns):
@@ -92,7 +104,13 @@ class TableSchema(BaseModel):
         labels = as_text(labeled[target]).dropna()
         integer = bool(labels.str.fullmatch(WHOLE_NUMBER).all())
         classes = sorted(labels.unique(), key=int if integer else str)
-        return cls(columns=columns, target=target, classes=tuple(classes), integer_classes=integer)
+        return cls(
+            columns=columns,
+            target=target,
+            classes=tuple(classes),
+            integer_classes=integer,
+            min_rows=min_rows,
+        )
 
     @property
     def features(self) -> tuple[ColumnSchema, ...]:
@@ -107,7 +125,8 @@ class TableSchema(BaseModel):
         """Return the feature columns, as floats if numeric, else as text.
 
         Other columns are dropped. Missing cells become NaN or None, and so do values of a boolean
-        column that are neither false nor true. The method is idempotent.
+        column that are neither false nor true. Rare categories become ``RARE``. The method is
+        idempotent.
 
         Args:
             frame: Rows, shape ``(n_rows, any)``.
@@ -133,7 +152,7 @@ class TableSchema(BaseModel):
                     f"({int(is_wrong.sum())} such value(s)); correct the values, or set the "
                     "column's kind in data.kinds"
                 )
-            typed[column.name] = values
+            typed[column.name] = merge_rare(values, column)
         return pd.DataFrame(typed, index=frame.index)
 
     def encode_labels(self, labels: pd.Series) -> np.ndarray:
