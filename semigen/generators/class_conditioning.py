@@ -183,24 +183,28 @@ class ClassConditionedModel(NetworkModel[P], Generic[P, N]):
 
     def _unconditional_plan(self, n_rows: int) -> TrainingPlan:
         scaled = self.params.model_copy(update={"batch_size": self._batch_size(n_rows)})
-        return self._scaled_plan(scaled.n_epochs(n_rows), n_rows, patience=self.params.patience)
+        return self._scaled_plan(scaled.n_steps(n_rows), n_rows, patience=self.params.patience)
 
     def _conditional_plan(self, y: np.ndarray) -> TrainingPlan:
         """Return a plan with fewer steps if most rows are unlabeled."""
         batch_size = self._batch_size(len(y))
         min_fraction = min(1.0, MIN_CLASS_ROWS / batch_size)
         steps = self.params.class_steps * max(min_fraction, float(np.mean(y >= 0)))
-        return self._scaled_plan(max(1, round(steps / -(-len(y) // batch_size))), len(y))
+        return self._scaled_plan(steps, len(y))
 
-    def _scaled_plan(self, epochs: int, n_rows: int, patience: int | None = None) -> TrainingPlan:
+    def _scaled_plan(self, steps: float, n_rows: int, patience: int | None = None) -> TrainingPlan:
+        """Return a plan of the whole number of epochs nearest to ``steps``, or a part of one."""
         batch_size = self._batch_size(n_rows)
-        n_steps = epochs * -(-n_rows // batch_size)
+        steps_per_epoch = min(-(-n_rows // batch_size), max(1, round(steps)))
+        epochs = round(steps / steps_per_epoch)
         return self._plan(
             n_rows,
             epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
             batch_size=batch_size,
             patience=patience,
-            averaging=averaging_decay(n_steps, self.params.averaging),
+            averaging=averaging_decay(epochs * steps_per_epoch, self.params.averaging),
+            loss_epochs=None,
         )
 
     def _batch_size(self, n_rows: int) -> int:

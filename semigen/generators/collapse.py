@@ -40,16 +40,18 @@ def describe_collapse(real: Tensor, generated: Tensor) -> str | None:
     return None
 
 
-def first_checked_epoch(n_epochs: int, n_rows: int, batch_size: int) -> int:
+def first_checked_epoch(n_epochs: int, n_steps: int) -> int:
     """Return the epoch, from 0, after which a generator is checked for collapse.
 
     Args:
-        n_epochs: Epochs of the training.
-        n_rows: Training rows.
-        batch_size: Rows of one step.
+        n_epochs: Number of epochs that the loss counts, see ``TrainingPlan.loss_epochs``.
+        n_steps: Steps of the training.
+
+    Examples:
+        >>> first_checked_epoch(100, 10_000), first_checked_epoch(100, 400)
+        (50, 75)
     """
-    steps_per_epoch = -(-n_rows // batch_size)
-    return max(math.ceil(UNCHECKED_EPOCHS * n_epochs), -(-UNCHECKED_STEPS // steps_per_epoch))
+    return max(math.ceil(UNCHECKED_EPOCHS * n_epochs), -(-UNCHECKED_STEPS * n_epochs // n_steps))
 
 
 def diversity(x: Tensor, bandwidth: float) -> float:

@@ -159,17 +159,23 @@ class GAN(NetworkModel[GANParams]):
             checkpoint: Folder for checkpoints.
             progress: Receives the losses.
         """
-        epochs = max(1, round(length * self.params.n_epochs(len(codes))))
-        n_steps = epochs * -(-len(codes) // self.params.batch_size)
+        params, n_rows = self.params, len(codes)
+        epochs = max(1, round(length * params.n_epochs(n_rows)))
+        max_steps = max(1, round(length * params.n_steps(n_rows)))
+        steps_per_epoch = min(params.steps_per_epoch(n_rows), max_steps)
+        n_steps = epochs * steps_per_epoch
+        loss_epochs = max(epochs, round(length * params.epochs))
         conditions = ConditionSampler(codes, self.bins.n_codes)
-        losses = GANLosses(network, self.params, conditions, log_probabilities, epochs)
+        losses = GANLosses(network, params, conditions, log_probabilities, loss_epochs, n_steps)
         players = [
             Player(network.critic, losses.critic_loss),
             Player(network.generator, losses.generator_loss),
         ]
         plan = self._plan(
-            len(codes),
+            n_rows,
             epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            loss_epochs=loss_epochs,
             betas=(0.5, 0.9),
             averaging=averaging_decay(n_steps, MAX_AVERAGING, MIN_AVERAGING),
         )

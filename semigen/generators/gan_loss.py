@@ -72,7 +72,8 @@ class GANLosses:
         conditions: Sampler of conditions, with the codes of the training rows.
         log_probabilities: Logarithms of the class probabilities of the training rows, shape
             ``(n, n_classes)``.
-        n_epochs: Epochs of the training.
+        n_epochs: Number of epochs that the losses count.
+        n_steps: Steps of the training.
     """
 
     def __init__(
@@ -82,11 +83,11 @@ class GANLosses:
         conditions: ConditionSampler,
         log_probabilities: Tensor,
         n_epochs: int,
+        n_steps: int,
     ) -> None:
         self.network, self.params = network, params
         self.conditions, self.log_probabilities = conditions, log_probabilities
-        n_rows = len(log_probabilities)
-        self.first_checked = first_checked_epoch(n_epochs, n_rows, params.batch_size)
+        self.first_checked = first_checked_epoch(n_epochs, n_steps)
         self.epoch = 0
 
     def critic_loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:

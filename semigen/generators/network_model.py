@@ -296,6 +296,8 @@ class NetworkModel(abc.ABC, Generic[P]):
         """Return the training plan of the parameters; ``changes`` overrides its fields."""
         settings: dict[str, Any] = {
             "epochs": self.params.n_epochs(n_rows),
+            "steps_per_epoch": self.params.steps_per_epoch(n_rows),
+            "loss_epochs": self.params.epochs,
             "batch_size": self.params.batch_size,
             "learning_rate": self.params.learning_rate,
             "seed": self.seed,

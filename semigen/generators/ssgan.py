@@ -127,10 +127,8 @@ class SSGAN(NetworkModel[SSGANParams]):
             y = find_classes(training.y, self._classes)
         guesses = torch.from_numpy(self._spread_labels(training.x, y))
         labeled, targets = x[torch.from_numpy(is_labeled)], torch.from_numpy(y[is_labeled])
-        n_epochs = self.params.n_epochs(len(x))
-        n_steps = n_epochs * -(-len(x) // self.params.batch_size)
         warps = ColumnWarps(training.x, self.spans, self.seed) if self.params.movement else None
-        losses = SSGANLosses(self.network, self.params, labeled, targets, x, n_epochs, warps)
+        losses = SSGANLosses(self.network, self.params, labeled, targets, x, warps)
         players = [
             Player(self.network.discriminator, losses.discriminator_loss),
             Player(self.network.generator, losses.generator_loss, self.params.generator_rate),
@@ -139,7 +137,9 @@ class SSGAN(NetworkModel[SSGANParams]):
             len(x),
             schedule="late",
             betas=(0.5, 0.999),
-            averaging=averaging_decay(n_steps, MAX_AVERAGING, MIN_AVERAGING),
+            averaging=averaging_decay(
+                self.params.n_steps(len(x)), MAX_AVERAGING, MIN_AVERAGING
+            ),
             objective=f"ssgan {self.params.model_dump_json()} {_digest(labeled, targets)}",
         )
         return train(

@@ -31,7 +31,6 @@ class SSGANLosses:
         labeled: Labeled rows, shape ``(n_labeled, n_features)``; every step uses some of them.
         targets: Their positions in the classes, shape ``(n_labeled,)``, int64.
         x: All training rows, shape ``(n, n_features)``.
-        n_epochs: Epochs of the training.
         warps: Random warps of the columns; None for none.
     """
 
@@ -42,13 +41,12 @@ class SSGANLosses:
         labeled: Tensor,
         targets: Tensor,
         x: Tensor,
-        n_epochs: int,
         warps: ColumnWarps | None = None,
     ) -> None:
         self.network, self.params, self.warps = network, params, warps
         self.labeled, self.targets, self.real = labeled, targets, subsample(x)
-        self.warmup_epochs = max(1e-9, params.consistency_warmup * n_epochs)
-        self.first_checked = first_checked_epoch(n_epochs, len(x), params.batch_size)
+        self.warmup_epochs = max(1e-9, params.consistency_warmup * params.epochs)
+        self.first_checked = first_checked_epoch(params.epochs, params.n_steps(len(x)))
         self.radius = params.radius * typical_distance(x.numpy()) if params.smoothness else 0.0
         self.epoch = 0
 

@@ -180,8 +180,8 @@ class SSVAE(NetworkModel[SSVAEParams]):
 
     def _m2_plan(self, n_rows: int) -> TrainingPlan:
         plan = self._plan(n_rows, patience=self.params.patience, schedule="late")
-        n_steps = plan.epochs * -(-n_rows // plan.batch_size)
-        return replace(plan, averaging=averaging_decay(n_steps, self.params.averaging))
+        decay = averaging_decay(self.params.n_steps(n_rows), self.params.averaging)
+        return replace(plan, averaging=decay)
 
     def _spread_labels(self, codes: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the spread labels of the most confident rows, -1 elsewhere."""

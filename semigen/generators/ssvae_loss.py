@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from semigen.generators.ssvae_network import AuxiliarySample, SSVAENetwork
+from semigen.generators.vae import kl_warmup
 from semigen.methods.vat import (
     divergences,
     information,
@@ -72,7 +73,7 @@ class SSVAELoss:
         logits = network.logits(all_x, all_a)
         a, log_probabilities = all_a.first(len(x)), logits[: len(x)].log_softmax(1)
         is_guided = epoch < params.guided_epochs
-        warmup = min(1.0, (epoch + 1) / (params.warmup_epochs + 1))
+        warmup = kl_warmup(epoch, params.warmup_epochs, params.epochs)
         bounds = marginal_bounds(
             network,
             x,

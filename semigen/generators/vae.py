@@ -202,7 +202,7 @@ class VAE(NetworkModel[VAEParams]):
     def _loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:
         (x,) = batch
         posterior = self.network.posterior(x)
-        warmup = min(1.0, (epoch + 1) / (self.params.warmup_epochs + 1))
+        warmup = kl_warmup(epoch, self.params.warmup_epochs, self.params.epochs)
         decoded = self.network.decode(posterior.rsample())
         beta, free_bits = self.params.beta * warmup, self.params.free_bits
         return negative_elbo(x, decoded, posterior, beta=beta, free_bits=free_bits).mean()
@@ -216,6 +216,26 @@ class VAE(NetworkModel[VAEParams]):
             ratio = (prior.log_prob(z) - posterior.log_prob(z)).sum(1)
             weights.append(self.network.decode(z).log_prob(x) + ratio)
         return torch.stack(weights).logsumexp(0) - float(np.log(N_SCORE_SAMPLES))
+
+
+def kl_warmup(epoch: int, warmup_epochs: int, n_epochs: int) -> float:
+    """Return the factor on the weight of the KL term in an epoch.
+
+    It increases to 1 in ``warmup_epochs`` epochs, but in at most half of the training: otherwise a
+    short training would minimize another objective.
+
+    Args:
+        epoch: Epoch, from 0.
+        warmup_epochs: Number of epochs of the warm-up.
+        n_epochs: Number of epochs of the training.
+
+    Examples:
+        >>> [kl_warmup(epoch, warmup_epochs=3, n_epochs=40) for epoch in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+        >>> [kl_warmup(epoch, warmup_epochs=10, n_epochs=2) for epoch in range(2)]
+        [0.5, 1.0]
+    """
+    return min(1.0, (epoch + 1) / (min(warmup_epochs, n_epochs // 2) + 1))
 
 
 def multilayer_perceptron(n_in: int, hidden_dims: Sequence[int], n_out: int) -> nn.Sequential:

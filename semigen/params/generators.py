@@ -16,14 +16,18 @@ class NetworkParams(Section):
     """Training of a network; each family has its own defaults.
 
     Examples:
-        >>> NetworkParams(batch_size=100, epochs=60, max_steps=1000).n_epochs(n_rows=10_000)
-        10
+        >>> params = NetworkParams(batch_size=100, epochs=60, max_steps=1000)
+        >>> params.n_epochs(n_rows=10_000), params.steps_per_epoch(n_rows=10_000)
+        (10, 100)
+        >>> params.n_epochs(n_rows=10**6), params.steps_per_epoch(n_rows=10**6)
+        (1, 1000)
     """
 
     epochs: int = Field(60, ge=1)
     """Maximum number of epochs."""
     max_steps: int = Field(10_000, ge=1)
-    """Maximum number of steps; large tables get fewer epochs."""
+    """Maximum number of steps; large tables get fewer epochs, or a part of one. KL warm-up and the
+    other schedules of the loss become shorter in proportion."""
     batch_size: int = Field(64, ge=2)
     """Number of rows in a batch."""
     learning_rate: float = Field(3e-3, gt=0, le=1)
@@ -34,8 +38,15 @@ class NetworkParams(Section):
 
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs over ``n_rows`` rows within ``epochs`` and ``max_steps``."""
-        steps = -(-n_rows // self.batch_size)
-        return min(self.epochs, max(1, self.max_steps // steps))
+        return min(self.epochs, self.max_steps // self.steps_per_epoch(n_rows))
+
+    def steps_per_epoch(self, n_rows: int) -> int:
+        """Return the steps of an epoch: a pass over ``n_rows`` rows, but at most ``max_steps``."""
+        return min(-(-n_rows // self.batch_size), self.max_steps)
+
+    def n_steps(self, n_rows: int) -> int:
+        """Return the number of steps of a training on ``n_rows`` rows."""
+        return self.n_epochs(n_rows) * self.steps_per_epoch(n_rows)
 
 
 class VAEParams(NetworkParams):
@@ -53,7 +64,7 @@ class VAEParams(NetworkParams):
     free_bits: float = Field(0.0, ge=0)
     """KL of each latent dimension that is not penalized, in nats (Kingma et al. 2016)."""
     warmup_epochs: int = Field(10, ge=0)
-    """Number of epochs in which ``beta`` increases from 0."""
+    """Number of epochs in which ``beta`` increases from 0; at most half of ``epochs``."""
     patience: int = Field(20, ge=1)
     """Number of epochs without a lower held-out loss after which training stops."""
 
@@ -85,7 +96,7 @@ class SSVAEParams(NetworkParams):
     beta: float = Field(1.0, ge=0)
     """Weight of the KL term; 1 is the ELBO."""
     warmup_epochs: int = Field(10, ge=0)
-    """Number of epochs in which ``beta`` increases from 0."""
+    """Number of epochs in which ``beta`` increases from 0; at most half of ``epochs``."""
     patience: int = Field(20, ge=1)
     """Number of epochs without a better held-out bound after which training stops."""
     averaging: float = Field(0.99, ge=0, lt=1)
@@ -200,8 +211,8 @@ class ClassConditionedParams(NetworkParams):
     """Decay per step of the moving average of the weights, which replaces the final weights; 0
     disables it. Lower in short trainings, so that it covers at most a tenth of the steps."""
     class_steps: int = Field(600, ge=1)
-    """Number of steps of class-conditional training, at least one epoch, if all rows are labeled;
-    fewer steps if few rows are labeled."""
+    """Number of steps of class-conditional training if all rows are labeled; fewer steps if few
+    rows are labeled."""
     bins: int = Field(100, ge=2, le=1000)
     """Maximum number of bins of a numeric column; fewer in tables with many columns."""
     feature_dim: int = Field(32, ge=1, le=512)
@@ -220,8 +231,8 @@ class DiffusionParams(ClassConditionedParams):
     patience: int = Field(40, ge=1)
     """Number of epochs without a lower held-out loss after which unconditional training stops."""
     class_steps: int = Field(800, ge=1)
-    """Number of steps of class-conditional training, at least one epoch, if all rows are labeled;
-    fewer steps if few rows are labeled."""
+    """Number of steps of class-conditional training if all rows are labeled; fewer steps if few
+    rows are labeled."""
     hidden_dim: int = Field(512, ge=1, le=8192)
     """Width of the residual layers."""
     n_layers: int = Field(3, ge=1, le=32)

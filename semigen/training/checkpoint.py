@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from semigen.artifacts import atomic_path, read_json
+from semigen.training.code_digest import TRAINING_CODE
 from semigen.training.plan import History
 
 State = dict[str, Tensor]
@@ -40,12 +41,12 @@ class Checkpoint:
 
         Args:
             folder: Folder of the checkpoint.
-            fingerprint: Hash of everything that determines the training.
+            fingerprint: Hash of plan, network and data. The code is recorded beside it.
         """
         groups = {"module.": self.module, "average.": self.average, "best.": self.best}
         groups |= {f"optimizer{i}.": state for i, state in enumerate(self.optimizers)}
         tensors = {f"{p}{name}": v.contiguous() for p, g in groups.items() for name, v in g.items()}
-        state = {**asdict(self.history), "fingerprint": fingerprint}
+        state = {**asdict(self.history), "fingerprint": fingerprint, "code": TRAINING_CODE}
         with atomic_path(folder) as temporary:
             temporary.mkdir()
             save_file(tensors, temporary / "tensors.safetensors")
@@ -55,18 +56,18 @@ class Checkpoint:
     def load(
         cls, folder: Path, fingerprint: str, n_optimizers: int, device: torch.device
     ) -> Checkpoint | None:
-        """Return the checkpoint in a folder; None if it is absent or of another training.
+        """Return the checkpoint in a folder; None if it is absent or of other training or code.
 
         Args:
             folder: Folder of the checkpoint.
-            fingerprint: Hash of everything that determines the training.
+            fingerprint: Hash of plan, network and data.
             n_optimizers: Number of optimizers.
             device: Device of the tensors.
         """
         if not folder.exists():
             return None
         state = read_json(folder / "state.json")
-        if state.pop("fingerprint") != fingerprint:
+        if (state.pop("fingerprint"), state.pop("code", None)) != (fingerprint, TRAINING_CODE):
             return None
         tensors = load_file(folder / "tensors.safetensors", device=str(device))
         return cls(
@@ -76,6 +77,14 @@ class Checkpoint:
             best=_with_prefix(tensors, "best."),
             optimizers=[_with_prefix(tensors, f"optimizer{i}.") for i in range(n_optimizers)],
         )
+
+
+def is_of_other_code(folder: Path, fingerprint: str) -> bool:
+    """Return whether a checkpoint is of this training, but another version of the code wrote it."""
+    if not folder.exists():
+        return False
+    state = read_json(folder / "state.json")
+    return bool(state["fingerprint"] == fingerprint and state.get("code") != TRAINING_CODE)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> State:

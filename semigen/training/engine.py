@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from semigen.params.config import ComputeParams
 from semigen.training import distributed
 from semigen.training.averaging import copy_state, update_average
-from semigen.training.checkpoint import Checkpoint, load_optimizer_state, optimizer_state
+from semigen.training.checkpoint import (
+    Checkpoint,
+    is_of_other_code,
+    load_optimizer_state,
+    optimizer_state,
+)
 from semigen.training.compute import resolve_device, seeded, threads_for, uses_bf16
 from semigen.training.plan import (
     HealthCheck,
@@ -36,6 +41,8 @@ MAX_RETRIES = 3
 RETRY_RATE = 0.3
 """Factor on the learning rate after a loss that is not finite or a failed health check."""
 MAX_GRADIENT_NORM = 10.0
+HELD_OUT_ROWS = 8192
+"""Held-out rows whose loss is computed at once, which bounds the memory."""
 
 
 def train(
@@ -67,8 +74,8 @@ def train(
         compute: Device and precision.
         width: Width of the widest layer, which decides on bf16 and on the number of threads.
         checkpoint: Folder for checkpoints. Training resumes from a checkpoint of the same plan,
-            network and data; if that training was complete, nothing is trained. The last checkpoint
-            is kept for models that train several networks; the caller removes it.
+            network, data and code; if that training was complete, nothing is trained. The last
+            checkpoint is kept for models that train several networks; the caller removes it.
         progress: Receives the losses of every epoch.
 
     Returns:
@@ -89,9 +96,9 @@ def train(
     """
     players = [Player(module, loss)] if callable(loss) else list(loss)
     run = _Training(module, players, data, plan, held_out, check, compute, width, checkpoint)
-    run.resume()
     threads = threads_for(width=width, batch_size=plan.batch_size)
     with threads, progress or Progress.silent() as shown:
+        run.resume(shown)
         shown.resumed(len(run.history.train), plan.epochs)
         while not run.is_done:
             run.epoch()
@@ -165,8 +172,8 @@ class _Training:
         self.module.to("cpu").eval()
         return self.history
 
-    def resume(self) -> None:
-        """Continue from a checkpoint, if there is one of the same network, plan and data."""
+    def resume(self, progress: Progress) -> None:
+        """Continue from a checkpoint, if there is one of the same network, plan, data and code."""
         if self.checkpoint is None:
             return
         self.fingerprint = self._fingerprint()
@@ -174,6 +181,8 @@ class _Training:
             self.checkpoint, self.fingerprint, len(self.optimizers), self.device
         )
         if state is None:
+            if is_of_other_code(self.checkpoint, self.fingerprint):
+                progress.restarted()
             return
         self.history, self.average, self.best = state.history, state.average, state.best
         self.module.load_state_dict(state.module)
@@ -181,10 +190,10 @@ class _Training:
             load_optimizer_state(optimizer, tensors)
 
     def _steps(self, epoch: int) -> float:
-        n_rows = len(self.data[0])
         total = torch.zeros((), device=self.device)
-        order = torch.randperm(n_rows).to(self.device)
-        batches = order.split(self.plan.batch_size)
+        order = torch.randperm(len(self.data[0])).to(self.device)
+        batches = order.split(self.plan.batch_size)[: self.plan.steps_per_epoch]
+        n_rows = sum(map(len, batches))
         if distributed.n_processes() > 1:  # processes share the order of rows, not the noise
             torch.manual_seed(torch.initial_seed() + distributed.rank())
         for number, rows in enumerate(batches):
@@ -193,14 +202,19 @@ class _Training:
             own = distributed.own_share(rows)
             batch, weight = [tensor[own] for tensor in self.data], len(own) / len(rows)
             rate = self._learning_rate(epoch + number / len(batches))
+            loss_epoch = self._loss_epoch(epoch * len(batches) + number, len(batches))
             losses = [
-                self._step(player, optimizer, batch, epoch, rate * player.rate, weight)
+                self._step(player, optimizer, batch, loss_epoch, rate * player.rate, weight)
                 for player, optimizer in zip(self.players, self.optimizers, strict=True)
             ]
             if self.plan.averaging:
                 update_average(self.average, self.module, self.plan.averaging)
             total += losses[0] * len(own)
         return float(distributed.summed(total)) / n_rows
+
+    def _loss_epoch(self, step: int, steps_per_epoch: int) -> int:
+        """Return the epoch that a step belongs to in the schedules of the loss."""
+        return step * self.plan.schedule_epochs // (self.plan.epochs * steps_per_epoch)
 
     def _step(
         self,
@@ -237,12 +251,14 @@ class _Training:
         self.module.train()
 
     def _held_out_loss(self) -> float:
+        loss, last_epoch, total = self.players[0].loss, self.plan.schedule_epochs - 1, 0.0
         with (
             seeded(self.plan.seed, self.plan.epochs),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16),
         ):
-            loss = float(self.players[0].loss(self.held_out, self.plan.epochs - 1))
-        return distributed.decided_by_first(loss, self.device)
+            for batch in zip(*(x.split(HELD_OUT_ROWS) for x in self.held_out), strict=True):
+                total += float(loss(batch, last_epoch)) * len(batch[0])
+        return distributed.decided_by_first(total / len(self.held_out[0]), self.device)
 
     def _health_problem(self) -> str | None:
         with seeded(self.plan.seed, self.plan.epochs):
@@ -308,7 +324,7 @@ class _Training:
         self.saved_at = time.monotonic()
 
     def _fingerprint(self) -> str:
-        """Return a hash of everything that determines the training."""
+        """Return a hash of plan, network and data."""
         digest = hashlib.sha256(repr((self.plan, str(self.module), self.bf16)).encode())
         for tensor in (*self.data, *self.held_out, *self.module.state_dict().values()):
             digest.update(tensor.detach().cpu().numpy().tobytes())

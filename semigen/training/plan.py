@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from semigen.errors import UserError
 
 LossFunction = Callable[[Sequence[Tensor], int], Tensor]
-"""``loss(batch, epoch)``: the mean loss of a batch, a scalar. Epochs count from 0. Held-out losses
-are computed with the last epoch, so that schedules such as KL warm-up do not change them."""
+"""``loss(batch, epoch)``: the mean loss of a batch, a scalar. Epochs count from 0 to
+``plan.schedule_epochs - 1``, in proportion to the steps. Held-out losses are computed with the last
+epoch, so that schedules such as KL warm-up do not change them."""
 
 HealthCheck = Callable[[], str | None]
 """Returns a description of what is wrong with the network although its loss is finite, such as mode
@@ -59,6 +60,11 @@ class TrainingPlan:
         weight_decay: Decoupled weight decay (AdamW).
         averaging: Decay, per step, of an exponential moving average of the weights. The average
             replaces the weights at the end, and for held-out losses and health checks; 0 for none.
+        steps_per_epoch: Maximum number of steps of an epoch, which then sees a random part of the
+            rows; None for no limit.
+        loss_epochs: Number of epochs by which losses count, such as for KL warm-up. A training that
+            a limit of steps has shortened to fewer ``epochs`` passes through all of them. None for
+            ``epochs``.
 
     Examples:
         >>> TrainingPlan(epochs=10, batch_size=64, learning_rate=1e-3, seed=0).schedule
@@ -75,6 +81,13 @@ class TrainingPlan:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     averaging: float = 0.0
+    steps_per_epoch: int | None = None
+    loss_epochs: int | None = None
+
+    @property
+    def schedule_epochs(self) -> int:
+        """Number of epochs that the loss counts."""
+        return self.loss_epochs or self.epochs
 
 
 @dataclass

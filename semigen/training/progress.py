@@ -75,6 +75,12 @@ class Progress:
             text = f"{self.title}: resuming after epoch {n_done}/{n_epochs} of an earlier attempt"
             print(text, file=self.stream, flush=True)
 
+    def restarted(self) -> None:
+        """Report that a checkpoint was not used, because other code wrote it."""
+        if self.stream is not None:
+            text = f"{self.title}: starting again, because other code wrote the checkpoint"
+            print(text, file=self.stream, flush=True)
+
     def epoch(self, train: Sequence[float], validation: Sequence[float], n_epochs: int) -> None:
         """Report the losses of an epoch.
 

@@ -35,7 +35,7 @@ def losses_of(rows: Encoded, spans, n_classes: int = 2):
     codes = torch.from_numpy(bins.encode(rows.x))
     classes = torch.eye(n_classes)[torch.from_numpy(rows.y)] if n_classes else codes[:, :0].float()
     network = GANNetwork(bins, SMALL, n_classes)
-    losses = GANLosses(network, SMALL, ConditionSampler(codes, bins.n_codes), classes.log(), 1)
+    losses = GANLosses(network, SMALL, ConditionSampler(codes, bins.n_codes), classes.log(), 1, 100)
     return losses, codes, classes
 
 

@@ -87,7 +87,7 @@ def test_weight_of_spread_labels_falls_to_zero():
     network = SSGANNetwork([Span("x", 0, 2, "numeric")], params, n_classes=3)
     with seeded(0):
         x, logits = torch.randn(20, 2), torch.randn(5, 3)
-    losses = SSGANLosses(network, params, x[:3], torch.arange(3), x, n_epochs=10)
+    losses = SSGANLosses(network, params, x[:3], torch.arange(3), x)
     guess = torch.tensor([2, 0, -1, 1, -1])
     full = F.cross_entropy(logits[guess >= 0], guess[guess >= 0])
     for epoch, weight in ((0, 1.0), (1, 0.75), (4, 0.0), (9, 0.0)):
