@@ -137,9 +137,7 @@ class SSGAN(NetworkModel[SSGANParams]):
             len(x),
             schedule="late",
             betas=(0.5, 0.999),
-            averaging=averaging_decay(
-                self.params.n_steps(len(x)), MAX_AVERAGING, MIN_AVERAGING
-            ),
+            averaging=averaging_decay(self.params.n_steps(len(x)), MAX_AVERAGING, MIN_AVERAGING),
             objective=f"ssgan {self.params.model_dump_json()} {_digest(labeled, targets)}",
         )
         return train(

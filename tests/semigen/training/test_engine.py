@@ -141,6 +141,29 @@ def test_checkpoint_of_another_plan_or_objective_is_not_resumed(other, factor, t
     assert torch.equal(weights(resumed), weights(fresh))
 
 
+def test_checkpoint_of_other_code_is_not_resumed(monkeypatch, tmp_path):
+    checkpoint, stream = tmp_path / "checkpoint", io.StringIO()
+    monkeypatch.setattr("semigen.training.checkpoint.TRAINING_CODE", "the code before an upgrade")
+    with pytest.raises(Killed):
+        run(network(), compute=EVERY_EPOCH, checkpoint=checkpoint, progress=KillAfter(5))
+    monkeypatch.undo()
+    resumed, fresh = network(), network()
+    history = run(resumed, checkpoint=checkpoint, progress=Progress("fit", stream))
+    assert history == run(fresh)
+    assert torch.equal(weights(resumed), weights(fresh))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "fit: starting again, because other code wrote the checkpoint"
+    assert not any("resuming" in line for line in lines)
+
+
+def test_checkpoint_of_another_plan_is_not_blamed_on_the_code(tmp_path):
+    checkpoint, stream = tmp_path / "checkpoint", io.StringIO()
+    run(network(), checkpoint=checkpoint)
+    other = replace(PLAN, learning_rate=0.01)
+    run(network(), other, checkpoint=checkpoint, progress=Progress("fit", stream))
+    assert "other code" not in stream.getvalue()
+
+
 def test_early_stopping_keeps_the_weights_of_the_best_epoch():
     module = network()
     history = run(
@@ -278,6 +301,84 @@ def test_held_out_loss_uses_the_averaged_weights():
     train(module, loss, (x[:80], y[:80]), plan, held_out=(x[80:], y[80:]))
     torch.testing.assert_close(evaluated[0], weights(network()))  # the decay is close to 1
     torch.testing.assert_close(weights(module), evaluated[0])
+
+
+def held_out_losses(monkeypatch, n_at_once: int) -> tuple[list[float], list[int]]:
+    """Return the held-out losses of a training without noise, and the rows of each evaluation."""
+    monkeypatch.setattr("semigen.training.engine.HELD_OUT_ROWS", n_at_once)
+    module, sizes = network(), []
+
+    def loss(batch, _epoch):
+        if not module.training:
+            sizes.append(len(batch[0]))
+        return ((module(batch[0]) - batch[1]) ** 2).mean()
+
+    x, y = regression_data()
+    plan = replace(PLAN, epochs=2)
+    history = train(module, loss, (x[:80], y[:80]), plan, held_out=(x[80:], y[80:]))
+    return history.validation, sizes
+
+
+def test_held_out_loss_is_the_mean_over_batches(monkeypatch):
+    whole, sizes = held_out_losses(monkeypatch, n_at_once=20)
+    assert sizes == [20, 20]
+    batched, sizes = held_out_losses(monkeypatch, n_at_once=7)
+    assert sizes == [7, 7, 6] * 2
+    assert batched == pytest.approx(whole, rel=1e-6)
+
+
+def test_epoch_of_few_steps_sees_a_random_part_of_the_rows():
+    module, seen = network(), []
+
+    def loss(batch, _epoch):
+        seen.append(batch[1].flatten().tolist())
+        return ((module(batch[0]) - batch[1]) ** 2).mean()
+
+    train(module, loss, regression_data(), replace(PLAN, epochs=2, steps_per_epoch=3))
+    assert [len(batch) for batch in seen] == [16] * 6
+    first, second = ({row for batch in seen[i : i + 3] for row in batch} for i in (0, 3))
+    assert len(first) == len(second) == 48
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("loss_epochs", "expected"),
+    [(None, [0] * 5 + [1] * 5), (20, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]), (1, [0] * 10)],
+)
+def test_epochs_of_the_loss_follow_the_steps(loss_epochs, expected):
+    module, epochs, last = network(), [], []
+
+    def loss(batch, epoch):
+        (epochs if module.training else last).append(epoch)
+        return ((module(batch[0]) - batch[1]) ** 2).mean()
+
+    x, y = regression_data()
+    plan = TrainingPlan(2, batch_size=16, learning_rate=0.01, seed=0, loss_epochs=loss_epochs)
+    train(module, loss, (x[:80], y[:80]), plan, held_out=(x[80:], y[80:]))
+    assert epochs == expected
+    assert set(last) == {(loss_epochs or 2) - 1}
+
+
+def test_returns_to_the_best_weights_rather_than_to_the_last_finite_ones():
+    """Losses often increase for some epochs before they are infinite: such weights are finite."""
+    x, y = regression_data()
+    module, failures = network(), []
+
+    def loss(batch, epoch):
+        predicted, y = module(batch[0]), batch[1]
+        if not module.training or failures or epoch < 5:
+            return ((predicted - y) ** 2).mean()
+        if epoch < 7:
+            return ((predicted - y - 30) ** 2).mean()  # increases the held-out loss
+        failures.append(epoch)
+        return predicted.mean() * torch.nan
+
+    plan = TrainingPlan(epochs=9, batch_size=16, learning_rate=0.1, seed=0)
+    history = train(module, loss, (x[:80], y[:80]), plan, held_out=(x[80:], y[80:]))
+    assert (history.n_retries, failures) == (1, [7])
+    losses = history.validation
+    assert losses[6] > losses[5] > losses[4]
+    assert losses[7] - losses[4] < 0.1 * (losses[5] - losses[4])
 
 
 def test_retries_at_a_lower_rate_if_the_health_check_fails():
