@@ -132,7 +132,7 @@ LEARNERS = (
         factories.kernel_machine,
         SearchSpace(
             "kernel_machine",
-            {"space": COLUMNS_OR_BOTH, "C": LogFloat(0.01, 100.0), "n_components": 500},
+            {"space": COLUMNS_OR_BOTH, "C": LogFloat(0.01, 100.0)},
         ),
     ),
     LearnerSpec(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import sklearn
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -22,6 +23,7 @@ from semigen.classifiers.problem import LearningProblem
 from semigen.classifiers.search_space import Choice, LogFloat, LogInt, SearchSpace
 from semigen.methods.temperature_scaling import log_loss
 from semigen.params.config import TrainParams
+from semigen.training.code_digest import SEARCH_CODE
 
 N_BEST_KINDS = 3
 """Number of learners that the search adds to the candidates, each of another kind. Learners of one
@@ -41,6 +43,8 @@ KINDS = (
 )
 """Kinds of learners with a search space. Optuna samples a kind by its position here and journals
 record the positions, so the order must not follow that of the table."""
+UNUSED = {"search", "repeats", "time_budget_s", "min_gain_probability", "extra_learners"}
+"""Parameters of ``train`` on which no trial depends."""
 SPECS = {spec.search_space.kind: spec for spec in LEARNERS if spec.search_space}
 
 
@@ -52,16 +56,21 @@ def run_trials(
 ) -> tuple[tuple[Learner, ...], pd.DataFrame]:
     """Run the trials; see ``semigen.classifiers.search.search`` for arguments and result."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage, name = _storage(journal), _fingerprint(problem, params)
+    others = {study.study_name for study in storage.get_all_studies()} - {name}
+    if others:
+        on_trial("earlier trials of other code, rows or folds do not count")
     study = optuna.create_study(
-        storage=_storage(journal),
-        study_name=_fingerprint(problem, params),
+        storage=storage,
+        study_name=name,
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=problem.seed, n_startup_trials=N_STARTUP_TRIALS),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=N_STARTUP_TRIALS),
     )
 
     def report(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        value = f"{trial.value:.3f}" if trial.value is not None else "pruned"
+        loss = _log_loss(trial)
+        value = "pruned" if np.isnan(loss) else f"{loss:.3f}"
         on_trial(f"trial {trial.number + 1} of {params.search.trials}: {trial.params}: {value}")
 
     n_left = params.search.trials - len(study.get_trials(states=FINISHED))
@@ -137,8 +146,10 @@ def _storage(journal: Path | None) -> BaseStorage:
 
 
 def _fingerprint(problem: LearningProblem, params: TrainParams) -> str:
-    """Return a hash of rows, seed and folds: trials of other rows or folds do not apply."""
-    digest = hashlib.sha256(f"{problem.seed} {params.folds}".encode())
+    """Return a hash of rows, seed, folds, fixed settings and code, which trials depend on."""
+    fixed = params.model_dump_json(exclude=UNUSED)
+    versions = f"scikit-learn {sklearn.__version__}, {SEARCH_CODE}"
+    digest = hashlib.sha256(f"{problem.seed} {fixed} {versions}".encode())
     for array in (problem.x, problem.y, problem.x_unlabeled, problem.z):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
@@ -153,8 +164,18 @@ def _best_learners(study: optuna.Study, params: TrainParams) -> tuple[Learner, .
     return tuple(suggest_learner(trial, kind, params) for kind, trial in chosen)
 
 
+def _log_loss(trial: optuna.trial.FrozenTrial) -> float:
+    """Return the log loss over all folds; NaN unless the trial completed all of them.
+
+    The value of a pruned trial is that of its first folds.
+    """
+    if trial.state != optuna.trial.TrialState.COMPLETE or trial.value is None:
+        return float("nan")
+    return float(trial.value)
+
+
 def _trials_table(trials: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
-    losses = [trial.value if trial.value is not None else np.nan for trial in trials]
+    losses = [_log_loss(trial) for trial in trials]
     return pd.DataFrame(
         {
             "trial": [trial.number + 1 for trial in trials],

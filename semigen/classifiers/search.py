@@ -23,7 +23,8 @@ class Search:
     Attributes:
         learners: Best learner of each of the best kinds, best first.
         trials: A row per trial: number, kind, state, out-of-fold log loss in nats, and the lowest
-            log loss so far.
+            log loss so far. A pruned trial has no log loss: its first folds cannot be compared with
+            all folds of another trial.
 
     Examples:
         >>> Search((), pd.DataFrame(columns=TRIAL_COLUMNS)).trials.empty

@@ -37,3 +37,5 @@ def digest_of(folders: Sequence[Path]) -> str:
 TRAINING_CODE = f"torch {torch.__version__}, {digest_of([PACKAGE / name for name in TRAINING])}"
 """Identifies the code of trainings. Computed on import (a few milliseconds), since the files may
 change while a process runs the code that it has loaded."""
+SEARCH_CODE = digest_of([PACKAGE / name for name in (*TRAINING, "estimators", "classifiers")])
+"""Identifies the code of the search for learner settings."""

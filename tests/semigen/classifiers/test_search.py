@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from semigen.classifiers.cross_validation import cross_validate
+from semigen.classifiers.factories import N_FOURIER_FEATURES
 from semigen.classifiers.learner_table import make_learners
 from semigen.classifiers.optuna_search import (
     KINDS,
     N_BEST_KINDS,
     SPECS,
+    _trials_table,
     objective,
     search_folds,
     suggest_learner,
@@ -57,6 +59,55 @@ def test_interrupted_search_resumes_from_its_journal(problem, tmp_path):
     pd.testing.assert_frame_equal(second.head(3), first)
     other = replace(problem, y=1 - problem.y)  # trials of other rows do not count
     assert len(search(other, params(2), journal).trials) == 2
+
+
+def test_trials_of_other_code_do_not_count(problem, tmp_path, monkeypatch):
+    journal, lines = tmp_path / "search.log", []
+    monkeypatch.setattr("semigen.classifiers.optuna_search.SEARCH_CODE", "the code before")
+    search(problem, params(1), journal)
+    monkeypatch.undo()
+    assert len(search(problem, params(1), journal, on_trial=lines.append).trials) == 1
+    assert lines[0] == "earlier trials of other code, rows or folds do not count"
+    assert len(lines) == 2
+
+
+def test_pruned_trial_has_no_log_loss_and_is_never_the_best():
+    """Its value is that of its first folds, which may be easier than all folds."""
+    kind = optuna.distributions.CategoricalDistribution(KINDS)
+    study = optuna.create_study()
+    for value, state in ((0.80, "COMPLETE"), (0.36, "PRUNED"), (0.75, "COMPLETE")):
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState[state],
+            value=value,
+            params={"kind": "mlp"},
+            distributions={"kind": kind},
+            intermediate_values={0: value},
+        )
+        study.add_trial(trial)
+    table = _trials_table(study.get_trials())
+    assert table["state"].tolist() == ["complete", "pruned", "complete"]
+    np.testing.assert_array_equal(table["log_loss"], [0.80, np.nan, 0.75])
+    assert table["best"].tolist() == [0.80, 0.80, 0.75]
+
+
+def test_summary_of_a_pruned_trial_shows_no_log_loss(problem, monkeypatch):
+    class PruneLater(optuna.pruners.BasePruner):
+        def prune(self, study, trial):  # noqa: ARG002
+            return trial.number > 0
+
+    monkeypatch.setattr("optuna.pruners.MedianPruner", lambda **_: PruneLater())
+    lines: list[str] = []
+    found = search(problem, params(2), on_trial=lines.append)
+    assert lines[1].endswith(": pruned") and not lines[0].endswith(": pruned")
+    assert found.trials["log_loss"].isna().tolist() == [False, True]
+
+
+def test_search_uses_as_many_fourier_features_as_the_learner_of_the_table(problem):
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask(
+        {"kind": optuna.distributions.CategoricalDistribution(["kernel_machine"])}
+    )
+    estimator = suggest_learner(trial, "kernel_machine", params(1)).make(0, 20)
+    assert estimator["rbfsampler"].n_components == N_FOURIER_FEATURES
 
 
 def test_kinds_are_those_of_the_table():
