@@ -11,9 +11,10 @@ from semigen.params.config import Params
 from semigen.tables.encoding import Encoded, TableEncoder
 from semigen.tables.sources import write_csv
 from semigen.training import distributed
-from semigen.training.compute import limit_threads
+from semigen.training.compute import limit_threads, resolve_device
 from semigen.training.plan import History
 from semigen.training.progress import Progress
+from semigen.training.shared_arrays import share
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -31,7 +32,8 @@ def run(params: Params, layout: Layout) -> None:
         distributed.launch("pretrain", params, layout.root, n_processes)
         return
     limit_threads(params.compute)
-    rows = read_training_rows(layout)
+    distributed.join(resolve_device(params.compute))
+    rows = shared_training_rows(layout)
     encoder = TableEncoder.load(layout.encoder)
     generator = make_generator(encoder, params.pretrain, params.compute, params.seed)
     is_first = distributed.rank() == 0
@@ -59,6 +61,16 @@ def read_training_rows(layout: Layout) -> Encoded:
     return Encoded(
         np.concatenate([labeled.x, unlabeled.x]), np.concatenate([labeled.y, unlabeled.y])
     )
+
+
+def shared_training_rows(layout: Layout) -> Encoded:
+    """Return the same rows, read once if several processes of this machine train together."""
+
+    def read() -> list[np.ndarray]:
+        rows = read_training_rows(layout)
+        return [rows.x, rows.y]
+
+    return Encoded(*share("rows", read))
 
 
 def learning_curve(history: History) -> pd.DataFrame:

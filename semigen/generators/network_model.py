@@ -24,8 +24,10 @@ from semigen.params.generators import NetworkParams
 from semigen.storage.saved_files import check_file, read_arrays, read_saved_json, reading
 from semigen.tables.encoding import Encoded, Span
 from semigen.training import distributed
+from semigen.training.compute import resolve_device
 from semigen.training.plan import History, TrainingPlan
 from semigen.training.progress import Progress
+from semigen.training.shared_arrays import share
 from semigen.training.weights import load_weights, save_module
 
 CHUNK_ROWS = 8192
@@ -106,7 +108,7 @@ class NetworkModel(abc.ABC, Generic[P]):
         Raises:
             TrainingDiverged: If the loss stays infinite or NaN at lower learning rates.
         """
-        training, held_out = self._split(rows, self.held_out(rows.y))
+        training, held_out = self._split_shared(rows)
         history = self._fit(training, held_out, checkpoint, progress)
         if checkpoint and distributed.rank() == 0:
             remove(checkpoint)
@@ -279,6 +281,17 @@ class NetworkModel(abc.ABC, Generic[P]):
             is_held_out[np.flatnonzero(rows.y == lost)[0]] = False
         training = _at(rows, ~is_held_out)
         return training, _at(rows, is_held_out) if is_held_out.any() else training
+
+    def _split_shared(self, rows: Encoded) -> tuple[Encoded, Encoded]:
+        """Return the rows to train on and the held-out rows, in memory that processes share."""
+        distributed.join(resolve_device(self.compute))
+
+        def split() -> list[np.ndarray]:
+            training, held_out = self._split(rows, self.held_out(rows.y))
+            return [training.x, training.y, held_out.x, held_out.y]
+
+        x, y, held_out_x, held_out_y = share("split", split)
+        return Encoded(x, y), Encoded(held_out_x, held_out_y)
 
     def _set_held_out_scores(self, x: np.ndarray) -> None:
         levels = np.linspace(0.0, 1.0, N_QUANTILES)

@@ -226,9 +226,11 @@ class ComputeParams(Section):
     """Numeric precision; ``auto`` uses bf16 for networks and batches that are large enough to
     benefit."""
     threads: int = Field(0, ge=0)
-    """Number of threads of a process; 0 uses all available cores."""
+    """Number of threads of a process; 0 divides the available cores by the number of processes."""
     processes: int = Field(0, ge=0)
-    """Number of processes that train one network together; 0 starts one for each GPU."""
+    """Number of processes that train one network together; 0 starts one for each GPU. They share
+    the rows in memory and divide each batch, so the result is that of one process up to rounding
+    and noise."""
     checkpoint_seconds: float = Field(30.0, gt=0)
     """Minimum time between two checkpoints of a network in training, in seconds."""
     require_gpu: bool = False

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from semigen.errors import UserError
 from semigen.params.config import ComputeParams, Params
+from semigen.training.compute import n_threads
 
 STORE_VARIABLE = "SEMIGEN_PROCESS_GROUP_FILE"
 """Environment variable with the path of the file through which the processes rendezvous."""
@@ -116,7 +117,7 @@ def launch(stage: str, params: Params, root: Path, n: int) -> None:
     """Run a stage in ``n`` processes of this machine and wait for them.
 
     The processes rendezvous through a file, because ``torchrun``'s rendezvous listens on every
-    network interface.
+    network interface. They divide the cores between them.
 
     Args:
         stage: Name of the stage.
@@ -131,7 +132,9 @@ def launch(stage: str, params: Params, root: Path, n: int) -> None:
         settings = Path(folder) / "params.json"
         settings.write_text(params.model_dump_json(by_alias=True), encoding="utf-8")
         command = [sys.executable, "-m", "tasks", stage, "--params", str(settings)]
-        shared = os.environ | LOOPBACK | {"WORLD_SIZE": str(n), STORE_VARIABLE: f"{folder}/store"}
+        threads = {"OMP_NUM_THREADS": str(n_threads(params.compute, n))}
+        group = {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n)}
+        shared = threads | os.environ | LOOPBACK | group | {STORE_VARIABLE: f"{folder}/store"}
         processes = [
             subprocess.Popen(command, cwd=root, env=shared | {"RANK": str(i), "LOCAL_RANK": str(i)})
             for i in range(n)

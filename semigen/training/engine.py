@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -69,8 +70,9 @@ def train(
         held_out: Tensors like ``data``. Their loss determines early stopping and the epoch whose
             weights are kept.
         check: Health check, called after every epoch in evaluation mode, without gradients, on the
-            training device. If it fails, training returns to the best weights and continues at a
-            lower learning rate, as after a loss that is not finite.
+            training device. If it fails, training returns to the best weights (without held-out
+            rows: those of the last epoch that passed) and continues at a lower learning rate, as
+            after a loss that is not finite.
         compute: Device and precision.
         width: Width of the widest layer, which decides on bf16 and on the number of threads.
         checkpoint: Folder for checkpoints. Training resumes from a checkpoint of the same plan,
@@ -327,5 +329,5 @@ class _Training:
         """Return a hash of plan, network and data."""
         digest = hashlib.sha256(repr((self.plan, str(self.module), self.bf16)).encode())
         for tensor in (*self.data, *self.held_out, *self.module.state_dict().values()):
-            digest.update(tensor.detach().cpu().numpy().tobytes())
+            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(-1).data)
         return digest.hexdigest()

@@ -5,7 +5,13 @@ import torch
 
 from semigen.errors import UserError
 from semigen.params.config import ComputeParams
-from semigen.training.compute import resolve_device, seeded, threads_for, uses_bf16
+from semigen.training.compute import (
+    limit_threads,
+    resolve_device,
+    seeded,
+    threads_for,
+    uses_bf16,
+)
 
 CPU = torch.device("cpu")
 
@@ -40,3 +46,17 @@ def test_small_steps_use_one_thread():
     with threads_for(width=64, batch_size=32):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("n_processes", "threads", "expected"), [(1, 0, 6), (2, 0, 3), (4, 0, 1), (9, 0, 1), (2, 5, 5)]
+)
+def test_processes_of_a_machine_divide_its_cores(n_processes, threads, expected, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n_processes))
+    before = torch.get_num_threads()
+    try:
+        limit_threads(ComputeParams(threads=threads))
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,23 @@ def test_processes_partition_the_batch(monkeypatch, size):
         shares.append(distributed.own_share(torch.arange(10)).tolist())
     assert sorted(row for share in shares for row in share) == list(range(10))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.slow
+def test_processes_map_one_copy_of_the_rows(tmp_path):
+    group = {"WORLD_SIZE": "2", distributed.STORE_VARIABLE: str(tmp_path / "store")}
+    command = [sys.executable, "-m", "tests.semigen.sharing_process", str(tmp_path)]
+    processes = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | distributed.LOOPBACK | group | {"RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=100) for process in processes] == [0, 0]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert (first.pop("calls"), second.pop("calls")) == (1, 0)
+    assert (first.pop("after"), second.pop("after")) == (15 + 6, 15 + 12)
+    assert first == second == {"total": 15, "y": [0, -1, 1], "mapped": True}
 
 
 def test_number_of_processes_defaults_to_one_on_the_cpu():
