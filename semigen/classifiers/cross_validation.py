@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from semigen.classifiers.problem import LearningProblem
 from semigen.errors import UserError
 from semigen.methods.temperature_scaling import log_loss
 from semigen.params.config import TrainParams
-from semigen.training.compute import one_thread
+from semigen.training.compute import cpu_seconds, one_thread
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def cross_validate(
 
     Args:
         learners: Learners, labels-only ones first. Labels-only learners are always evaluated, the
-            others until ``params.time_budget_s`` is used up.
+            others until ``params.time_budget_s``, which counts CPU seconds, is used up.
         problem: Labeled and unlabeled rows; at least one class needs two labeled rows.
         params: Number of folds and repeats, and the time budget.
         callbacks: Called before and after each learner.
@@ -95,14 +94,14 @@ def cross_validate(
         UserError: If no class has two labeled rows.
     """
     callbacks = callbacks or FitCallbacks()
-    started = time.monotonic()
+    started = cpu_seconds()
     splits = split(problem, params.folds, params.repeats, problem.seed)
     parts = [problem.subset(train) for train, _ in splits]
     held_out = [rows for _, rows in splits]
     truth = np.searchsorted(np.unique(problem.y), problem.y)[np.unique(np.concatenate(held_out))]
     candidates, left_out = [], []
     for learner in learners:
-        if learner.uses and time.monotonic() - started > params.time_budget_s:
+        if learner.uses and cpu_seconds() - started > params.time_budget_s:
             left_out.append(learner.name)
             continue
         callbacks.on_learner_start(learner.name)

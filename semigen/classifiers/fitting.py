@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.cross_validation import cross_validate, fit_learner
 from semigen.classifiers.learner_table import make_learners
 from semigen.classifiers.problem import LearningProblem
-from semigen.classifiers.search import search
-from semigen.classifiers.selection import Committee, Selection, select
+from semigen.classifiers.search import Search, search
+from semigen.classifiers.selection import NOT_REPRODUCIBLE, Committee, Selection, select
 from semigen.generators.base import GenerativeModel
 from semigen.params.config import TrainParams
 from semigen.tables.encoding import TableEncoder
@@ -111,6 +111,8 @@ def fit_committee(
     )
     callbacks.on_learners([learner.name for learner in learners])
     selection = select(cross_validate(learners, problem, params, callbacks), params, problem.seed)
+    if found.n_left_out:
+        selection = replace(selection, reason=f"{selection.reason}; {_cut_search(found, params)}")
     compared = time.monotonic()
     committees = [selection.selected, selection.labels_only]
     if with_ablation:
@@ -121,3 +123,10 @@ def fit_committee(
     }
     seconds = {"compare": compared - started, "fit": time.monotonic() - compared}
     return FittedCommittee(selection, estimators, found.trials, seconds)
+
+
+def _cut_search(found: Search, params: TrainParams) -> str:
+    """Return what the time budget of the search means for the result."""
+    budget = f"train.search.time_budget_s ({params.search.time_budget_s:g} s of CPU time)"
+    n_left_out, n_trials = found.n_left_out, params.search.trials
+    return f"{NOT_REPRODUCIBLE}, because {budget} left out {n_left_out} of {n_trials} trials"

@@ -24,6 +24,7 @@ from semigen.classifiers.search_space import Choice, LogFloat, LogInt, SearchSpa
 from semigen.methods.temperature_scaling import log_loss
 from semigen.params.config import TrainParams
 from semigen.training.code_digest import SEARCH_CODE
+from semigen.training.compute import cpu_seconds
 
 N_BEST_KINDS = 3
 """Number of learners that the search adds to the candidates, each of another kind. Learners of one
@@ -53,8 +54,12 @@ def run_trials(
     params: TrainParams,
     journal: Path | None,
     on_trial: Callable[[str], None],
-) -> tuple[tuple[Learner, ...], pd.DataFrame]:
-    """Run the trials; see ``semigen.classifiers.search.search`` for arguments and result."""
+) -> tuple[tuple[Learner, ...], pd.DataFrame, int]:
+    """Run the trials; see ``semigen.classifiers.search.search`` for the arguments.
+
+    Returns:
+        Best learners, table of the trials, and number of finished trials.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage, name = _storage(journal), _fingerprint(problem, params)
     others = {study.study_name for study in storage.get_all_studies()} - {name}
@@ -68,20 +73,24 @@ def run_trials(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=N_STARTUP_TRIALS),
     )
 
-    def report(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    started = cpu_seconds()
+
+    def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         loss = _log_loss(trial)
         value = "pruned" if np.isnan(loss) else f"{loss:.3f}"
         on_trial(f"trial {trial.number + 1} of {params.search.trials}: {trial.params}: {value}")
+        if cpu_seconds() - started > params.search.time_budget_s:
+            study.stop()
 
     n_left = params.search.trials - len(study.get_trials(states=FINISHED))
     if n_left > 0:
         study.optimize(
             partial(objective, problem, search_folds(problem, params), params),
             n_trials=n_left,
-            timeout=params.search.time_budget_s,
             callbacks=[report],
         )
-    return _best_learners(study, params), _trials_table(study.get_trials())
+    n_finished = len(study.get_trials(states=FINISHED))
+    return _best_learners(study, params), _trials_table(study.get_trials()), n_finished
 
 
 def suggest_learner(trial: optuna.trial.BaseTrial, kind: str, params: TrainParams) -> Learner:

@@ -26,6 +26,8 @@ class Search:
             log loss so far. A pruned trial has no log loss: its first folds cannot be compared with
             all folds of another trial.
 
+        n_left_out: Number of trials that the time budget left out.
+
     Examples:
         >>> Search((), pd.DataFrame(columns=TRIAL_COLUMNS)).trials.empty
         True
@@ -33,6 +35,7 @@ class Search:
 
     learners: tuple[Learner, ...]
     trials: pd.DataFrame
+    n_left_out: int = 0
 
 
 def search(
@@ -65,4 +68,5 @@ def search(
             f"train.search.trials is {params.search.trials}, but Optuna is not installed; "
             "run `pip install semigen[pipeline]`, or set it to 0"
         ) from error
-    return Search(*run_trials(problem, params, journal, on_trial))
+    learners, trials, n_finished = run_trials(problem, params, journal, on_trial)
+    return Search(learners, trials, max(0, params.search.trials - n_finished))

@@ -17,6 +17,7 @@ from semigen.params.config import TrainParams
 
 Z_95 = 1.96
 N_BOOTSTRAP = 2000
+NOT_REPRODUCIBLE = "not reproducible on another machine"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Selection:
         gain_probability: Probability that the committee ``all`` has a lower log loss than the
             labels-only committee.
         reason: Reason of the decision, one sentence.
-        left_out: Names of the learners that the time budget left out.
+        left_out: Names of the learners that the time budget left out. The result is then not
+            reproducible on another machine, which ``reason`` says.
 
     Examples:
         >>> import numpy as np
@@ -220,6 +222,11 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
         )
     else:
         reason = _why_not_compared(evidence, params)
+    if evidence.left_out and is_compared:
+        reason += (
+            f"; {NOT_REPRODUCIBLE}, because train.time_budget_s ({params.time_budget_s:g} s of CPU "
+            f"time) left out {', '.join(evidence.left_out)}"
+        )
     return Selection(
         selected,
         labels_only,
@@ -237,8 +244,9 @@ def _why_not_compared(evidence: Evidence, params: TrainParams) -> str:
     if not evidence.left_out:
         return "no learner uses unlabeled rows"
     return (
-        f"labels alone, because train.time_budget_s ({params.time_budget_s:g} s) ended before "
-        f"any of the {len(evidence.left_out)} learners of unlabeled rows was evaluated"
+        f"labels alone, because train.time_budget_s ({params.time_budget_s:g} s of CPU time) ended "
+        f"before any of the {len(evidence.left_out)} learners of unlabeled rows was evaluated; "
+        f"{NOT_REPRODUCIBLE}"
     )
 
 

@@ -44,6 +44,7 @@ from semigen.params.config import (
 )
 from semigen.tables.encoding import Encoded, TableEncoder
 from semigen.tables.schema import TableSchema
+from semigen.training.compute import cpu_seconds
 from semigen.training.progress_bar import ProgressBar
 
 PRETRAINING_FRACTION = 0.4
@@ -67,9 +68,10 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         train: Parameters of learners, cross-validation and selection; ``train.search`` adds a
             search for learner settings. ``max_rows_graph`` limits the memory.
         compute: Device, precision and number of threads.
-        time_budget_s: Seconds after which no further learner is evaluated. Pretraining is limited
-            to 0.4 of this time, and a search to half of what pretraining leaves. The final fits on
-            all labeled rows come on top.
+        time_budget_s: CPU seconds after which no further learner is evaluated. Pretraining is
+            limited to 0.4 of this time, and a search to half of what pretraining leaves. The final
+            fits on all labeled rows come on top. If learners are left out, the result is not
+            reproducible on another machine, which ``selection_.reason`` says.
         random_state: Seed of all random steps. None draws a seed from NumPy's global generator, and
             a ``RandomState`` draws one from itself.
         verbose: Whether to show progress bars (``tqdm.auto``), and the reason of the selection.
@@ -155,7 +157,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
             UserError: If no column can be used, lengths differ, no class has two labels, or a label
                 is no class of ``schema``.
         """
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), cpu_seconds()
         table, labels = as_table(self, X, reset=True), as_labels(y)
         check_labels(labels, len(table))
         is_labeled, seed = labels.notna().to_numpy(), self._seed()
@@ -168,7 +170,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         )
         generator.fit(rows, progress=ProgressBar("pretrain") if self.verbose else None)
         pretrain_seconds = time.monotonic() - started
-        params = self._train_params(pretrain_seconds)
+        params = self._train_params(cpu_seconds() - cpu_started)
         problem = LearningProblem.from_encoded(
             Encoded(rows.x[is_labeled], rows.y[is_labeled]),
             Encoded(rows.x[~is_labeled], rows.y[~is_labeled]),
@@ -319,7 +321,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         """Return the training parameters with what is left of the time budget.
 
         Args:
-            elapsed: Seconds since the start of the fit.
+            elapsed: CPU seconds since the start of the fit.
         """
         params = self.train or TrainParams()
         remaining = max(0.0, self.time_budget_s - elapsed)

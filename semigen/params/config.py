@@ -169,7 +169,7 @@ class SearchParams(Section):
     trials: int = Field(0, ge=0, le=10_000)
     """Number of trials; 0 disables the search."""
     time_budget_s: float = Field(300.0, gt=0)
-    """Seconds after which no further trial starts."""
+    """CPU seconds after which no further trial starts."""
 
 
 class TrainParams(Section):
@@ -198,8 +198,9 @@ class TrainParams(Section):
     Below it the classifier falls back to labels only. 0 always uses unlabeled rows, 1 almost
     never."""
     time_budget_s: float = Field(600.0, gt=0)
-    """Seconds of cross-validation after which no further learner is tried. Runs are reproducible
-    only if the time suffices."""
+    """CPU seconds of cross-validation, of the process and its children, after which no further
+    learner is tried. A busy machine does not change the result, a slower one may: the result says
+    so if learners were left out."""
     extra_learners: tuple[Literal["consistency", "adversarial"], ...] = ()
     """Further learners: networks trained to predict consistently on noisy unlabeled rows
     (``consistency``), or also on adversarially perturbed rows (``adversarial``). They are slow, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 import torch
@@ -96,6 +97,16 @@ def threads_for(*, width: int, batch_size: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its children that have ended.
+
+    Budgets count CPU time, because on a busy machine a limit of wall-clock time is reached after
+    less work, and the result is another one.
+    """
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def one_thread() -> threadpool_limits:

@@ -5,6 +5,7 @@ import pytest
 
 from semigen.classifiers.callbacks import FitCallbacks
 from semigen.classifiers.fitting import fit_committee
+from semigen.classifiers.learner_table import make_learners
 from semigen.params.config import SearchParams, TrainParams
 from tests.semigen.example_tables import mixed_table
 
@@ -83,3 +84,15 @@ def test_classifier_has_members_and_weights_of_the_committee(committee, fitted_g
     table = mixed_table(200, seed=1)
     np.testing.assert_allclose(classifier.predict_proba(table).sum(axis=1), 1.0)
     assert (classifier.predict(table) == table["outcome"]).mean() > 0.85
+
+
+def test_reason_says_that_the_budget_of_the_search_left_out_trials(problem, monkeypatch):
+    two_learners = make_learners(TrainParams())[:2]
+    monkeypatch.setattr("semigen.classifiers.fitting.make_learners", lambda *_, **__: two_learners)
+    limits = SearchParams(trials=3, time_budget_s=1e-9)
+    params = TrainParams(epochs=1, folds=2, repeats=1, time_budget_s=1e-9, search=limits)
+    reason = fit_committee(problem, params).selection.reason
+    assert reason.endswith(
+        "not reproducible on another machine, because train.search.time_budget_s "
+        "(1e-09 s of CPU time) left out 2 of 3 trials"
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from semigen.classifiers.optuna_search import (
     search_folds,
     suggest_learner,
 )
-from semigen.classifiers.search import search
+from semigen.classifiers.search import Search, search
 from semigen.errors import UserError
 from semigen.params.config import SearchParams, TrainParams
 
@@ -108,6 +109,24 @@ def test_search_uses_as_many_fourier_features_as_the_learner_of_the_table(proble
     )
     estimator = suggest_learner(trial, "kernel_machine", params(1)).make(0, 20)
     assert estimator["rbfsampler"].n_components == N_FOURIER_FEATURES
+
+
+def test_time_budget_counts_cpu_seconds_and_says_how_many_trials_it_left_out(problem):
+    def cut(seconds: float) -> Search:
+        limits = SearchParams(trials=3, time_budget_s=seconds)
+        wait = 0.6 if seconds > 0.1 else 0.0
+        return search(
+            problem,
+            params(3).model_copy(update={"search": limits}),
+            on_trial=lambda _: time.sleep(wait),
+        )
+
+    found = cut(1e-9)
+    assert (len(found.trials), found.n_left_out) == (1, 2)
+    assert len(found.learners) == 1
+    # Three trials that wait for 1.8 s.
+    found = cut(1.5)
+    assert (len(found.trials), found.n_left_out) == (3, 0)
 
 
 def test_kinds_are_those_of_the_table():

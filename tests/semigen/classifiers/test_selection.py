@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from semigen.classifiers.calibration import SMOOTHING, align, calibrate, fit_temperature
+from semigen.classifiers.callbacks import FitCallbacks
 from semigen.classifiers.cross_validation import Candidate, Evidence, cross_validate
 from semigen.classifiers.learner_table import make_learners
 from semigen.classifiers.learners import Learner
@@ -108,8 +110,19 @@ def test_reason_names_the_time_budget_if_it_left_out_the_learners_of_unlabeled_r
     evidence = Evidence((candidate("plain", 0.6),), TRUTH, 5, left_out)
     reason = select(evidence, TrainParams(time_budget_s=2)).reason
     assert reason == (
-        "labels alone, because train.time_budget_s (2 s) ended before any of the 2 learners of "
-        "unlabeled rows was evaluated"
+        "labels alone, because train.time_budget_s (2 s of CPU time) ended before any of the 2 "
+        "learners of unlabeled rows was evaluated; not reproducible on another machine"
+    )
+
+
+def test_reason_says_that_left_out_learners_depend_on_the_machine():
+    candidates = (candidate("plain", 0.6), candidate("semi", 0.9, ("unlabeled",)))
+    whole = select(Evidence(candidates, TRUTH, 5), TrainParams()).reason
+    assert "reproducible" not in whole
+    cut = select(Evidence(candidates, TRUTH, 5, ("mlp_synthetic", "generator")), TrainParams())
+    assert cut.reason == (
+        f"{whole}; not reproducible on another machine, because train.time_budget_s "
+        "(600 s of CPU time) left out mlp_synthetic, generator"
     )
 
 
@@ -205,6 +218,17 @@ def test_only_row_of_a_class_is_never_held_out(problem):
     singles = replace(problem.subset(kept[3:]), fold=None)
     with pytest.raises(UserError, match="only one labeled row"):
         cross_validate(named("extra_trees"), singles, QUICK)
+
+
+def test_waiting_for_a_busy_machine_leaves_out_no_learner(problem):
+    class Waiting(FitCallbacks):
+        def on_learner_start(self, name):
+            if name == "naive_bayes":
+                time.sleep(0.6)
+
+    learners = named("naive_bayes", "label_spreading")
+    params = QUICK.model_copy(update={"time_budget_s": 0.5})
+    assert cross_validate(learners, problem, params, Waiting()).left_out == ()
 
 
 def test_time_budget_leaves_out_all_but_labels_only_learners(problem):

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 
 from semigen.errors import UserError
 from semigen.params.config import ComputeParams
 from semigen.training.compute import (
+    cpu_seconds,
     limit_threads,
     resolve_device,
     seeded,
@@ -60,3 +65,12 @@ def test_processes_of_a_machine_divide_its_cores(n_processes, threads, expected,
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)
+
+
+def test_cpu_seconds_count_work_of_the_process_and_its_children_but_no_waiting():
+    started = cpu_seconds()
+    time.sleep(0.3)
+    assert cpu_seconds() - started < 0.2
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    assert cpu_seconds() - started > 0.28
