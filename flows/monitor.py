@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import State, flow, get_client, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -18,7 +19,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
@@ -41,6 +42,8 @@ from semigen.params.config import Params, RetrainParams
 from semigen.wording import printable
 
 MAX_COLUMNS_PRINTED = 15
+NO_SLOT = "concurrency limit"
+"""Part of the message of a run that Prefect cancels because another one is running."""
 NOT_MEASURED: dict[str, Any] = {
     "changed_tables": None,
     "drift": None,
@@ -206,7 +209,8 @@ def report_once(
     """Report a finding unless it is the one that was reported last.
 
     The finding is recorded as reported when the server has accepted the run that it starts, so
-    that a finding is never lost with a server or a process that is killed.
+    that a finding is never lost with a server or a process that is killed. If the server has then
+    canceled that run because another one started at the same time, the next call starts it again.
 
     Args:
         event: Name of the event.
@@ -222,17 +226,46 @@ def report_once(
         UserError: If the server did not answer.
     """
     reported = read_json(layout.reported) if layout.reported.exists() else {}
-    if reported.get(event) == content:
+    last = reported.get(event)
+    known = last if isinstance(last, dict) else {"content": last}  # a hash in earlier versions
+    is_new = known["content"] != content
+    if not is_new and not was_refused_a_slot(known.get("run")):
         return False
-    if retrains:
-        start_training(event, Project.of(layout.root))
-    emit(event, layout, {**payload, "content": content})
-    write_json(layout.reported, {**reported, event: content})
-    return True
+    run = start_training(event, Project.of(layout.root)) if retrains else None
+    if is_new:
+        emit(event, layout, {**payload, "content": content})
+    write_json(layout.reported, {**reported, event: {"content": content, "run": run}})
+    return is_new
 
 
-def start_training(reason: str, project: Project) -> None:
+def was_refused_a_slot(run: str | None) -> bool:
+    """Return whether a run was canceled before its start, since only one may run at a time.
+
+    Args:
+        run: Id of the flow run; None for no run.
+
+    Raises:
+        UserError: If the server did not answer.
+    """
+    if run is None:
+        return False
+
+    def read() -> State[Any] | None:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(UUID(run)).state
+
+    try:
+        state = retry_request(read, get_run_logger().info)
+    except ObjectNotFound:  # deleted, or of another server
+        return False
+    return state is not None and state.is_cancelled() and NO_SLOT in (state.message or "")
+
+
+def start_training(reason: str, project: Project) -> str | None:
     """Start the deployment ``train`` of the project, if it is registered.
+
+    Returns:
+        The id of the flow run; None if the deployment is not registered.
 
     Raises:
         UserError: If the server did not answer.
@@ -246,11 +279,13 @@ def start_training(reason: str, project: Project) -> None:
         "idempotency_key": f"{project.name} {flow_run.id} {reason}",
     }
     try:
-        retry_request(lambda: run_deployment(name, **options), log)
+        run = retry_request(lambda: run_deployment(name, **options), log)
     except ObjectNotFound:
         log("no deployment %r on the server, so no retraining was started: semigen up", name)
-        return
+        return None
+    assert isinstance(run, FlowRun)  # a coroutine in asynchronous flows only
     log("started %s (%s)", name, reason)
+    return str(run.id)
 
 
 def content_hash(root: Path, names: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import (
     DeploymentFilterId,
 )
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled, Completed, Pending
 from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
 
@@ -24,7 +25,7 @@ from benchmarks.server_api import ask
 from flows.events import DATA_CHANGED, DRIFT_DETECTED, project_id
 from flows.monitor import content_hash, describe, main, monitor, print_found
 from flows.project import Project as Scope
-from semigen.artifacts import Layout, read_json
+from semigen.artifacts import Layout, read_json, write_json
 from semigen.tables.schema import TableSchema
 from tests.semigen.example_tables import people
 
@@ -172,6 +173,38 @@ def test_finding_starts_one_retraining(here: Project, train_deployment: UUID) ->
     people(300, seed=2).assign(city="Oslo").to_csv("drifted.csv", index=False)
     assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
     assert len(started_runs(train_deployment)) == 1
+
+
+@pytest.mark.slow
+def test_retraining_that_collided_with_another_run_is_started_again(
+    here: Project, train_deployment: UUID
+) -> None:
+    """A scheduled run that starts in the same second takes the only slot."""
+    url = f"{PREFECT_API_URL.value()}/deployments/{train_deployment}"
+    limit = {"concurrency_options": {"collision_strategy": "CANCEL_NEW"}, "concurrency_limit": 1}
+    ask("PATCH", url, limit)
+    with get_client(sync_client=True) as client:
+        scheduled = client.create_flow_run_from_deployment(train_deployment)
+        assert client.set_flow_run_state(scheduled.id, Pending()).state.is_pending()
+        assert run("drifted.csv").result()["events"] == [DRIFT_DETECTED]
+        of_finding = read_json(Layout().reported)[DRIFT_DETECTED]["run"]
+        assert client.set_flow_run_state(of_finding, Pending()).state.is_cancelled()
+        client.set_flow_run_state(scheduled.id, Completed(), force=True)
+        assert run("drifted.csv").result()["events"] == [], "the event is sent once"
+        again = read_json(Layout().reported)[DRIFT_DETECTED]["run"]
+        assert client.set_flow_run_state(again, Pending()).state.is_pending()
+        client.set_flow_run_state(again, Cancelled(message="by the user"), force=True)
+    run("drifted.csv")
+    assert read_json(Layout().reported)[DRIFT_DETECTED]["run"] == again
+    assert len(started_runs(train_deployment)) == 3
+
+
+@pytest.mark.slow
+def test_finding_that_an_earlier_version_reported_is_not_reported_again(here: Project) -> None:
+    run("drifted.csv")
+    found = read_json(Layout().reported)
+    write_json(Layout().reported, {name: entry["content"] for name, entry in found.items()})
+    assert run("drifted.csv").result()["events"] == []
 
 
 @pytest.mark.slow
