@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,11 +241,18 @@ def make_private_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces ``path`` when the block succeeds.
 
     The block creates a file or a folder at the temporary path. If it fails, ``path`` stays
-    unchanged and the temporary path is removed.
+    unchanged and the temporary path is removed. The content is on the disk before it gets its name,
+    and the name is on the disk before this returns, so that a power cut leaves the former content
+    or the new one. Without that, file systems may keep the new name and lose the content.
+
+    Args:
+        path: File or folder.
+        durable: Whether to wait for the disk. False suits files that are written every second, and
+            without which the program works.
 
     Raises:
         UserError: If a file would replace a folder.
@@ -255,26 +264,65 @@ def atomic_path(path: Path) -> Iterator[Path]:
         >>> path.read_text()
         'complete'
     """
+    existing = next(folder for folder in path.parents if folder.exists())
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A part of an unfinished folder is flushed with that folder.
+    durable = durable and not any(path.is_relative_to(folder) for folder in _unfinished.get())
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
         temporary = Path(scratch) / path.name
-        yield temporary
+        token = _unfinished.set((*_unfinished.get(), temporary))
+        try:
+            yield temporary
+        finally:
+            _unfinished.reset(token)
+        if durable:
+            flush_to_disk(temporary)
         if path.is_dir() and not path.is_symlink():
             if not temporary.is_dir():
                 raise UserError(f"{path}: a folder, which no file replaces; remove it first")
             os.replace(path, Path(scratch) / "replaced")
         os.replace(temporary, path)
+    if durable:
+        for folder in path.parents:
+            flush_to_disk(folder, recursive=False)
+            if folder == existing:
+                break
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_path(path) as temporary:
+_unfinished: ContextVar[tuple[Path, ...]] = ContextVar("_unfinished", default=())
+"""Temporary paths of the blocks of ``atomic_path`` that are running, the outermost first."""
+
+
+def flush_to_disk(path: Path, *, recursive: bool = True) -> None:
+    """Wait until a file, or a folder with its content, is on the disk (fsync).
+
+    Args:
+        path: File or folder. A folder's own entry is part of its parent folder.
+        recursive: Whether to include everything below a folder.
+    """
+    if os.name == "nt":  # Windows flushes no folders
+        return
+    for entry in [*(path.rglob("*") if recursive else ()), path]:
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a text file atomically; ``durable`` as for ``atomic_path``."""
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically; equal content gives equal bytes."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
+    """Write JSON as ``write_text`` writes text; equal content gives equal bytes."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, durable=durable)
 
 
 def read_json(path: Path) -> Any:

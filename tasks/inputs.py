@@ -173,7 +173,7 @@ class _Checked:
     def save(self) -> None:
         if self._run:
             make_private_folder(self._file.parent)
-            write_json(self._file, {"run": self._run, "files": self._known})
+            write_json(self._file, {"run": self._run, "files": self._known}, durable=False)
 
     def _hash_file(self, path: Path) -> str:
         found, signature = self._known.get(str(path)), _signature(path)

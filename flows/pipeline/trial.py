@@ -18,7 +18,15 @@ from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.overrides import Change, apply_overrides, overridden
 from flows.pipeline.repair import LOCK_FILE
 from flows.pipeline.retry import Log
-from semigen.artifacts import Layout, atomic_path, read_json, remove, write_json, write_text
+from semigen.artifacts import (
+    Layout,
+    atomic_path,
+    flush_to_disk,
+    read_json,
+    remove,
+    write_json,
+    write_text,
+)
 from tasks.stage_lock import exclusive, only_one
 
 FIRST_STAGES = ("sample", "validate")
@@ -130,6 +138,7 @@ class Trial:
             done = self._journal.with_name("trial.done")
             remove(done)
             os.replace(self._journal, done)
+            flush_to_disk(self._journal.parent, recursive=False)
             remove(done)
 
     def _close(self) -> None:

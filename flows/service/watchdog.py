@@ -97,7 +97,7 @@ class Watchdog:
         for key in set(by_hand) - alive - set(runs):
             forget_process(self.project.root, key)
         self.missed = lost
-        write_json(self._memory, sorted(seen))
+        write_json(self._memory, sorted(seen), durable=False)
         return [f"{runs[key].name}: {reason}" for key, reason in reasons.items()]
 
     @property

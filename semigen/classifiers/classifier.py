@@ -20,6 +20,7 @@ from semigen.classifiers.saved_classifier import (
     MemberFacts,
     check_class_names,
     check_probabilities,
+    probe_rows,
     read_facts,
 )
 from semigen.errors import UserError
@@ -246,7 +247,7 @@ class Classifier:
         Raises:
             UserError: If one does not; the message names its file in ``folder``.
         """
-        x = np.zeros((1, self.encoder.n_features), np.float32)
+        x = probe_rows(self.encoder.n_features)
         z = self.generator.features(x) if self.generator is not None else x[:, :0]
         n_classes = len(self.schema.classes)
         with one_thread():

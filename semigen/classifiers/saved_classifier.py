@@ -19,6 +19,9 @@ FORMAT: Literal[2] = 2
 MARKER = "classifier.json"
 """File of a saved folder that describes the others."""
 WEIGHT_TOLERANCE = 1e-6
+N_PROBES = 64
+MIN_PROBE, MAX_PROBE = 0.1, 10.0
+"""Standard deviations of the first and the last of the rows that a loaded classifier predicts."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 
@@ -82,13 +85,31 @@ def check_class_names(encoder: TableEncoder, facts: ClassifierFacts, folder: Pat
         check_class_order(encoder.schema, facts.classes)
 
 
+def probe_rows(n_features: int) -> np.ndarray:
+    """Return encoded rows for which a loaded classifier must predict probabilities.
+
+    A row of zeros reaches one leaf of each tree and no coefficient. The other rows reach many:
+    each feature is negative, positive, small and large in some of them.
+
+    Args:
+        n_features: Number of features of an encoded row.
+
+    Returns:
+        Shape ``(1 + N_PROBES, n_features)``, float32.
+    """
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(MIN_PROBE, MAX_PROBE, N_PROBES)[:, None]
+    rows = rng.normal(size=(N_PROBES, n_features)) * sizes
+    return np.vstack([np.zeros((1, n_features)), rows]).astype(np.float32)
+
+
 def check_probabilities(
     probabilities: np.ndarray, classes: np.ndarray, n_classes: int, path: Path
 ) -> None:
-    """Check the prediction of a member for one row.
+    """Check the predictions of a member for some rows.
 
     Args:
-        probabilities: Class probabilities, shape ``(1, n_classes)``.
+        probabilities: Class probabilities, shape ``(n, n_classes)``.
         classes: Class indices of the member's estimator.
         n_classes: Number of classes of the table.
         path: File of the estimator.
@@ -99,9 +120,9 @@ def check_probabilities(
     is_ascending = (np.diff(classes, prepend=-1) > 0).all() and (classes < n_classes).all()
     require(is_ascending, path, "its classes are not ascending class indices of the table")
     is_valid = (
-        probabilities.shape == (1, n_classes)
+        probabilities.shape[1:] == (n_classes,)
         and np.isfinite(probabilities).all()
         and (probabilities >= 0).all()
-        and abs(probabilities.sum() - 1) < WEIGHT_TOLERANCE
+        and (abs(probabilities.sum(axis=1) - 1) < WEIGHT_TOLERANCE).all()
     )
-    require(is_valid, path, "the prediction for a row is no probability distribution")
+    require(is_valid, path, "a prediction is no probability distribution")

@@ -8,15 +8,14 @@
         versions/v0001/record.json     metrics, parameters and the decision about the version
 
 ``champion.json`` is the only source of truth. It holds the pointer and the history, so one rename
-changes both, and it is written last: a version that it does not name was left by a killed process,
-and the next call removes it. Versions never change, so the champion's files can be read while
-another version is promoted.
+changes both, and it is written last. A version in the making has a mark until then, so that the
+next call removes what a killed process left, and no version whose history is lost. Versions never
+change, so the champion's files can be read while another version is promoted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from semigen.artifacts import atomic_path, remove, write_json
+from semigen.artifacts import flush_to_disk, remove, write_json
 from semigen.errors import UserError
 from semigen.registry.history import Event, Move, read_history, was_rolled_back
 from semigen.registry.question import (
@@ -43,7 +42,6 @@ from semigen.registry.versions import (
     Staged,
     Version,
     copy_classifier,
-    flush_to_disk,
     is_version_name,
     verify_version,
     version_name,
@@ -53,6 +51,8 @@ from semigen.storage.saved_files import read_saved_json, reading
 
 MAX_CHALLENGERS = 10
 """Number of challengers kept, the newest ones; former champions are never removed."""
+ADDING = ".adding-"
+"""Prefix of the mark of a version that is being added, beside the versions."""
 LOCK_SECONDS = 600.0
 """Timeout of the lock, which another call holds while it scores two models."""
 
@@ -92,10 +92,11 @@ class Registry:
         Raises:
             UserError: If the file with the history is damaged or lacks versions that exist.
         """
+        # Another process may add a version: it writes the event last, and then removes the mark.
+        found, marked = self._names(), self._marked()
         history = self._events()
-        # A killed call can leave one version without an event, the next one.
-        named = {self._next_name(), *(event.version for event in history)}
-        if lost := sorted(self._names() - named, key=version_number):
+        named = {event.version for event in history} | marked
+        if lost := sorted(found - named, key=version_number):
             problem = "file not found" if not history else "the history lacks versions"
             raise UserError(
                 f"{self._pointer}: {problem}, but {self._versions} holds {', '.join(lost)}; "
@@ -209,9 +210,12 @@ class Registry:
             record = {"version": name, "created": time, "digest": staged.digest, **facts}
             write_json(staged.folder / RECORD, record)
             flush_to_disk(staged.folder)
+            mark = self._versions / f"{ADDING}{name}"
+            write_json(mark, name)
             os.replace(staged.folder, self._versions / name)
             flush_to_disk(self._versions, recursive=False)
             self._append("promoted" if promoted else "kept", name, trigger, reason, time)
+            remove(mark)
             self._prune()
             return self.version(name)
 
@@ -273,11 +277,7 @@ class Registry:
         lineage = find_lineage(self.lineages(), Question.of_version(self._read(name)))
         replaced = lineage.champion.name if lineage and move != "kept" else None
         history = (*self.history(), Event(time, move, name, replaced, trigger, reason))
-        content = self._pointer_content(history)
-        with atomic_path(self._pointer) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-            flush_to_disk(temporary, recursive=False)
-        flush_to_disk(self.root, recursive=False)
+        write_json(self._pointer, self._pointer_content(history))
         return history[-1]
 
     def _pointer_content(self, history: tuple[Event, ...]) -> dict[str, Any]:
@@ -306,6 +306,11 @@ class Registry:
         found = (path.name for path in self._versions.glob("v[0-9]*"))
         return {name for name in found if is_version_name(name)}
 
+    def _marked(self) -> set[str]:
+        """Return the names of versions that a process is adding, or that a killed one left."""
+        marks = self._versions.glob(f"{ADDING}*")
+        return set(filter(is_version_name, (mark.name.removeprefix(ADDING) for mark in marks)))
+
     def _known(self) -> list[str]:
         """Return the names of the versions that are kept, the oldest first."""
         names = {event.version for event in self.history()} & self._names()
@@ -319,14 +324,15 @@ class Registry:
 
     def _next_name(self) -> str:
         """Return the first name never used, not even by a version that was removed."""
-        numbers = [version_number(event.version) for event in self._events()]
+        numbers = [version_number(event.version) for event in self.history()]
         return version_name(max(numbers, default=0) + 1)
 
     def _remove_leftovers(self) -> None:
         """Remove the files of killed processes."""
+        for name in self._marked() - {event.version for event in self._events()}:
+            remove(self._versions / name)
         for path in [*self._versions.glob(".*"), *self.root.glob(".champion.json.*")]:
             remove(path)
-        remove(self._versions / self._next_name())
 
     def _prune(self) -> None:
         """Remove the oldest challengers, after a rename, so that no version is ever incomplete."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -181,13 +180,3 @@ def _copy_file(source: str, destination: str) -> None:
 
 def _not_copied(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot copy the classifier: {error.strerror or error}")
-
-
-def flush_to_disk(path: Path, *, recursive: bool = True) -> None:
-    """Flush a file or folder to disk (fsync), so that a power cut cannot leave half of it."""
-    for entry in [*(path.rglob("*") if recursive else ()), path]:
-        descriptor = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -122,7 +122,7 @@ def write_progress(file: Path, done: int, total: int, unit: str, **more: Any) ->
         unit: Name of a unit, singular, such as ``epoch``.
         more: Further entries, such as losses by epoch.
     """
-    write_json(file, {"done": done, "total": total, "unit": unit, **more})
+    write_json(file, {"done": done, "total": total, "unit": unit, **more}, durable=False)
 
 
 def _finite(losses: Sequence[float]) -> list[float | None]:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from semigen.artifacts import (
@@ -69,3 +73,31 @@ def test_missing_tables_are_reported_with_the_parameter(tmp_path):
     check_files(own, layout)
     with pytest.raises(UserError, match=r"data\.test"):
         check_files(own.model_copy(update={"test": "t.csv"}), layout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the names of descriptors from /proc")
+def test_content_is_flushed_before_the_rename_and_the_names_after_it(tmp_path, monkeypatch):
+    """Otherwise a power cut may leave the name without the content."""
+    calls = []
+
+    def fsync(descriptor):
+        calls.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        real_fsync(descriptor)
+
+    def replace(source, destination):
+        calls.append(("rename", Path(destination).name))
+        real_replace(source, destination)
+
+    real_fsync, real_replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    with atomic_path(tmp_path / "new" / "model") as temporary:
+        temporary.mkdir()
+        write_json(temporary / "inner.json", 1)
+    inner, *rest = calls
+    assert inner == ("rename", "inner.json"), "flushed once, with the folder"
+    assert rest[:2] == [("fsync", "inner.json"), ("fsync", "model")]
+    assert rest[2:] == [("rename", "model"), ("fsync", "new"), ("fsync", tmp_path.name)]
+    calls.clear()
+    write_json(tmp_path / "progress.json", 1, durable=False)
+    assert calls == [("rename", "progress.json")]

@@ -205,13 +205,14 @@ def test_versions_are_sorted_beyond_four_digits(registry, folder, monkeypatch):
     assert [version.name for version in registry.versions()] == ["v0001", "v10000"]
 
 
-def test_versions_are_not_removed_if_the_history_is_lost(registry, folder):
-    add(registry, folder, "one")
-    add(registry, folder, "two")
+@pytest.mark.parametrize("n", [1, 2])
+def test_versions_are_not_removed_if_the_history_is_lost(n, registry, folder):
+    names = [add(registry, folder, f"content {i}") for i in range(n)]
     (registry.root / "champion.json").unlink()
-    with pytest.raises(UserError, match=r"champion\.json: file not found, but .* holds v0002"):
-        add(registry, folder, "three")
-    assert (registry.root / "versions" / "v0002" / "record.json").exists()
+    with pytest.raises(UserError, match=r"champion\.json: file not found, but .* holds v0001"):
+        add(registry, folder, "next")
+    for name in names:
+        assert (registry.root / "versions" / name / "record.json").exists()
 
 
 def run_until(step: int, act, root: Path, folder: Path) -> int:
@@ -288,6 +289,38 @@ def test_registry_is_consistent_after_a_kill_at_any_step(tmp_path, folder, act, 
     assert seen == sorted(seen, key=[before, after].index)  # never back to the old champion
 
 
+def test_first_version_of_a_killed_call_is_removed(tmp_path, folder):
+    status, step, n_left = 9, 0, 0
+    while status == 9:
+        step += 1
+        registry = Registry(tmp_path / f"killed {step}")
+        status = run_until(step, promote_two, registry.root, folder)
+        has_version = (registry.root / "versions" / "v0001").exists()
+        n_left += has_version and registry.champion() is None
+        before = registry.champion()
+        name = add(registry, folder, "three")
+        assert name == ("v0001" if before is None else "v0002")
+        assert [version.name for version in registry.versions()][-1] == name
+        assert {path.name for path in (registry.root / "versions").iterdir()} <= {"v0001", "v0002"}
+    assert n_left > 0
+
+
+def test_reader_accepts_a_version_that_is_being_added(registry, folder, monkeypatch):
+    add(registry, folder, "one")
+    seen = []
+    append = Registry._append
+
+    def watched(self, *arguments):
+        seen.append(Registry(registry.root).champion().name)
+        event = append(self, *arguments)
+        seen.append(Registry(registry.root).champion().name)
+        return event
+
+    monkeypatch.setattr(Registry, "_append", watched)
+    add(registry, folder, "two")
+    assert seen == ["v0001", "v0002"]
+
+
 def _promote_many(root: Path, folder: Path, name: str) -> None:
     for i in range(5):
         add(Registry(root), folder / name, f"{name} {i}")
@@ -341,7 +374,7 @@ def test_older_history_removes_no_later_version(registry, folder):
     add(registry, folder, "two")
     add(registry, folder, "three")
     (registry.root / "champion.json").write_text(older)
-    with pytest.raises(UserError, match=r"the history lacks versions, but .* holds v0003"):
+    with pytest.raises(UserError, match=r"lacks versions, but .* holds v0002, v0003"):
         add(registry, folder, "four")
     assert (registry.root / "versions" / "v0002" / "record.json").exists()
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,22 @@ def test_weights_of_other_shapes_are_refused(folder):
 
 
 # Estimators
+
+
+def test_member_that_predicts_no_probabilities_for_some_rows_is_refused(folder):
+    """Its finite coefficients overflow, but not for a row of zeros."""
+    classifier = semigen.load(folder)
+    n_features, n_classes = classifier.encoder.n_features, len(classifier.classes_)
+    x = np.random.default_rng(0).normal(size=(60, n_features))
+    model = LogisticRegression().fit(x, np.arange(60) % n_classes)
+    model.coef_ = np.copysign(1e308, model.coef_)
+    member = replace(classifier.members[0], estimator=model, space="encoded", weight=1.0)
+    zeros = member.predict_proba(np.zeros_like(x[:1]), x[:1, :0], None, n_classes)
+    assert np.isfinite(zeros).all()
+    replace(classifier, members=(member,)).save(folder.parent / "crafted")
+    error = error_of(lambda: semigen.load(folder.parent / "crafted"))
+    assert isinstance(error, UserError), error
+    assert f"{member.name}.skops: a prediction is no probability distribution" in str(error)
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None]) -> None:
