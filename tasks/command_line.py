@@ -24,6 +24,7 @@ from tasks import STAGES
 from tasks.inputs import check_inputs
 from tasks.process_lifetime import exit_with_owner
 from tasks.stage_lock import only_one
+from tasks.unaccepted import reject_unaccepted
 
 DVC_STAGE = "DVC_STAGE"
 """Environment variable that DVC sets for the commands of its stages."""
@@ -69,6 +70,7 @@ def run_stage(stage: str, params: Params, layout: Layout) -> None:
     )
     with alone:
         if DVC_STAGE in os.environ and "RANK" not in os.environ:
+            reject_unaccepted(layout)
             check_inputs(stage, layout)
         started = time.perf_counter()
         module.run(params, layout)

@@ -46,7 +46,7 @@ FLOORS = {
         {"remote"},
         {"display", "service", "stage_run"},
         {"dispatch"},
-        {"train", "predict", "monitor", "label_curve"},
+        {"train", "predict", "monitor", "label_curve", "repro"},
     ],
 }
 """What a package is made of, from the ground up. A module imports from its own package or module

@@ -28,6 +28,7 @@ from semigen.artifacts import (
     write_text,
 )
 from tasks.stage_lock import exclusive, only_one
+from tasks.unaccepted import journal_of, lock_of
 
 FIRST_STAGES = ("sample", "validate")
 """Stages that check the parameters and tables of the user."""
@@ -45,16 +46,15 @@ class Trial:
 
     def __init__(self, layout: Layout, log: Log) -> None:
         self._layout, self._log = layout, log
-        self._journal = layout.root / ".semigen" / "trial"
+        self._journal = journal_of(layout)
         self._parameters = self._journal / "params.json"
         self._outputs = self._journal / "outputs"
         self._exit = contextlib.ExitStack()
         self._is_open = False
 
     def __enter__(self) -> Trial:
-        lock = self._layout.lock("trial")
         waiting = "waiting for the first stages of another run"
-        self._exit.enter_context(exclusive(lock, waiting, self._log))
+        self._exit.enter_context(exclusive(lock_of(self._layout), waiting, self._log))
         self._is_open = True
         if self._journal.exists():
             self._log("the last run was killed before its first stages accepted its parameters")

@@ -73,8 +73,7 @@ COMMANDS = (
         "repro",
         "the same with DVC alone: all arguments go to `dvc repro`",
         ("semigen repro", "semigen repro --force train", "semigen repro --dry"),
-        project_module="dvc",
-        prefix=("repro",),
+        project_module="flows.repro",
         passes_arguments=True,
     ),
     Command(

@@ -18,6 +18,8 @@ from flows.pipeline.overrides import checked_params
 from flows.pipeline.trial import REFUSED_REPORT, Trial
 from semigen.artifacts import Layout
 from semigen.errors import UserError
+from tasks import command_line
+from tasks.unaccepted import reject_unaccepted
 from tests.flows.common import wait_for
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def change_everything(layout: Layout, trial: Trial) -> None:
     trial.protect([VALIDATE])
     (layout.root / "schema.json").unlink()
     (layout.root / "dvc.lock").write_text("new lock\n")
-    (layout.root / "reports").mkdir()
+    (layout.root / "reports").mkdir(exist_ok=True)
     (layout.root / "reports" / "validation.md").write_text("new report\n")
     (layout.root / "reports" / "timings.json").write_text("{}")
 
@@ -155,6 +157,48 @@ def killed_at(step: int, act: Callable[[], None]) -> int:
         act()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed_trial(layout: Layout) -> None:
+    """Change everything, as a run does that is killed before its first stages have ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            change_everything(layout, Trial(layout, lambda _: None).__enter__())
+        finally:
+            os._exit(9)
+    os.waitpid(child, 0)
+
+
+def test_stage_refuses_the_files_of_a_killed_run(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain ``dvc repro`` runs it. The same stage runs while the run that wrote them goes on."""
+    monkeypatch.chdir(layout.root)
+    monkeypatch.setenv("DVC_STAGE", "sample")
+    with Trial(layout, print) as trial:
+        trial.set_parameters(["seed=2"])
+        reject_unaccepted(layout)
+    before = content(layout.root)
+    killed_trial(layout)
+    assert command_line.main(["sample"]) == 1
+    assert "`semigen repro` or `semigen run` restores them" in capsys.readouterr().err
+    assert not (layout.root / "data").exists()
+    with Trial(layout, print):
+        pass
+    assert content(layout.root) == before
+    reject_unaccepted(layout)
+
+
+def test_semigen_repro_restores_the_files_of_a_killed_run_first(done: Project) -> None:
+    before = content(done.root)
+    killed_trial(Layout(done.root))
+    assert "seed: 2" in (done.root / "params.yaml").read_text()
+    repeated = done.run("flows.repro", "report")
+    assert repeated.returncode == 0, repeated.stdout + repeated.stderr
+    assert "params.yaml  restored" in repeated.stdout
+    assert "up to date" in repeated.stdout + repeated.stderr
+    assert content(done.root) == before
 
 
 @pytest.mark.parametrize("accepts", [True, False])

@@ -1,0 +1,30 @@
+"""``semigen repro``: ``dvc repro``, after files of a killed run have been restored."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from semigen.artifacts import Layout
+from semigen.errors import UserError
+from tasks.unaccepted import journal_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    layout = Layout()
+    if journal_of(layout).exists():
+        from flows.pipeline.trial import Trial  # importing DVC takes long
+
+        try:
+            with Trial(layout, lambda line: print(line, flush=True)):
+                pass
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    arguments = sys.argv[1:] if argv is None else argv
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
