@@ -11,7 +11,7 @@ from semigen.errors import UserError
 from tasks.unaccepted import journal_of
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     layout = Layout()
     if journal_of(layout).exists():
         from flows.pipeline.trial import Trial  # importing DVC takes long
@@ -20,11 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             with Trial(layout, lambda line: print(line, flush=True)):
                 pass
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            sys.exit(f"error: {error}")
     arguments = sys.argv[1:] if argv is None else argv
     os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", *arguments])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
