@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from prefect.states import Failed
 
 from semigen.artifacts import Layout
 from semigen.errors import UserError
+from semigen.training.progress import SECONDS_BETWEEN_LINES
+from semigen.wording import printable
 
 
 @flow(name="predict")
@@ -24,6 +27,7 @@ def predict(
     keep_columns: bool = False,
     impute_missing_columns: bool = False,
     overwrite: bool = False,
+    raw_text: bool = False,
 ) -> list[dict[str, Any]] | State[Any]:
     """Predict the classes of the rows of a table.
 
@@ -36,30 +40,45 @@ def predict(
         keep_columns: Write the columns of the input too.
         impute_missing_columns: Treat feature columns that are absent from the input as missing.
         overwrite: Replace an existing output file.
+        raw_text: Write text to CSV as it is, without an apostrophe before what a spreadsheet would
+            run as a formula.
 
     Returns:
         For each predicted class its number of rows and their mean novelty.
     """
-    from semigen.prediction import count_predictions, predict_table, resolve_model
+    from semigen.prediction import predict_table, resolve_model
 
-    layout = Layout()
+    layout, logger = Layout(), get_run_logger()
+    logged_at = time.monotonic()
+
+    def log_progress(n_done: int, n_rows: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= SECONDS_BETWEEN_LINES:
+            logger.info("%d of %d rows labeled", n_done, n_rows)
+            logged_at = time.monotonic()
+
     try:
         if not Path(output).resolve().is_relative_to(layout.root):
             raise UserError(f"{output}: outside the project {layout.root}; name a path inside it")
         labeler = resolve_model(model, layout, Path(input))
-        predictions = predict_table(
+        summary = predict_table(
             Path(input),
             Path(output),
             labeler.folder,
             keep_columns=keep_columns,
             impute_missing_columns=impute_missing_columns,
             overwrite=overwrite,
+            guard=not raw_text,
+            progress=log_progress,
         )
     except UserError as error:
         return Failed(message=str(error))
-    summary = count_predictions(predictions)
-    get_run_logger().info("%s labeled by %s", input, labeler.name)
+    logger.info("%s labeled by %s", printable(input), labeler.name)
+    if summary.failures:
+        logger.warning(printable(summary.failures))
     create_table_artifact(
-        summary, key="predictions", description=f"{input} labeled in {output} by {labeler.name}"
+        summary.classes,
+        key="predictions",
+        description=f"{input} labeled in {output} by {labeler.name}",
     )
-    return summary
+    return summary.classes

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from semigen.artifacts import Layout
 from semigen.classifiers.classifier import Classifier
+from semigen.classifiers.row_predictor import PredictionSummary, RowPredictor
 from semigen.errors import UserError
+from semigen.generators.network_model import CHUNK_ROWS
 from semigen.outputs import check_output_file
 from semigen.registry.question import Lineage, describe
 from semigen.registry.registry import Registry
 from semigen.registry.versions import is_version_name
-from semigen.tables.sources import read_columns, read_table, write_table
+from semigen.tables.blocks import BLOCK_ROWS, TableBlocks
+from semigen.tables.sources import read_columns
+from semigen.tables.writer import table_writer
 from semigen.wording import first_few
+
+MAX_BLOCK_CELLS = 2**24
+"""Maximum number of encoded cells of a block; a float32 matrix of 64 MB."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,16 @@ def predict_table(
     keep_columns: bool = False,
     impute_missing_columns: bool = False,
     overwrite: bool = False,
-) -> pd.DataFrame:
+    guard: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    n_rows: int | None = None,
+) -> PredictionSummary:
     """Write predictions for every row of a table, in the order of its rows.
 
-    The columns are ``prediction``, ``probability_<class>`` for every class, and ``novelty``: the
-    fraction of held-out training rows that are more typical than the row.
+    The columns are ``prediction``, ``probability_<class>`` for every class, ``novelty`` (the
+    fraction of held-out training rows that are more typical than the row; empty without a
+    generator) and ``error``: the reason why a row has no prediction. The table is read and written
+    in blocks, so memory does not grow with it.
 
     Args:
         source: Table with the classifier's feature columns, in any order.
@@ -118,59 +129,50 @@ def predict_table(
         keep_columns: Whether to write the columns of the input before the predictions.
         impute_missing_columns: Whether to treat absent feature columns as missing values.
         overwrite: Whether an existing file may be replaced.
-
-    Returns:
-        The predictions, shape ``(n_rows, n_classes + 2)``, without the columns of the input.
+        guard: Whether text that a spreadsheet would take for a formula is guarded in CSV files.
+        progress: Called with the number of finished rows and of all rows after each block.
+        n_rows: Number of rows of a block, a multiple of 8,192; chosen by the number of features if
+            None. The predictions do not depend on it.
 
     Raises:
-        UserError: If a file cannot be read or written, or a feature column is absent.
+        UserError: If a file cannot be read or written, a feature column is absent, or no row can be
+            predicted.
     """
     check_output_file(destination, inputs=[source], overwrite=overwrite)
-    frame, classifier = read_table(source), Classifier.load(model)
-    absent = [c.name for c in classifier.schema.features if c.name not in frame]
+    columns = read_columns(source, str(source))
+    classifier = Classifier.load(model)
+    names = [column.name for column in classifier.schema.features]
+    absent = [name for name in names if name not in columns]
     if absent and not impute_missing_columns:
         raise UserError(
             f"{source}: missing column(s) {', '.join(map(repr, absent))}; add them, or pass "
             "--impute-missing-columns to treat them as missing values"
         )
-    features = frame.assign(**dict.fromkeys(absent, np.nan))
-    try:
-        probabilities = classifier.predict_proba(features)
-    except UserError as error:
-        raise UserError(f"{source}: {str(error).removeprefix('table: ')}") from error
-    predictions = pd.DataFrame(
-        {
-            "prediction": classifier.classes_[probabilities.argmax(axis=1)],
-            **{
-                f"probability_{label}": probabilities[:, i].round(6)
-                for i, label in enumerate(classifier.classes_)
-            },
-            "novelty": classifier.novelty(features).round(4),
-        }
-    )
-    result = pd.concat([frame, predictions], axis=1) if keep_columns else predictions
-    write_table(result, destination)
-    return predictions
+    blocks = TableBlocks(source, n_rows=n_rows or _block_rows(classifier))
+    kept = blocks.arrow_types() if keep_columns else {}
+    predictor = RowPredictor(classifier)
+    repeated = sorted(kept.keys() & predictor.types.keys())
+    if repeated:
+        raise UserError(
+            f"{source}: column {repeated[0]!r} has the name of a column of the predictions; rename "
+            "it, or leave out --keep-columns"
+        )
+    wanted = None if keep_columns else [name for name in names if name in blocks.columns]
+    n_done = 0
+    with table_writer(destination, kept | predictor.types, guard=guard) as write:
+        for block in blocks.read(wanted):
+            predictions = predictor.predict(block.assign(**dict.fromkeys(absent, np.nan)))
+            write(pd.concat([block, predictions], axis=1) if keep_columns else predictions)
+            n_done += len(block)
+            if progress is not None:
+                progress(n_done, blocks.n_rows)
+        summary = predictor.summary()
+        if summary.n_failed == n_done:
+            raise UserError(f"{source}: no row can be predicted; {summary.reasons[0]}")
+    return summary
 
 
-def count_predictions(predictions: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the number of rows and the mean novelty of each predicted class.
-
-    Args:
-        predictions: Table with the columns ``prediction`` and ``novelty``.
-
-    Returns:
-        A dictionary a class (``prediction``, ``rows``, ``mean_novelty``), the most frequent first.
-
-    Examples:
-        >>> import pandas as pd
-        >>> table = pd.DataFrame({"prediction": ["a", "b", "b"], "novelty": [0.5, 0.1, 0.2]})
-        >>> count_predictions(table)[0]
-        {'prediction': 'b', 'rows': 2, 'mean_novelty': 0.15}
-    """
-    by_class = predictions.groupby("prediction", sort=True)["novelty"].agg(["size", "mean"])
-    ordered = by_class.sort_values("size", ascending=False, kind="stable")
-    return [
-        {"prediction": label, "rows": int(n), "mean_novelty": round(float(novelty), 4)}
-        for label, n, novelty in ordered.itertuples()
-    ]
+def _block_rows(classifier: Classifier) -> int:
+    """Return the number of rows of a block, smaller for wide tables."""
+    n_chunks = MAX_BLOCK_CELLS // (classifier.encoder.n_features * CHUNK_ROWS)
+    return min(max(1, n_chunks) * CHUNK_ROWS, BLOCK_ROWS)

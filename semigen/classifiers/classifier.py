@@ -13,7 +13,7 @@ import pandas as pd
 
 from semigen.artifacts import atomic_path, write_json
 from semigen.classifiers.calibration import align, calibrate
-from semigen.classifiers.problem import Space, in_space
+from semigen.classifiers.problem import LATENT_SPACES, Space, in_space
 from semigen.classifiers.saved_classifier import (
     MARKER,
     ClassifierFacts,
@@ -26,6 +26,7 @@ from semigen.classifiers.saved_classifier import (
 from semigen.errors import UserError
 from semigen.generators import load_generator
 from semigen.generators.base import GenerativeModel
+from semigen.generators.network_model import CHUNK_ROWS
 from semigen.generators.saved_generator import check_generator
 from semigen.outputs import check_output_folder
 from semigen.registry.versions import verify_version
@@ -146,12 +147,30 @@ class Classifier:
         Raises:
             UserError: If a feature column is absent or a value has the wrong type.
         """
-        x = self.encoder.transform(frame)
-        z = self.generator.features(x) if self.generator is not None else x[:, :0]
-        n_classes = len(self.schema.classes)
+        return self.predict_encoded(self.encoder.transform(frame))
+
+    def predict_encoded(self, x: np.ndarray) -> np.ndarray:
+        """Return calibrated class probabilities of encoded rows, shape ``(n_rows, n_classes)``.
+
+        Rows are predicted in chunks of ``CHUNK_ROWS``: the last bit of a matrix product depends on
+        the number of rows, and so would predictions of a table that is read in blocks.
+
+        Args:
+            x: Rows that the encoder returned, shape ``(n_rows, n_features)``.
+        """
+        probabilities = np.zeros((len(x), len(self.schema.classes)))
         with one_thread():
-            predicted = [m.predict_proba(x, z, self.generator, n_classes) for m in self.members]
-        return np.average(predicted, axis=0, weights=[m.weight for m in self.members])
+            for start in range(0, len(x), CHUNK_ROWS):
+                chunk = slice(start, start + CHUNK_ROWS)
+                probabilities[chunk] = self._weighted_mean(x[chunk])
+        return probabilities
+
+    def _weighted_mean(self, x: np.ndarray) -> np.ndarray:
+        z, n_classes = self._features(x), len(self.schema.classes)
+        total = np.zeros((len(x), n_classes))
+        for member in self.members:
+            total += member.weight * member.predict_proba(x, z, self.generator, n_classes)
+        return total / np.sum([member.weight for member in self.members])
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the predicted labels, shape ``(n_rows,)``."""
@@ -175,11 +194,31 @@ class Classifier:
         Raises:
             UserError: If the classifier has no generator.
         """
+        return self.novelty_encoded(self.encoder.transform(frame))
+
+    def novelty_encoded(self, x: np.ndarray) -> np.ndarray:
+        """Return the novelty of encoded rows, shape ``(n_rows,)``; see ``novelty``.
+
+        Args:
+            x: Rows that the encoder returned, shape ``(n_rows, n_features)``.
+
+        Raises:
+            UserError: If the classifier has no generator.
+        """
         if self.generator is None:
             raise UserError(
                 "novelty needs a generator, and this classifier was trained on labels alone"
             )
-        return self.generator.novelty(self.encoder.transform(frame))
+        return self.generator.novelty(x)
+
+    def _features(self, x: np.ndarray) -> np.ndarray:
+        """Return the generative features of encoded rows; without columns if no member uses them.
+
+        Shape ``(n_rows, latent_dim)`` or ``(n_rows, 0)``.
+        """
+        if self.generator is None or all(m.space not in LATENT_SPACES for m in self.members):
+            return x[:, :0]
+        return self.generator.features(x)
 
     def save(self, folder: Path, files: Mapping[str, Any] | None = None) -> None:
         """Write the classifier into a folder, which is either complete or absent.
@@ -248,8 +287,7 @@ class Classifier:
             UserError: If one does not; the message names its file in ``folder``.
         """
         x = probe_rows(self.encoder.n_features)
-        z = self.generator.features(x) if self.generator is not None else x[:, :0]
-        n_classes = len(self.schema.classes)
+        z, n_classes = self._features(x), len(self.schema.classes)
         with one_thread():
             for member in self.members:
                 path = folder / f"{member.name}.skops"

@@ -18,6 +18,8 @@ from semigen.tables.encoding import Encoded
 Space = Literal["encoded", "latent", "both", "posterior"]
 """Input space of a learner: encoded columns, generative features, both side by side, or the class
 probabilities that a classifying generator predicts."""
+LATENT_SPACES: tuple[Space, ...] = ("latent", "both")
+"""Spaces that contain generative features."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="treat feature columns that the input table lacks as missing values",
     )
+    _add_raw_text(parser)
     _add_overwrite(parser)
     add_debug(parser)
 
@@ -108,6 +109,7 @@ def add_synthesize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of training and sampling (default: 0)"
     )
+    _add_raw_text(parser)
     _add_overwrite(parser)
     add_debug(parser)
 
@@ -168,6 +170,15 @@ def add_completion(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen completion``."""
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="shell to complete in")
     add_debug(parser)
+
+
+def _add_raw_text(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--raw-text",
+        action="store_true",
+        help="write text to CSV as it is, without an apostrophe before what a spreadsheet would "
+        "run as a formula (=, +, -, @)",
+    )
 
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:

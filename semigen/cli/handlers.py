@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from semigen.artifacts import Layout
@@ -18,21 +19,34 @@ def _layout() -> Layout:
 
 def predict(arguments: argparse.Namespace) -> None:
     """``semigen predict``."""
-    from semigen.prediction import count_predictions, predict_table, resolve_model
+    from tqdm import tqdm
+
+    from semigen.prediction import predict_table, resolve_model
 
     model = resolve_model(arguments.model, _layout(), Path(arguments.input))
-    predictions = predict_table(
-        Path(arguments.input),
-        Path(arguments.output),
-        model.folder,
-        keep_columns=arguments.keep_columns,
-        impute_missing_columns=arguments.impute_missing_columns,
-        overwrite=arguments.force,
-    )
-    print(f"{arguments.output}: {len(predictions)} rows labeled by {model.name}")
-    for row in count_predictions(predictions):
-        label = printable(str(row["prediction"]))
-        print(f"  {label}: {row['rows']} (mean novelty {row['mean_novelty']:.2f})")
+    with tqdm(desc="predict", unit=" rows", disable=None, leave=False) as bar:
+
+        def show(n_done: int, n_rows: int) -> None:
+            bar.total = n_rows
+            bar.update(n_done - bar.n)
+
+        summary = predict_table(
+            Path(arguments.input),
+            Path(arguments.output),
+            model.folder,
+            keep_columns=arguments.keep_columns,
+            impute_missing_columns=arguments.impute_missing_columns,
+            overwrite=arguments.force,
+            guard=not arguments.raw_text,
+            progress=show,
+        )
+    print(f"{arguments.output}: {summary.n_rows} rows labeled by {model.name}")
+    for row in summary.classes:
+        novelty = row["mean_novelty"]
+        more = "" if novelty is None else f" (mean novelty {novelty:.2f})"
+        print(f"  {printable(str(row['prediction']))}: {row['rows']}{more}")
+    if summary.failures:
+        print(f"warning: {printable(summary.failures)}", file=sys.stderr)
 
 
 def synthesize(arguments: argparse.Namespace) -> None:
@@ -48,6 +62,7 @@ def synthesize(arguments: argparse.Namespace) -> None:
         model=Path(arguments.model) if arguments.model else None,
         seed=arguments.seed,
         overwrite=arguments.force,
+        guard=not arguments.raw_text,
     )
 
 

@@ -27,6 +27,7 @@ def synthesize_table(
     model: Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    guard: bool = True,
 ) -> pd.DataFrame:
     """Write synthetic rows of a table; their classes are as frequent as among the real labels.
 
@@ -39,6 +40,7 @@ def synthesize_table(
         model: Folder to save the trained model to; None discards the model.
         seed: Seed of training and sampling.
         overwrite: Whether an existing file may be replaced.
+        guard: Whether text that a spreadsheet would take for a formula is guarded in a CSV file.
 
     Returns:
         The synthetic rows, with the columns of the table.
@@ -62,6 +64,6 @@ def synthesize_table(
     rows = synthesizer.sample(len(table) if n_rows is None else n_rows, seed)
     if model is not None:
         synthesizer.save(model)
-    write_table(rows, destination)
+    write_table(rows, destination, guard=guard)
     print(f"{destination}: {len(rows)} synthetic rows of {len(table)} real ones ({generator})")
     return rows

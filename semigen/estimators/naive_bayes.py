@@ -89,7 +89,15 @@ class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return class probabilities, shape ``(n, n_classes)``."""
         check_is_fitted(self)
-        return self._posterior(self._one_hot(validate_data(self, X, dtype=np.float64, reset=False)))
+        # Each column is converted on its own, since the one-hot matrix of many rows is large.
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        log_likelihood = np.zeros((len(X), len(self.classes_)))
+        start = 0
+        for edges, column in zip(self.edges_, X.T, strict=True):
+            bins = np.searchsorted(edges, column.astype(np.float64), side="right")
+            log_likelihood += self.log_likelihoods_[start + bins]
+            start += len(edges) + 1
+        return self._normalize(log_likelihood)
 
     def _bin_frequencies(self, one_hot: sparse.csr_array) -> np.ndarray:
         """Return the frequency of every bin among all rows, above 0 by Laplace's rule."""
@@ -104,8 +112,11 @@ class SemiSupervisedNaiveBayes(ProbabilisticClassifier):
         self.log_likelihoods_ = np.log(counts) - np.log(memberships.sum(axis=0) + self.smoothing)
 
     def _posterior(self, one_hot: sparse.csr_array) -> np.ndarray:
-        log_likelihood = self.tempering * (one_hot @ self.log_likelihoods_)
-        return softmax(log_likelihood + self.log_priors_, axis=1)
+        return self._normalize(one_hot @ self.log_likelihoods_)
+
+    def _normalize(self, log_likelihood: np.ndarray) -> np.ndarray:
+        """Return the posterior probabilities of the classes, shape ``(n, n_classes)``."""
+        return softmax(self.tempering * log_likelihood + self.log_priors_, axis=1)
 
     def _one_hot(self, X: np.ndarray) -> sparse.csr_array:
         """Return the bins of rows as indicators, shape ``(n, n_bins_of_all_columns)``."""

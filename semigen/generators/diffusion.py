@@ -263,8 +263,8 @@ class Diffusion(ClassConditionedModel[DiffusionParams, FlowNetwork]):
 
         The noise is the same in every call.
         """
-        with seeded(self.seed):
-            bound = self._map_chunks(self._unconditional.bound, self.bins.encode(x))
+        codes = self.bins.encode(x)
+        bound = self._map_chunks(self._unconditional.bound, codes, seed=self.seed)
         return bound + self.bins.log_density(x)
 
     @property

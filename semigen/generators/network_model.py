@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -24,13 +25,14 @@ from semigen.params.generators import NetworkParams
 from semigen.storage.saved_files import check_file, read_arrays, read_saved_json, reading
 from semigen.tables.encoding import Encoded, Span
 from semigen.training import distributed
-from semigen.training.compute import resolve_device
+from semigen.training.compute import resolve_device, seeded
 from semigen.training.plan import History, TrainingPlan
 from semigen.training.progress import Progress
 from semigen.training.shared_arrays import share
 from semigen.training.weights import load_weights, save_module
 
 CHUNK_ROWS = 8192
+"""Number of rows that a network processes at once, and that share one draw of noise."""
 N_QUANTILES = 201
 
 P = TypeVar("P", bound=NetworkParams)
@@ -318,15 +320,21 @@ class NetworkModel(abc.ABC, Generic[P]):
         }
         return TrainingPlan(**settings | changes)
 
-    def _map_chunks(self, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
+    def _map_chunks(
+        self, function: Callable[..., Tensor], *arrays: np.ndarray, seed: int | None = None
+    ) -> np.ndarray:
         """Apply a function to chunks of rows of the arrays; return the joined results.
 
-        No gradients are computed.
+        No gradients are computed. With ``seed``, each chunk is seeded, so that its results do not
+        depend on the chunks before it, and tables can be processed in blocks of chunks.
         """
         with torch.no_grad():
             tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
-            chunks = zip(*(tensor.split(CHUNK_ROWS) for tensor in tensors), strict=True)
-            return torch.cat([function(*chunk) for chunk in chunks]).numpy()
+            results = []
+            for chunk in zip(*(tensor.split(CHUNK_ROWS) for tensor in tensors), strict=True):
+                with contextlib.nullcontext() if seed is None else seeded(seed):
+                    results.append(function(*chunk))
+            return torch.cat(results).numpy()
 
 
 def _lost_classes(y: np.ndarray, held_out: np.ndarray) -> np.ndarray:

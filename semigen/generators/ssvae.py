@@ -104,8 +104,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
             samples = [m2.logits(x, m2.sample_auxiliary(x)).softmax(1) for _ in range(n_samples)]
             return torch.stack(samples).mean(0)
 
-        with seeded(self.seed):
-            return self._map_chunks(probabilities, self._m2_input(x))
+        return self._map_chunks(probabilities, self._m2_input(x), seed=self.seed)
 
     def sample(self, y: np.ndarray, seed: int) -> np.ndarray:
         """Return one new encoded row of each class in ``y``, shape ``(len(y), n_features)``.
@@ -131,8 +130,7 @@ class SSVAE(NetworkModel[SSVAEParams]):
         """
         if self.m2 is None or self.params.form == "m1m2":
             return self.m1.score(x)
-        with seeded(self.seed):
-            return self._map_chunks(self._marginal_bound, x)
+        return self._map_chunks(self._marginal_bound, x, seed=self.seed)
 
     def _fit(
         self,

@@ -186,8 +186,7 @@ class VAE(NetworkModel[VAEParams]):
         with 16 samples, which is tighter than the ELBO and has less variance. The samples are the
         same in every call.
         """
-        with seeded(self.seed):
-            return self._map_chunks(self._importance_bound, x)
+        return self._map_chunks(self._importance_bound, x, seed=self.seed)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {} if self.latent_classes is None else dict(vars(self.latent_classes))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from semigen.errors import UserError
 from semigen.tables.formats import is_text
@@ -18,6 +20,13 @@ BLOCK_ROWS = 65_536
 BOOLEAN = "boolean"
 MISSING = "missing"
 TEXT = "str"
+ARROW_TYPES = {
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    BOOLEAN: pa.bool_(),
+    TEXT: pa.string(),
+}
 
 
 class TableBlocks:
@@ -82,6 +91,16 @@ class TableBlocks:
         if n_read != self.n_rows:
             raise self._changed()
 
+    def arrow_types(self) -> dict[str, pa.DataType]:
+        """Return the type of each column in a Parquet file, as ``read_table`` would write it."""
+        if is_text(self.path):
+            return {name: ARROW_TYPES[str(dtype)] for name, dtype in self._types.items()}
+        schemas = (pa.Schema.from_pandas(block, preserve_index=False) for block in self.read())
+        common = reduce(
+            lambda a, b: pa.unify_schemas([a, b], promote_options="permissive"), schemas
+        )
+        return dict(zip(common.names, common.types, strict=True))
+
     def _kind(self, values: pd.Series) -> Any:
         """Return the type of a column of a part; of CSV files one of those of ``_csv_type``."""
         if not is_text(self.path):
@@ -102,7 +121,7 @@ def _csv_type(kinds: set[Any]) -> Any:
     if len(kinds) == 1 and kinds != {MISSING}:
         return next(iter(kinds))
     if kinds <= {MISSING, np.dtype(np.int64), np.dtype(np.float64)}:
-        return np.float64
+        return np.dtype(np.float64)
     return BOOLEAN if kinds <= {MISSING, BOOLEAN, np.dtype(np.bool_)} else TEXT
 
 

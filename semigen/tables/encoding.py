@@ -22,9 +22,11 @@ from sklearn.preprocessing import (
 )
 
 from semigen.artifacts import atomic_path, write_json
+from semigen.errors import UserError
 from semigen.params.config import ColumnKind, PreprocessParams
 from semigen.storage.estimator_files import load_estimator, save_estimator
 from semigen.storage.saved_files import read_saved_json, reading
+from semigen.tables.far_numbers import far_numbers
 from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
 from semigen.tables.schema import TableSchema
 from semigen.tables.shared_statistics import shared_quantiles
@@ -132,7 +134,7 @@ class TableEncoder:
             UserError: If a column is missing or a value has the wrong type.
         """
         self.scaling_ = self._choose_scaling()
-        typed = self._typed(frame)
+        typed = self._without_none(self.schema.coerce(frame))
         kinds: tuple[ColumnKind, ...] = ("numeric", "boolean", "category")
         names = {kind: [c.name for c in self.schema.of_kind(kind)] for kind in kinds}
         with_gaps = [n for n in names["numeric"] + names["boolean"] if typed[n].isna().any()]
@@ -153,11 +155,35 @@ class TableEncoder:
         """Return encoded rows, shape ``(n_rows, n_features)``, float32, without missing values.
 
         Raises:
-            UserError: If a column is missing or a value has the wrong type.
+            UserError: If a column is missing, a value has the wrong type, or a number is too far
+                outside the range of the training rows.
         """
-        return np.ascontiguousarray(
-            self.transformer_.transform(self._typed(frame)), dtype=np.float32
-        )
+        x = self._encode(self.schema.coerce(frame))
+        for row, reason in far_numbers(x, frame, self.spans_).items():
+            raise UserError(f"table: row {row + 1}, {reason}")
+        return x
+
+    def transform_valid(self, frame: pd.DataFrame) -> tuple[np.ndarray, dict[int, str]]:
+        """Encode the rows that can be encoded.
+
+        Args:
+            frame: Rows, shape ``(n_rows, n_columns)``.
+
+        Returns:
+            Encoded rows, shape ``(n_rows, n_features)``, zeros where a row cannot be encoded, and
+            the reason for each of these rows by its position.
+
+        Raises:
+            UserError: If a column is missing.
+        """
+        typed, wrong = self.schema.coerce_cells(frame)
+        x = self._encode(typed)
+        reasons = far_numbers(x, frame, self.spans_)
+        for name, is_wrong in wrong.items():
+            for row in np.flatnonzero(is_wrong).tolist():
+                reasons.setdefault(row, f"column {name!r}: {frame[name].iloc[row]!r} is no number")
+        x[list(reasons)] = 0.0
+        return x, reasons
 
     def inverse_transform(self, x: np.ndarray) -> pd.DataFrame:
         """Decode rows as a table.
@@ -214,8 +240,12 @@ class TableEncoder:
         if x.shape != (1, self.n_features) or not np.isfinite(x).all():
             raise ValueError("a row is not encoded to finite numbers of the expected shape")
 
-    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        typed = self.schema.coerce(frame)
+    def _encode(self, typed: pd.DataFrame) -> np.ndarray:
+        with np.errstate(over="ignore"):  # far_numbers finds these cells
+            encoded = self.transformer_.transform(self._without_none(typed))
+            return np.ascontiguousarray(encoded, dtype=np.float32)
+
+    def _without_none(self, typed: pd.DataFrame) -> pd.DataFrame:
         text = [c.name for c in self.schema.features if c.kind != "numeric"]
         if self.scaling_ == "minmax" and self.schema.min_rows > 1:
             # Few values lie beyond the bounds, but some of them far beyond a narrow range.

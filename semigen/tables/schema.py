@@ -138,22 +138,43 @@ class TableSchema(BaseModel):
         Raises:
             UserError: If a column is missing or a value has the wrong type.
         """
+        typed, wrong = self.coerce_cells(frame, source)
+        for name, is_wrong in wrong.items():
+            row = int(np.flatnonzero(is_wrong)[0])
+            raise UserError(
+                f"{source}: column {name!r}, row {row + 1}: "
+                f"{frame[name].iloc[row]!r} is not a number "
+                f"({int(is_wrong.sum())} such value(s)); correct the values, or set the "
+                "column's kind in data.kinds"
+            )
+        return typed
+
+    def coerce_cells(
+        self, frame: pd.DataFrame, source: str = "table"
+    ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """Return the feature columns as ``coerce`` does, and the cells of the wrong type.
+
+        Args:
+            frame: Rows, shape ``(n_rows, any)``.
+            source: Name of the table in errors.
+
+        Returns:
+            Typed features, shape ``(n_rows, n_features)``, in which wrong cells are missing; and
+            for each column with wrong cells which they are, shape ``(n_rows,)``.
+
+        Raises:
+            UserError: If a column is missing.
+        """
         absent = [column.name for column in self.features if column.name not in frame]
         if absent:
             raise UserError(f"{source}: missing column(s) {', '.join(map(repr, absent))}")
-        typed = {}
+        typed, wrong = {}, {}
         for column in self.features:
             values, is_wrong = coerce_column(frame[column.name], column)
-            if is_wrong.any():
-                row = int(np.flatnonzero(is_wrong)[0])
-                raise UserError(
-                    f"{source}: column {column.name!r}, row {row + 1}: "
-                    f"{frame[column.name].iloc[row]!r} is not a number "
-                    f"({int(is_wrong.sum())} such value(s)); correct the values, or set the "
-                    "column's kind in data.kinds"
-                )
             typed[column.name] = merge_rare(values, column)
-        return pd.DataFrame(typed, index=frame.index)
+            if is_wrong.any():
+                wrong[column.name] = is_wrong
+        return pd.DataFrame(typed, index=frame.index), wrong
 
     def encode_labels(self, labels: pd.Series) -> np.ndarray:
         """Return the class index of every label, shape ``(n,)``, int64; -1 if missing.

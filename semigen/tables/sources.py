@@ -18,6 +18,7 @@ from semigen.errors import UserError
 from semigen.params.explain import PARQUET_SUFFIXES, is_table_name
 from semigen.tables.compression import uncompressed
 from semigen.tables.formats import format_of, is_text, parquet_files, read_format
+from semigen.tables.formulas import guard_formulas
 
 DELIMITERS = ",;\t|"
 
@@ -114,16 +115,24 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV."""
+def write_table(frame: pd.DataFrame, path: Path, *, guard: bool = True) -> None:
+    """Write a table atomically: Parquet if the file ends in ``.parquet`` or ``.pq``, else CSV.
+
+    Args:
+        frame: The table.
+        path: The file.
+        guard: Whether text that a spreadsheet would take for a formula is guarded in a CSV file;
+            see ``semigen.tables.formulas``.
+    """
     with atomic_path(path) as temporary:
         if is_parquet(path):
             frame.to_parquet(temporary, index=False)
         else:
-            write_csv(frame, temporary)
+            write_csv(guard_formulas(frame) if guard else frame, temporary)
 
 
 def is_parquet(path: Path) -> bool:
+    """Return whether a table is written as Parquet, by the name of its file."""
     return path.suffix.lower() in PARQUET_SUFFIXES
 
 

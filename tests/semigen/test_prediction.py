@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +14,9 @@ from semigen.cli.main import main
 from semigen.generators import make_generator
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
 from semigen.params.generators import VAEParams
+from semigen.prediction import predict_table
 from semigen.tables.encoding import Encoded
+from semigen.tables.sources import read_table
 from tests.semigen.example_tables import encoded, mixed_table
 
 
@@ -52,13 +57,14 @@ def test_writes_label_probabilities_and_novelty_in_the_rows_order(predict):
     table = mixed_table(40, seed=1)
     status, result, _ = predict(table.drop(columns="outcome"))
     assert status == 0
-    columns = ["prediction", "probability_ill", "probability_well", "novelty"]
+    columns = ["prediction", "probability_ill", "probability_well", "novelty", "error"]
     assert list(result.columns) == columns
     np.testing.assert_allclose(result[columns[1:3]].sum(axis=1), 1.0, atol=2e-6)
     wins = np.where(result["probability_ill"] > 0.5, "ill", "well")
     assert (result["prediction"] == wins).all()
     assert (result["prediction"] == table["outcome"]).mean() > 0.85
     assert result["novelty"].between(0, 1).all()
+    assert result["error"].isna().all()
 
 
 def test_extra_and_reordered_columns_change_nothing_and_unseen_categories_are_taken(predict):
@@ -92,13 +98,120 @@ def test_missing_column_is_named_with_its_remedy_and_can_be_imputed(predict):
     assert status == 0 and len(result) == 5
 
 
-def test_text_among_numbers_is_named_by_file_column_row_and_value(predict):
-    table = mixed_table(5, seed=1).astype({"weight": object})
-    table.loc[2, "weight"] = "heavy"
-    status, result, error = predict(table)
-    assert status == 1 and result is None
-    for part in ("new.csv", "'weight'", "row 3", "'heavy'"):
+WRONG_CELLS = {"text": "heavy", "infinite": "inf", "float64": "1e40", "overflow": "1e999"}
+
+
+@pytest.mark.parametrize("cell", [*WRONG_CELLS.values(), "1e14", "-1e300"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_row_that_cannot_be_encoded_fails_and_the_others_do_not(predict, cell, suffix):
+    table = mixed_table(5, seed=1)
+    _, expected, _ = predict(table, suffix=suffix)
+    table = table.astype({"weight": object})
+    table.loc[2, "weight"] = cell
+    status, result, error = predict(table, suffix=suffix)
+    assert status == 0
+    others = [0, 1, 3, 4]
+    pd.testing.assert_frame_equal(
+        result.loc[others].drop(columns="error"), expected.loc[others].drop(columns="error")
+    )
+    assert result.loc[2].drop("error").isna().all()
+    assert result.loc[others, "error"].isna().all()
+    assert "'weight'" in result.loc[2, "error"]
+    assert "1 of 5 rows" in error and "row 3" in error and "'weight'" in error
+    if cell == "heavy":
+        assert "'heavy'" in error and "'heavy'" in result.loc[2, "error"]
+
+
+def test_far_values_that_are_predicted_have_finite_figures(predict):
+    status, result, _ = predict(mixed_table(5, seed=1).assign(weight=1e12, visits=-1e12))
+    assert status == 0
+    assert np.isfinite(result.drop(columns=["prediction", "error"])).all(axis=None)
+    assert (result["novelty"] == 1).all()
+
+
+def test_table_without_a_row_that_can_be_predicted_is_an_error(predict, tmp_path):
+    kept = "from yesterday\n"
+    (tmp_path / "predictions.csv").write_text(kept)
+    status, _, error = predict(mixed_table(5, seed=1).assign(weight="heavy"))
+    assert status == 1
+    assert (tmp_path / "predictions.csv").read_text() == kept
+    assert error.count("\n") == 1
+    for part in ("new.csv", "no row can be predicted", "'weight'", "row 1", "'heavy'"):
         assert part in error
+
+
+def test_predictions_do_not_depend_on_the_blocks(model, tmp_path):
+    table = mixed_table(20_000, seed=2, missing=0.05).drop(columns="outcome")
+    table.to_csv(tmp_path / "new.csv", index=False)
+    written, seen = set(), []
+    for n_rows in (8192, 16_384, 24_576):
+        predict_table(
+            tmp_path / "new.csv",
+            tmp_path / f"{n_rows}.csv",
+            model,
+            n_rows=n_rows,
+            progress=lambda n_done, n_all: seen.append((n_done, n_all)),
+        )
+        written.add((tmp_path / f"{n_rows}.csv").read_bytes())
+    assert len(written) == 1
+    assert seen[:3] == [(8192, 20_000), (16_384, 20_000), (20_000, 20_000)]
+    result, classifier = pd.read_csv(tmp_path / "8192.csv"), Classifier.load(model)
+    probabilities = classifier.predict_proba(read_table(tmp_path / "new.csv"))
+    novelty = classifier.novelty(read_table(tmp_path / "new.csv"))
+    np.testing.assert_array_equal(result.iloc[:, 1:3], probabilities.round(6))
+    np.testing.assert_array_equal(result["novelty"], novelty.round(4))
+
+
+def test_memory_does_not_grow_with_the_table(model, tmp_path):
+    peaks = []
+    table = mixed_table(8192, seed=2).drop(columns="outcome")
+    for n_blocks in (1, 2):
+        pd.concat([table] * n_blocks).to_csv(tmp_path / "new.csv", index=False)
+        tracemalloc.start()
+        predict_table(tmp_path / "new.csv", tmp_path / "p.csv", model, n_rows=8192, overwrite=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_classifier_without_generator_predicts_with_empty_novelty(predict, model, tmp_path, suffix):
+    classifier = Classifier.load(model)
+    Classifier(classifier.encoder, classifier.members).save(tmp_path / "labels_only")
+    table = mixed_table(5, seed=1)
+    _, expected, _ = predict(table, suffix=suffix)
+    arguments = ["--model", str(tmp_path / "labels_only")]
+    status, result, _ = predict(table, *arguments, suffix=suffix)
+    assert status == 0
+    assert result["novelty"].isna().all()
+    pd.testing.assert_frame_equal(result.iloc[:, :3], expected.iloc[:, :3])
+
+
+def test_features_that_no_member_uses_are_not_computed(model, monkeypatch):
+    classifier = Classifier.load(model)
+    assert {member.space for member in classifier.members} == {"encoded"}
+    table = mixed_table(5, seed=1)
+    expected = classifier.predict_proba(table)
+    monkeypatch.setattr(type(classifier.generator), "features", None)
+    np.testing.assert_array_equal(classifier.predict_proba(table), expected)
+
+
+def test_kept_column_with_the_name_of_a_prediction_is_refused(predict):
+    status, result, error = predict(mixed_table(5).assign(novelty=1), "--keep-columns")
+    assert status == 1 and result is None
+    assert "'novelty'" in error and "--keep-columns" in error
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_kept_columns_keep_their_values(predict, suffix):
+    table = mixed_table(5, seed=1).assign(
+        code=["007", "8", None, "x", "9"], whole=range(5), gaps=[1, None, 3, 4, 5], none=None
+    )
+    status, result, _ = predict(table, "--keep-columns", suffix=suffix)
+    assert status == 0
+    kept = result[list(table.columns)]
+    expected = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    pd.testing.assert_frame_equal(kept, expected, check_dtype=False)
 
 
 def test_absent_model_is_a_one_line_error(tmp_path, capsys):
