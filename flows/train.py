@@ -35,6 +35,7 @@ from flows.run_process import record_process
 from flows.stage_run import CACHED
 from semigen.artifacts import Layout
 from semigen.cli.commands import command_parser
+from semigen.cli.tables import table_overrides
 from semigen.errors import UserError
 from semigen.params.config import Params, is_sample
 
@@ -201,14 +202,15 @@ def _as_task(stage: Stage) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_parser("run").parse_args(argv)
     layout = Layout()
+    overrides = [*table_overrides(arguments, layout.root), *arguments.overrides]
 
     def check() -> None:
         with Trial(layout, print):  # restores the parameters if the last run was killed
-            checked_params(arguments.overrides, layout)
+            checked_params(overrides, layout)
 
     return run_flow(
         train,
-        arguments.overrides,
+        overrides,
         arguments.force,
         arguments.debug,
         check=check,

@@ -16,6 +16,7 @@ from typing import Any
 
 from semigen.errors import UserError
 from semigen.params.config import DataParams, is_sample
+from semigen.params.explain import nearest_name
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,15 @@ def check_files(data: DataParams, layout: Layout) -> None:
             continue
         source = layout.source(path)
         if not source.exists() and not source.with_name(f"{source.name}.dvc").exists():
-            raise UserError(f"{path}: no such file; check data.{part} in params.yaml")
+            question = _nearest_file(source)
+            raise UserError(f"{path}: no such file; check data.{part} in params.yaml{question}")
+
+
+def _nearest_file(path: Path) -> str:
+    """Return a question with the most similar name of a file in the same folder, if any."""
+    names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    nearest = nearest_name(path.name, sorted(names))
+    return f"; did you mean {nearest!r}?" if nearest else ""
 
 
 def make_private_folder(path: Path) -> None:

@@ -107,8 +107,7 @@ def next_commands(layout: Layout) -> list[tuple[str, str]]:
         )
     ]
     if embedded:
-        tables = "-S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv"
-        own = f"{semigen} run {tables} -S data.target=COLUMN"
+        own = f"{semigen} run LABELED.csv UNLABELED.csv --target COLUMN"
         commands.append((own, "train on your own tables"))
     return [*commands, (f"{semigen} up", "see runs, logs and plots in the browser")]
 

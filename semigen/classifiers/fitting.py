@@ -109,8 +109,11 @@ def fit_committee(
         *make_learners(params, problem.generator, n_rows_per_class=n_rows_per_class),
         *found.learners,
     )
-    callbacks.on_learners([learner.name for learner in learners])
-    selection = select(cross_validate(learners, problem, params, callbacks), params, problem.seed)
+    has_unlabeled = len(problem.x_unlabeled) > 0
+    candidates = [learner for learner in learners if has_unlabeled or not learner.uses]
+    callbacks.on_learners([learner.name for learner in candidates])
+    evidence = cross_validate(candidates, problem, params, callbacks)
+    selection = select(evidence, params, problem.seed)
     if found.n_left_out:
         selection = replace(selection, reason=f"{selection.reason}; {_cut_search(found, params)}")
     compared = time.monotonic()

@@ -242,7 +242,7 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
 def _why_not_compared(evidence: Evidence, params: TrainParams) -> str:
     """Return why no learner of unlabeled rows was evaluated."""
     if not evidence.left_out:
-        return "no learner uses unlabeled rows"
+        return "labels alone, because there are no unlabeled rows"
     return (
         f"labels alone, because train.time_budget_s ({params.time_budget_s:g} s of CPU time) ended "
         f"before any of the {len(evidence.left_out)} learners of unlabeled rows was evaluated; "

@@ -26,6 +26,21 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``semigen run``."""
+    parser.add_argument("labeled", nargs="?", help="table of labeled rows (sets data.labeled)")
+    parser.add_argument(
+        "unlabeled",
+        nargs="?",
+        help="table of unlabeled rows (sets data.unlabeled; default: the rows of the labeled table "
+        "without a label)",
+    )
+    parser.add_argument(
+        "--target", metavar="COLUMN", help="name of the label column (sets data.target)"
+    )
+    parser.add_argument(
+        "--test",
+        metavar="TABLE",
+        help="table of test rows (sets data.test; default: split off the labeled rows)",
+    )
     parser.add_argument(
         "-S",
         "--set-param",

@@ -62,8 +62,8 @@ COMMANDS = (
         "bring the whole pipeline up to date, as a Prefect flow",
         (
             "semigen run",
-            "semigen run -S data.labeled=data/raw/labeled.csv "
-            "-S data.unlabeled=data/raw/unlabeled.csv -S data.target=diagnosis",
+            "semigen run labeled.csv unlabeled.csv --target diagnosis",
+            "semigen run -S train.epochs=20 -S pretrain.generator=ssvae",
             "semigen run --force",
         ),
         add_arguments=arguments.add_run,

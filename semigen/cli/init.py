@@ -35,7 +35,8 @@ README = """\
 A semigen project: classifiers from few labels, with generative models of the unlabeled rows.
 
 1. Put your tables into `data/raw/` and version them: `dvc add data/raw/*.csv`.
-2. Name them in `params.yaml` (`data.labeled`, `data.unlabeled`, `data.target`), then `semigen run`.
+2. `semigen run data/raw/LABELED.csv data/raw/UNLABELED.csv --target COLUMN`; `params.yaml` keeps
+   the names, so that later runs need only `semigen run`.
 3. Open `reports/report.html`.
 4. Predict new rows: `semigen predict --input NEW.csv --output predictions.csv`.
 5. `semigen up` starts the Prefect UI, the workers and the schedules of `params.yaml`.
@@ -58,8 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     print("\nNext")
     print(f"  cd {folder}")
     print("  semigen run      run the pipeline on an embedded data set")
-    print("  semigen run -S data.labeled=LABELED.csv -S data.unlabeled=UNLABELED.csv \\")
-    print("              -S data.target=COLUMN      run it on your own tables (data/raw/)")
+    print("  semigen run LABELED.csv UNLABELED.csv --target COLUMN      run it on your own tables")
     print("  semigen up       start the Prefect UI, workers and schedules")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import semigen
 from semigen.cli.commands import Command
+from semigen.cli.tables import CALLED_FROM
 from semigen.errors import UserError
 
 PROJECT_FILES = ("dvc.yaml", "params.yaml", "flows", "tasks")
@@ -70,12 +71,13 @@ def run_in_project(command: Command, arguments: Sequence[str]) -> int:
     require_pipeline(command.name)
     root = require_project()
     warn_of_other_version(root)
+    environment = project_environment()
     os.chdir(root)
     assert command.project_module is not None
     argv = [sys.executable, "-m", command.project_module, *command.prefix, *arguments]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, argv, project_environment())
+    os.execve(sys.executable, argv, environment)
 
 
 def warn_of_other_version(root: Path) -> None:
@@ -100,6 +102,7 @@ def project_environment() -> dict[str, str]:
     path = os.environ.get("PATH", os.defpath)
     return {
         **os.environ,
+        CALLED_FROM: str(Path.cwd()),
         "PATH": f"{interpreters}{os.pathsep}{path}",
         # DVC reads this when it is imported; the flows' other settings are in flows/environment.py.
         "DVC_NO_ANALYTICS": os.environ.get("DVC_NO_ANALYTICS", "1"),

@@ -70,7 +70,8 @@ class DataParams(Section):
     labeled: str = f"{SAMPLES_DIR}/labeled.csv"
     """Table of labeled rows."""
     unlabeled: str = f"{SAMPLES_DIR}/unlabeled.csv"
-    """Table of unlabeled rows; a label column in it is ignored."""
+    """Table of unlabeled rows; a label column in it is ignored. The labeled table itself if the
+    unlabeled rows are its rows without a label, or if there are none."""
     test: str = f"{SAMPLES_DIR}/test.csv"
     """Table of test rows. If ``labeled`` is your own table and this is the default (or equal to
     ``labeled``), the test rows are split off the labeled table, stratified by class."""
@@ -90,12 +91,18 @@ class DataParams(Section):
         is_default_of_sample = is_sample(self.test) and not is_sample(self.labeled)
         return None if is_default_of_sample or self.test == self.labeled else self.test
 
+    @property
+    def is_one_table(self) -> bool:
+        """Whether the unlabeled rows are rows of the labeled table."""
+        return self.unlabeled == self.labeled
+
     @model_validator(mode="after")
     def _has_own_unlabeled_table(self) -> DataParams:
         if is_sample(self.unlabeled) and not is_sample(self.labeled):
             raise ValueError(
                 f"labeled is your own table ({self.labeled}), but unlabeled is still the embedded "
-                f"sample ({self.unlabeled}); set data.unlabeled too"
+                f"sample ({self.unlabeled}); set data.unlabeled too (to the same table if "
+                "its rows without a label are the unlabeled ones)"
             )
         return self
 

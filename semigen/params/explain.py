@@ -81,7 +81,7 @@ def require_target(table: str, target: str, columns: Sequence[str]) -> None:
     if target in columns:
         return
     nearest = nearest_name(target, columns)
-    hint = f"did you mean {nearest!r}?" if nearest else "set data.target to the label column"
+    hint = f"did you mean {nearest!r}?" if nearest else "name the label column with --target"
     listed = f" (columns: {first_few(columns, MAX_LISTED)})" if is_table_name(table) else ""
     raise UserError(f"{table}: no column {target!r} (data.target); {hint}{listed}")
 

@@ -14,6 +14,7 @@ from semigen.tables.splits import Tables
 from semigen.validation.check import Check, Finding
 from semigen.validation.checks import part_checks
 from semigen.validation.facts import Part, view_parts
+from semigen.validation.label_checks import check_unlabeled_rows
 from semigen.validation.report import (
     MAX_SAMPLE_VALUES,
     PARTS,
@@ -45,10 +46,11 @@ def validate_tables(
     parts = view_parts(tables, schema)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-    results: list[ValidationResult] = []
+    results = [check_unlabeled_rows(tables)]
     for name in PARTS:
-        checks = list(part_checks(name, parts, schema, params))
-        results += run_checks(context, parts[name], checks)
+        if len(parts[name].frame):  # there may be no unlabeled row
+            checks = list(part_checks(name, parts, schema, params))
+            results += run_checks(context, parts[name], checks)
     order = list(RULES)
     return ValidationReport(
         n_rows={name: len(parts[name].frame) for name in PARTS},

@@ -7,10 +7,30 @@ from collections.abc import Iterator
 import numpy as np
 
 from semigen.tables.schema import TableSchema
+from semigen.tables.splits import Tables
 from semigen.validation.check import Check, at_least
 from semigen.validation.facts import CLASS_SIZE, CONTRADICTION, IN_LABELED, IN_UNLABELED, Part
-from semigen.validation.report import MAX_SAMPLE_VALUES
+from semigen.validation.report import MAX_SAMPLE_VALUES, RULES, ValidationResult
 from semigen.wording import first_few
+
+
+def check_unlabeled_rows(tables: Tables) -> ValidationResult:
+    """Report whether there are unlabeled rows."""
+    is_there = len(tables.unlabeled) > 0
+    fault = (
+        f"{tables.files['unlabeled']}: there are no unlabeled rows, so the classifier learns from "
+        "labels only; add rows without a label, or name a table of them in data.unlabeled"
+    )
+    return ValidationResult(
+        part="unlabeled",
+        column=None,
+        rule="some_unlabeled",
+        success=is_there,
+        n_checked=max(len(tables.unlabeled), 1),
+        n_failed=int(not is_there),
+        sample_values=(),
+        message=RULES["some_unlabeled"].description if is_there else fault,
+    )
 
 
 def label_checks(part: Part, labeled: Part, schema: TableSchema) -> Iterator[Check]:

@@ -36,6 +36,7 @@ RULES = {
     "known_label": Rule("error", "labels are among the classes of the labeled table"),
     "two_classes": Rule("error", "there are at least two classes"),
     "rows_per_class": Rule("error", "every class has enough labeled rows"),
+    "some_unlabeled": Rule("warning", "there are unlabeled rows"),
     "same_columns": Rule("warning", "the tables have the same columns"),
     "no_labels": Rule("warning", "unlabeled rows have no label"),
     "missing_share": Rule("warning", "columns are not mostly missing"),

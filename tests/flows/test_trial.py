@@ -16,6 +16,7 @@ import pytest
 from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.overrides import checked_params
 from flows.pipeline.trial import REFUSED_REPORT, Trial
+from flows.train import main
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from tasks import command_line
@@ -284,3 +285,25 @@ def test_next_run_after_a_kill_has_the_parameters_of_before(done: Project) -> No
     assert flow(done).returncode == 0
     assert content(done.root) == before
     assert done.ran() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("l.csv", "u.csv", "--target", "churn"), "no column 'churn' (data.target); did you mean"),
+        (("labels.csv", "u.csv"), "labels.csv: no such file; check data.labeled"),
+        (("l.csv", "ul.csv"), "ul.csv: no such file; check data.unlabeled in params.yaml; did you"),
+        (("l.csv", "u.csv", "--test", "params.yaml"), "no column 'Churn' (data.target)"),
+    ],
+)
+def test_wrong_table_on_the_command_line_changes_nothing(
+    layout: Layout, monkeypatch, capsys, arguments: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(layout.root)
+    before = content(layout.root)
+    assert main(list(arguments)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert words in error
+    assert content(layout.root) == before

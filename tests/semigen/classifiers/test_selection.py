@@ -102,7 +102,7 @@ def test_ablation_groups_learners_by_the_rows_they_use():
 def test_without_unlabeled_learners_there_is_no_ablation():
     chosen = select_from(candidate("one", 0.6), candidate("two", 0.7))
     assert chosen.is_fallback and chosen.ablation == {}
-    assert chosen.reason == "no learner uses unlabeled rows"
+    assert chosen.reason == "labels alone, because there are no unlabeled rows"
 
 
 def test_reason_names_the_time_budget_if_it_left_out_the_learners_of_unlabeled_rows():
