@@ -56,7 +56,10 @@ def run(params: Params, layout: Layout) -> None:
     real = read_training_rows(layout)
     held_out = generator.held_out(real.y)
     comparison = evaluate_distances(encoder, features, real.x, held_out, params.seed)
-    write_json(layout.fidelity, facts | fidelity(read_real(layout), features, schema) | comparison)
+    write_json(
+        layout.fidelity,
+        facts | fidelity(schema.merge_rare(read_real(layout)), features, schema) | comparison,
+    )
     print(
         f"augment: kept {len(table)} synthetic rows, {synthetic.accepted_share:.0%} of "
         f"{synthetic.n_drawn} sampled rows"

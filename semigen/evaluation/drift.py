@@ -266,7 +266,7 @@ def _compare(
     facts = {
         "distance": column_distance(old, new, column),
         "missing": (missing_before, float(new.isna().mean())),
-        "new_categories": _new_categories(values, column),
+        "new_categories": _new_categories(old, values, column),
         "problem": _problem(values, is_wrong, column),
     }
     test = _p_of_numbers if column.kind == "numeric" else _p_of_categories
@@ -283,11 +283,11 @@ def _problem(values: pd.Series, is_wrong: np.ndarray, column: ColumnSchema) -> s
     )
 
 
-def _new_categories(values: pd.Series, column: ColumnSchema) -> tuple[str, ...]:
+def _new_categories(old: pd.Series, values: pd.Series, column: ColumnSchema) -> tuple[str, ...]:
     if column.kind == "numeric":
         return ()
     # Untyped values, because typing replaces a third value of a boolean column by missing.
-    return tuple(sorted(set(as_text(values).dropna()) - set(column.categories)))
+    return tuple(sorted(set(as_text(values).dropna()) - set(column.categories) - set(old)))
 
 
 def _p_of_numbers(old: pd.Series, new: pd.Series) -> float:

@@ -246,6 +246,7 @@ class TableEncoder:
             return np.ascontiguousarray(encoded, dtype=np.float32)
 
     def _without_none(self, typed: pd.DataFrame) -> pd.DataFrame:
+        typed = self.schema.merge_rare(typed)
         text = [c.name for c in self.schema.features if c.kind != "numeric"]
         if self.scaling_ == "minmax" and self.schema.min_rows > 1:
             # Few values lie beyond the bounds, but some of them far beyond a narrow range.

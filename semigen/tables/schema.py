@@ -125,8 +125,7 @@ class TableSchema(BaseModel):
         """Return the feature columns, as floats if numeric, else as text.
 
         Other columns are dropped. Missing cells become NaN or None, and so do values of a boolean
-        column that are neither false nor true. Rare categories become ``RARE``. The method is
-        idempotent.
+        column that are neither false nor true. The method is idempotent.
 
         Args:
             frame: Rows, shape ``(n_rows, any)``.
@@ -171,10 +170,15 @@ class TableSchema(BaseModel):
         typed, wrong = {}, {}
         for column in self.features:
             values, is_wrong = coerce_column(frame[column.name], column)
-            typed[column.name] = merge_rare(values, column)
+            typed[column.name] = values
             if is_wrong.any():
                 wrong[column.name] = is_wrong
         return pd.DataFrame(typed, index=frame.index), wrong
+
+    def merge_rare(self, typed: pd.DataFrame) -> pd.DataFrame:
+        """Return typed columns with rare and unknown categories replaced by ``RARE``."""
+        merged = {c.name: merge_rare(typed[c.name], c) for c in self.of_kind("category")}
+        return typed.assign(**merged)
 
     def encode_labels(self, labels: pd.Series) -> np.ndarray:
         """Return the class index of every label, shape ``(n,)``, int64; -1 if missing.

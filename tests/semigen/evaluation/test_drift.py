@@ -204,3 +204,12 @@ def test_equal_seeds_give_equal_results_and_json_is_complete(reference, schema):
     content = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
     assert content["n_reference"] == 500
     assert [column["column"] for column in content["columns"]] == list(people(1, 0))
+
+
+def test_rare_categories_of_the_old_rows_are_neither_drift_nor_new():
+    towns = pd.DataFrame({"town": [f"t{i % 50}" for i in range(150)] + ["north"] * 350})
+    schema = TableSchema.infer(towns.assign(**{TARGET: "a"}), towns[:0], TARGET, min_rows=5)
+    (column,) = measure_drift(
+        towns, towns[::-1], schema, max_distance=0.1, significance=0.01, seed=0
+    ).columns
+    assert (column.distance, column.new_categories, column.has_drifted) == (0, (), False)
