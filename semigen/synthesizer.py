@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -13,6 +13,7 @@ import pandas as pd
 from semigen.artifacts import atomic_path, write_json
 from semigen.errors import UserError
 from semigen.estimators.nested_params import NestedParams
+from semigen.evaluation.leaks import LeakCheck, check_leaks
 from semigen.generators import load_generator, make_generator
 from semigen.generators.base import GenerativeModel
 from semigen.generators.saved_generator import check_generator
@@ -23,12 +24,36 @@ from semigen.params.generators import Family
 from semigen.saved_synthesizer import FORMAT, MARKER, check_facts, read_facts
 from semigen.storage.manifest import verify_saved, write_manifest
 from semigen.storage.saved_files import reading
+from semigen.synthesis.apportion import apportion
+from semigen.synthesis.conditions import Where, check_where
+from semigen.synthesis.constraints import Constraints
+from semigen.synthesis.formats import (
+    ColumnFormat,
+    dates_as_numbers,
+    learn_dates,
+    learn_formats,
+    restore,
+)
+from semigen.synthesis.sampler import RowSampler
 from semigen.tables.columns import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
 from semigen.training.progress import Progress
 from semigen.training.progress_bar import ProgressBar
+
+
+@dataclass(frozen=True)
+class RealRows:
+    """Rows that a synthesizer was fitted to, kept in memory for its leak checks.
+
+    Attributes:
+        table: The rows as they were given.
+        held_out: Positions of the rows that the generator was not trained on.
+    """
+
+    table: pd.DataFrame
+    held_out: np.ndarray
 
 
 class Synthesizer(NestedParams):
@@ -41,13 +66,19 @@ class Synthesizer(NestedParams):
         compute: Device, precision and number of threads.
         seed: Seed of weights, batches and noise.
         verbose: Whether to show a progress bar (``tqdm.auto``).
-        privacy: Minimum number of rows of a category; rarer ones are merged.
+        privacy: Minimum number of rows of a category; rarer ones are merged. Whether rows are
+            returned although they contain rare values of real rows.
+        constraints: Constraints that every row fulfills, in addition to those that the table shows:
+            ``"start <= end"``, or the names of two columns whose combinations are fixed.
 
     Attributes:
         encoder_: Encoder of the table's rows.
         generator_: Trained model.
         history_: Losses of the training; None if an earlier version saved the synthesizer.
         columns_: Columns of the sampled rows, in the order of the table.
+        formats_: How the cells of each column look, by name.
+        constraints_: Constraints that every sampled row fulfills.
+        leaks_: Leak check of the latest sample; None without a sample, or after ``load``.
         class_shares_: Fraction of each label among the labeled rows.
 
     Examples:
@@ -59,8 +90,12 @@ class Synthesizer(NestedParams):
         >>> params = PretrainParams(vae=VAEParams(latent_dim=2, hidden_dims=(8,), epochs=2))
         >>> synthesizer = Synthesizer("vae", params=params).fit(table, target="group")
         >>> rows = synthesizer.sample({"tall": 2, "short": 1})
-        >>> rows.columns.tolist(), rows["group"].tolist()
+        >>> rows.columns.tolist(), sorted(rows["group"])
         (['height', 'ward', 'group'], ['short', 'tall', 'tall'])
+        >>> set(synthesizer.sample(9, where={"ward": "north"})["ward"])
+        {'north'}
+        >>> synthesizer.leaks_.passed
+        True
     """
 
     sections: ClassVar[dict[str, type[Section]]] = {
@@ -73,6 +108,10 @@ class Synthesizer(NestedParams):
     columns_: list[str]
     class_shares_: dict[str, float]
     history_: History | None = None
+    formats_: dict[str, ColumnFormat]
+    constraints_: Constraints
+    leaks_: LeakCheck | None = None
+    _real: RealRows | None = None
 
     def __init__(
         self,
@@ -83,9 +122,11 @@ class Synthesizer(NestedParams):
         seed: int = 0,
         verbose: bool = False,
         privacy: PrivacyParams | None = None,
+        constraints: Sequence[str | Sequence[str]] | None = None,
     ) -> None:
         self.generator, self.params, self.compute = generator, params, compute
         self.seed, self.verbose, self.privacy = seed, verbose, privacy
+        self.constraints = constraints
 
     def fit(
         self,
@@ -113,13 +154,23 @@ class Synthesizer(NestedParams):
             raise UserError(f"column {target!r} is not in the table: {', '.join(table.columns)}")
         if table[target].isna().all():
             raise UserError(f"column {target!r}: every label is missing; at least one is needed")
-        features = table.drop(columns=target)
-        min_rows = (self.privacy or PrivacyParams()).min_rows
-        schema = TableSchema.infer(table, features[:0], target, kinds, min_rows)
-        kept = {target, *(column.name for column in schema.features)}
+        privacy, kinds = self.privacy or PrivacyParams(), dict(kinds or {})
+        raw = table.drop(columns=target).reset_index(drop=True)
+        dates = learn_dates(raw, kinds)
+        features = dates_as_numbers(raw, dates)
+        labeled = features.assign(**{target: table[target].to_numpy()})
+        kinds_of_dates: dict[str, ColumnKind] = dict.fromkeys(dates, "numeric")
+        schema = TableSchema.infer(
+            labeled, features[:0], target, kinds | kinds_of_dates, privacy.min_rows
+        )
+        self.formats_ = {f.name: f for f in learn_formats(raw, schema, dates, kinds)}
+        kept = {target, *(name for name, f in self.formats_.items() if f.role != "left_out")}
         self.columns_ = [name for name in table.columns if name in kept]
         self.encoder_ = TableEncoder(schema).fit(features, self.seed)
-        y = schema.encode_labels(table[target])
+        self.constraints_ = Constraints.learn(
+            schema.merge_rare(schema.coerce(features)), schema, self.constraints or ()
+        )
+        y = schema.encode_labels(labeled[target])
         fractions = np.bincount(y[y >= 0], minlength=len(schema.classes)) / (y >= 0).sum()
         self.class_shares_ = dict(zip(schema.classes, fractions.tolist(), strict=True))
         compute = self.compute or ComputeParams()
@@ -128,35 +179,83 @@ class Synthesizer(NestedParams):
             progress = ProgressBar("fit")
         rows = encode_rows(self.encoder_, features, y)
         self.history_ = self.generator_.fit(rows, checkpoint=checkpoint, progress=progress)
+        self._real = RealRows(raw, self.generator_.held_out(y))
         return self
 
-    def sample(self, rows: int | Mapping[object, int], seed: int = 0) -> pd.DataFrame:
-        """Return new rows with their labels, sorted by class.
+    def sample(
+        self,
+        rows: int | Mapping[object, int],
+        seed: int = 0,
+        where: Where | None = None,
+    ) -> pd.DataFrame:
+        """Return new rows with their labels, in random order.
+
+        After ``fit``, the rows are searched for rare values of the real rows; ``leaks_`` has the
+        result. A loaded synthesizer has no real rows, see ``check_leaks``.
 
         Args:
             rows: Number of rows, divided between the classes in the proportions of the labeled
                 rows; or the number of rows of each class, by label.
             seed: Seed of the sample.
+            where: Conditions by column, such as ``{"region": "north", "age": "30..40"}``: a value,
+                a list of values, or ``low..high`` for numbers and dates.
 
         Raises:
-            UserError: If a class is unknown or a number is negative.
+            UserError: If a class or a value is unknown, a number is negative, too few rows fit the
+                conditions, or the leak check fails and ``privacy.allow_leaks`` is not set.
         """
+        schema, where = self.encoder_.schema, where or {}
         counts = self._counts(rows)
-        y = np.repeat(np.arange(len(counts)), counts)
-        x = self.generator_.sample(y, seed) if len(y) else np.empty((0, self.encoder_.n_features))
+        check_where(where, schema, self.formats_)
+        sampler = RowSampler(self.generator_, self.encoder_, self.formats_, self.constraints_)
+        is_divided = not isinstance(rows, Mapping) and bool(where)
+        found = sampler.sample(counts, seed, where, has_fixed_classes=not is_divided)
+        sampled = restore(found, self.formats_, len(found))
+        sampled = sampled.assign(**{schema.target: found[schema.target]})[self.columns_]
+        self.leaks_ = None
+        if self._real is not None:
+            self.leaks_ = self._check_leaks(self._real, sampled)
+            if self.leaks_.problem and not (self.privacy or PrivacyParams()).allow_leaks:
+                raise UserError(
+                    f"{self.leaks_.problem}; no row is returned (to get them all the same, set "
+                    "allow_leaks)"
+                )
+        return sampled
+
+    def check_leaks(self, table: pd.DataFrame, rows: pd.DataFrame) -> LeakCheck:
+        """Search synthetic rows for rare values of the table that the model was fitted to.
+
+        Args:
+            table: The table of ``fit``, with all its rows in the same order.
+            rows: Rows that ``sample`` returned.
+        """
         schema = self.encoder_.schema
-        sampled = self.encoder_.inverse_transform(x).assign(
-            **{schema.target: schema.decode_labels(y)}
+        y = schema.encode_labels(table[schema.target])
+        return self._check_leaks(RealRows(table, self.generator_.held_out(y)), rows)
+
+    @property
+    def left_out_(self) -> dict[str, str]:
+        """Columns that are not generated, with the reason."""
+        return {n: str(f.reason) for n, f in self.formats_.items() if f.role == "left_out"}
+
+    def _check_leaks(self, real: RealRows, rows: pd.DataFrame) -> LeakCheck:
+        schema = self.encoder_.schema
+        return check_leaks(
+            real.table.drop(columns=schema.target, errors="ignore"),
+            rows,
+            min_rows=schema.min_rows,
+            ordered=[column.name for column in schema.of_kind("numeric")],
+            held_out=real.held_out,
+            whole_rows=[column.name for column in schema.features],
         )
-        return sampled[self.columns_]
 
     def score(self, table: pd.DataFrame) -> np.ndarray:
         """Return the score of each row, shape ``(n_rows,)``; higher is more typical."""
-        return self.generator_.score(self.encoder_.transform(table))
+        return self.generator_.score(self._encode(table))
 
     def features(self, table: pd.DataFrame) -> np.ndarray:
         """Return the learned features of rows, shape ``(n_rows, latent_dim)``."""
-        return self.generator_.features(self.encoder_.transform(table))
+        return self.generator_.features(self._encode(table))
 
     def save(self, folder: str | Path) -> None:
         """Write model and encoder, without training rows, into a folder.
@@ -177,6 +276,10 @@ class Synthesizer(NestedParams):
                 "history": None if self.history_ is None else asdict(self.history_),
                 "columns": self.columns_,
                 "class_shares": self.class_shares_,
+                "formats": [f.model_dump(exclude_defaults=True) for f in self.formats_.values()],
+                "constraints": self.constraints_.model_dump(mode="json"),
+                "given_constraints": self.constraints
+                and [c if isinstance(c, str) else list(c) for c in self.constraints],
             }
             write_json(temporary / MARKER, facts)
             write_manifest(temporary)
@@ -200,17 +303,23 @@ class Synthesizer(NestedParams):
             compute=facts.compute,
             seed=facts.seed,
             privacy=facts.privacy,
+            constraints=facts.given_constraints,
         )
         loaded.history_ = facts.history
         loaded.columns_, loaded.class_shares_ = facts.columns, facts.class_shares
         loaded.encoder_ = TableEncoder.load(folder / "encoder")
         loaded.generator_ = load_generator(folder / "generator")
+        loaded.formats_ = facts.format_of(loaded.encoder_.schema)
+        loaded.constraints_ = facts.constraints
         with reading(folder / MARKER):
             check_facts(facts, loaded.encoder_.schema)
         with reading(folder / "generator"):
             check_generator(loaded.encoder_, loaded.generator_)
             loaded.sample(1)
         return loaded
+
+    def _encode(self, table: pd.DataFrame) -> np.ndarray:
+        return self.encoder_.transform(dates_as_numbers(table, self.formats_))
 
     def _pretrain_params(self) -> PretrainParams:
         params = self.params or PretrainParams()
@@ -229,24 +338,3 @@ class Synthesizer(NestedParams):
         if min(counts) < 0:
             raise UserError(f"the number of rows must not be negative: {rows}")
         return np.array(counts)
-
-
-def apportion(n: int, proportions: np.ndarray) -> np.ndarray:
-    """Return integers that sum to ``n`` in given proportions (largest remainder method).
-
-    Args:
-        n: Sum of the integers.
-        proportions: Proportions, which sum to 1, shape ``(n_classes,)``.
-
-    Returns:
-        Shape ``(n_classes,)``.
-
-    Examples:
-        >>> apportion(10, np.array([0.57, 0.43]))
-        array([6, 4])
-    """
-    exact = n * proportions
-    counts = np.floor(exact).astype(int)
-    order = np.argsort(counts - exact, kind="stable")
-    counts[order[: n - counts.sum()]] += 1
-    return counts

@@ -32,7 +32,7 @@ FLOORS = {
         {"generators", "estimators", "evaluation"},
         {"registry", "augmentation"},
         {"report"},
-        {"classifiers"},
+        {"classifiers", "synthesis"},
         {"saved_synthesizer"},
         {"synthesizer", "prediction", "model_selection"},
         {"cli"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
+from semigen.params.config import PrivacyParams
 from semigen.params.generators import Family
 
 DEFAULT_DRAWS = 3
@@ -121,6 +122,32 @@ def add_synthesize(parser: argparse.ArgumentParser) -> None:
         help="model family (default: autoregressive)",
     )
     parser.add_argument("--model", metavar="FOLDER", help="folder to save the trained model to")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only rows with this value, or LOW..HIGH for numbers and dates; can be repeated",
+    )
+    parser.add_argument(
+        "--constraint",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="'start <= end', or 'city,country' for fixed combinations; can be repeated",
+    )
+    parser.add_argument(
+        "--min-rows",
+        type=int,
+        default=PrivacyParams().min_rows,
+        metavar="N",
+        help="categories with fewer rows are merged into one (default: 5)",
+    )
+    parser.add_argument(
+        "--allow-leaks",
+        action="store_true",
+        help="write the rows although rare values of real rows are among them",
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of training and sampling (default: 0)"
     )

@@ -63,6 +63,10 @@ def synthesize(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         overwrite=arguments.force,
         guard=not arguments.raw_text,
+        where=arguments.where,
+        constraints=arguments.constraint,
+        min_rows=arguments.min_rows,
+        allow_leaks=arguments.allow_leaks,
     )
 
 

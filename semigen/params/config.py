@@ -126,6 +126,8 @@ class PrivacyParams(Section):
     """Minimum number of training rows behind each category, bound and quantile that a file or a
     synthetic row contains. Rarer categories are merged into one, ``(rare)``; 1 stores exact
     values."""
+    allow_leaks: bool = False
+    """Whether synthetic rows are written although rare values of real rows are among them."""
 
 
 class PreprocessParams(Section):

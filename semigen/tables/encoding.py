@@ -26,7 +26,8 @@ from semigen.errors import UserError
 from semigen.params.config import ColumnKind, PreprocessParams
 from semigen.storage.estimator_files import load_estimator, save_estimator
 from semigen.storage.saved_files import read_saved_json, reading
-from semigen.tables.far_numbers import far_numbers
+from semigen.tables.columns import ColumnSchema
+from semigen.tables.far_numbers import MAX_ENCODED, far_numbers
 from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
 from semigen.tables.schema import TableSchema
 from semigen.tables.shared_statistics import shared_quantiles
@@ -249,11 +250,8 @@ class TableEncoder:
         typed = self.schema.merge_rare(typed)
         text = [c.name for c in self.schema.features if c.kind != "numeric"]
         if self.scaling_ == "minmax" and self.schema.min_rows > 1:
-            # Few values lie beyond the bounds, but some of them far beyond a narrow range.
             for c in self.schema.of_kind("numeric"):
-                assert c.minimum is not None and c.maximum is not None
-                span = c.maximum - c.minimum
-                typed[c.name] = typed[c.name].clip(c.minimum - span, c.maximum + span)
+                typed[c.name] = _limited(typed[c.name], c)
         # All transformers used here accept NaN as a missing value, but not None.
         return typed.assign(**{n: typed[n].where(typed[n].notna(), np.nan) for n in text})
 
@@ -369,6 +367,18 @@ class TableEncoder:
                 values[is_rare] = np.resize(rare, int(is_rare.sum()))
             columns[span.column] = values
         return columns
+
+
+def _limited(values: pd.Series, column: ColumnSchema) -> pd.Series:
+    """Return values at most one range beyond the bounds of their column.
+
+    Few training rows lie beyond the bounds, but some of them far beyond a narrow range. Values that
+    ``far_numbers`` refuses stay.
+    """
+    assert column.minimum is not None and column.maximum is not None
+    span = column.maximum - column.minimum
+    is_far = (values - column.minimum).abs() > MAX_ENCODED * (span or 1.0)
+    return values.where(is_far, values.clip(column.minimum - span, column.maximum + span))
 
 
 def share_unit(schema: TableSchema) -> bool:

@@ -11,7 +11,8 @@ import semigen
 from semigen.errors import UserError
 from semigen.params.config import PretrainParams
 from semigen.params.generators import VAEParams
-from semigen.synthesizer import Synthesizer, apportion
+from semigen.synthesis.apportion import apportion
+from semigen.synthesizer import Synthesizer
 from tests.semigen.example_tables import TARGET, mixed_table
 
 PARAMS = PretrainParams(vae=VAEParams(latent_dim=3, hidden_dims=(32,), epochs=40, batch_size=32))
