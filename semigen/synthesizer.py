@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -41,19 +41,6 @@ from semigen.tables.schema import TableSchema
 from semigen.training.plan import History
 from semigen.training.progress import Progress
 from semigen.training.progress_bar import ProgressBar
-
-
-@dataclass(frozen=True)
-class RealRows:
-    """Rows that a synthesizer was fitted to, kept in memory for its leak checks.
-
-    Attributes:
-        table: The rows as they were given.
-        held_out: Positions of the rows that the generator was not trained on.
-    """
-
-    table: pd.DataFrame
-    held_out: np.ndarray
 
 
 class Synthesizer(NestedParams):
@@ -111,7 +98,8 @@ class Synthesizer(NestedParams):
     formats_: dict[str, ColumnFormat]
     constraints_: Constraints
     leaks_: LeakCheck | None = None
-    _real: RealRows | None = None
+    _real: tuple[pd.DataFrame, np.ndarray] | None = None
+    """The rows of ``fit`` and the positions of those held out, for leak checks; never saved."""
 
     def __init__(
         self,
@@ -179,7 +167,7 @@ class Synthesizer(NestedParams):
             progress = ProgressBar("fit")
         rows = encode_rows(self.encoder_, features, y)
         self.history_ = self.generator_.fit(rows, checkpoint=checkpoint, progress=progress)
-        self._real = RealRows(raw, self.generator_.held_out(y))
+        self._real = raw, self.generator_.held_out(y)
         return self
 
     def sample(
@@ -214,7 +202,7 @@ class Synthesizer(NestedParams):
         sampled = sampled.assign(**{schema.target: found[schema.target]})[self.columns_]
         self.leaks_ = None
         if self._real is not None:
-            self.leaks_ = self._check_leaks(self._real, sampled)
+            self.leaks_ = self._check_leaks(*self._real, sampled)
             if self.leaks_.problem and not (self.privacy or PrivacyParams()).allow_leaks:
                 raise UserError(
                     f"{self.leaks_.problem}; no row is returned (to get them all the same, set "
@@ -231,21 +219,23 @@ class Synthesizer(NestedParams):
         """
         schema = self.encoder_.schema
         y = schema.encode_labels(table[schema.target])
-        return self._check_leaks(RealRows(table, self.generator_.held_out(y)), rows)
+        return self._check_leaks(table, self.generator_.held_out(y), rows)
 
     @property
     def left_out_(self) -> dict[str, str]:
         """Columns that are not generated, with the reason."""
         return {n: str(f.reason) for n, f in self.formats_.items() if f.role == "left_out"}
 
-    def _check_leaks(self, real: RealRows, rows: pd.DataFrame) -> LeakCheck:
+    def _check_leaks(
+        self, real: pd.DataFrame, held_out: np.ndarray, rows: pd.DataFrame
+    ) -> LeakCheck:
         schema = self.encoder_.schema
         return check_leaks(
-            real.table.drop(columns=schema.target, errors="ignore"),
+            real.drop(columns=schema.target, errors="ignore"),
             rows,
             min_rows=schema.min_rows,
             ordered=[column.name for column in schema.of_kind("numeric")],
-            held_out=real.held_out,
+            held_out=held_out,
             whole_rows=[column.name for column in schema.features],
         )
 

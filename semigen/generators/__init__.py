@@ -16,7 +16,8 @@ from semigen.generators.ssvae import SSVAE
 from semigen.generators.vae import VAE
 from semigen.params.config import ComputeParams, PretrainParams
 from semigen.storage.saved_files import read_saved_json
-from semigen.tables.encoding import TableEncoder, share_unit
+from semigen.tables.encoding import TableEncoder
+from semigen.tables.scaling import share_unit
 
 FAMILIES: dict[str, type[NetworkModel[Any]]] = {
     "vae": VAE,

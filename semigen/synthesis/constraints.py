@@ -34,6 +34,12 @@ class Combination(BaseModel):
         column: The column that decides.
         other: The column that is decided.
         allowed: Values of ``other`` for each value of ``column``.
+
+    Examples:
+        >>> rule = Combination(column="city", other="country", allowed={"Rome": ("Italy",)})
+        >>> rows = pd.DataFrame({"city": ["Rome", "Rome"], "country": ["Italy", "Norway"]})
+        >>> Constraints(combinations=(rule,)).violated(rows).tolist()
+        [False, True]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -43,6 +43,11 @@ class ColumnFormat(BaseModel):
         width: Number of digits, padded with zeros; 0 for integers.
         start: First number; the real ones are smaller.
         reason: Reason why the column is left out.
+
+    Examples:
+        >>> prices = {"price": ColumnFormat(name="price", decimals=2)}
+        >>> round_numbers(pd.DataFrame({"price": [9.98999]}), prices)["price"].tolist()
+        [9.99]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -33,6 +33,24 @@ class RowSampler:
         encoder: Encoder of its rows.
         formats: Formats of the columns, by name.
         constraints: Constraints that every row fulfills.
+
+    Examples:
+        >>> from semigen.generators import make_generator
+        >>> from semigen.params.config import ComputeParams, PretrainParams
+        >>> from semigen.tables.encoding import encode_rows
+        >>> from semigen.tables.schema import TableSchema
+        >>> table = pd.DataFrame({"age": np.arange(40.0) % 7, "label": ["a", "b"] * 20})
+        >>> schema = TableSchema.infer(table, table[["age"]], "label", {"age": "numeric"})
+        >>> encoder = TableEncoder(schema).fit(table)
+        >>> params = PretrainParams(generator="autoregressive")
+        >>> short = params.autoregressive.model_copy(update={"max_steps": 2, "class_steps": 2})
+        >>> params = params.model_copy(update={"autoregressive": short})
+        >>> model = make_generator(encoder, params, ComputeParams(), seed=0)
+        >>> _ = model.fit(encode_rows(encoder, table, schema.encode_labels(table["label"])))
+        >>> sampler = RowSampler(model, encoder, {}, Constraints())
+        >>> rows = sampler.sample(np.array([3, 2]), 0, {"age": "0..3"}, has_fixed_classes=True)
+        >>> sorted(rows["label"]), bool(rows["age"].max() <= 3)
+        (['a', 'a', 'a', 'b', 'b'], True)
     """
 
     generator: GenerativeModel

@@ -14,11 +14,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
-    MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
-    QuantileTransformer,
-    StandardScaler,
 )
 
 from semigen.artifacts import atomic_path, write_json
@@ -26,15 +23,12 @@ from semigen.errors import UserError
 from semigen.params.config import ColumnKind, PreprocessParams
 from semigen.storage.estimator_files import load_estimator, save_estimator
 from semigen.storage.saved_files import read_saved_json, reading
-from semigen.tables.columns import ColumnSchema
-from semigen.tables.far_numbers import MAX_ENCODED, far_numbers
+from semigen.tables.far_numbers import far_numbers
 from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
+from semigen.tables.scaling import limited, scaler_block, share_statistics, share_unit
 from semigen.tables.schema import TableSchema
-from semigen.tables.shared_statistics import shared_quantiles
 
 BlockKind = Literal["numeric", "missing", "boolean", "category"]
-MAX_QUANTILES = 1000
-MIN_COLUMNS_OF_UNIT = 4
 
 
 @dataclass(frozen=True)
@@ -140,7 +134,11 @@ class TableEncoder:
         names = {kind: [c.name for c in self.schema.of_kind(kind)] for kind in kinds}
         with_gaps = [n for n in names["numeric"] + names["boolean"] if typed[n].isna().any()]
         blocks = [
-            ("numeric", self._numeric_block(len(typed), seed), names["numeric"]),
+            (
+                "numeric",
+                scaler_block(self.scaling_, len(typed), self.schema.min_rows, seed),
+                names["numeric"],
+            ),
             ("missing", MissingIndicator(features="all"), with_gaps),
             ("boolean", self._boolean_block(), names["boolean"]),
             ("category", self._category_block(), names["category"]),
@@ -148,7 +146,9 @@ class TableEncoder:
         self.transformer_ = ColumnTransformer(
             [block for block in blocks if block[2]], sparse_threshold=0
         ).fit(typed)
-        self._share_statistics(typed)
+        if self.schema.min_rows > 1 and names["numeric"]:
+            numeric = self.transformer_.named_transformers_["numeric"]
+            share_statistics(numeric, typed[names["numeric"]], self.schema)
         self.spans_ = self._find_spans()
         return self
 
@@ -251,51 +251,14 @@ class TableEncoder:
         text = [c.name for c in self.schema.features if c.kind != "numeric"]
         if self.scaling_ == "minmax" and self.schema.min_rows > 1:
             for c in self.schema.of_kind("numeric"):
-                typed[c.name] = _limited(typed[c.name], c)
+                typed[c.name] = limited(typed[c.name], c)
         # All transformers used here accept NaN as a missing value, but not None.
         return typed.assign(**{n: typed[n].where(typed[n].notna(), np.nan) for n in text})
-
-    def _share_statistics(self, typed: pd.DataFrame) -> None:
-        """Replace statistics that are values of single rows (``semigen.tables.shared_statistics``).
-
-        These are the medians that fill gaps, and the landmarks of the scalers.
-        """
-        columns, min_rows = self.schema.of_kind("numeric"), self.schema.min_rows
-        if min_rows == 1 or not columns:
-            return
-        values = typed[[c.name for c in columns]]
-        imputer, scaler = self.transformer_.named_transformers_["numeric"]
-        middle = np.array([0.5])
-        present = (values[name].dropna().to_numpy() for name in values)
-        imputer.statistics_ = np.concatenate(
-            [shared_quantiles(found, middle, min_rows) for found in present]
-        )
-        x = imputer.transform(values)
-        if self.scaling_ == "minmax":
-            x = np.array([[c.minimum for c in columns], [c.maximum for c in columns]], dtype=float)
-        scaler.fit(x)
-        if self.scaling_ == "quantile":
-            scaler.quantiles_ = np.column_stack(
-                [shared_quantiles(column, scaler.references_, min_rows) for column in x.T]
-            )
 
     def _choose_scaling(self) -> str:
         if self.params.scaling != "auto":
             return self.params.scaling
         return "minmax" if share_unit(self.schema) else "standard"
-
-    def _numeric_block(self, n_rows: int, seed: int) -> object:
-        scaler = {
-            "standard": StandardScaler(),
-            "minmax": MinMaxScaler(),
-            "quantile": QuantileTransformer(
-                # At least min_rows rows lie between two landmarks.
-                n_quantiles=min(MAX_QUANTILES, max(2, 1 + (n_rows - 1) // self.schema.min_rows)),
-                output_distribution="normal",
-                random_state=seed,
-            ),
-        }[self.scaling_]
-        return make_pipeline(SimpleImputer(strategy="median"), scaler)
 
     def _boolean_block(self) -> object:
         pairs = [np.array(c.categories, dtype=object) for c in self.schema.of_kind("boolean")]
@@ -367,32 +330,6 @@ class TableEncoder:
                 values[is_rare] = np.resize(rare, int(is_rare.sum()))
             columns[span.column] = values
         return columns
-
-
-def _limited(values: pd.Series, column: ColumnSchema) -> pd.Series:
-    """Return values at most one range beyond the bounds of their column.
-
-    Few training rows lie beyond the bounds, but some of them far beyond a narrow range. Values that
-    ``far_numbers`` refuses stay.
-    """
-    assert column.minimum is not None and column.maximum is not None
-    span = column.maximum - column.minimum
-    is_far = (values - column.minimum).abs() > MAX_ENCODED * (span or 1.0)
-    return values.where(is_far, values.clip(column.minimum - span, column.maximum + span))
-
-
-def share_unit(schema: TableSchema) -> bool:
-    """Return whether the numeric columns seem to share a unit, as pixels do.
-
-    They do if there are at least four of them, and at least half of them span half of the range of
-    all columns together. Scaling such columns to unit variance would amplify nearly constant ones.
-    """
-    ranges = [(c.minimum, c.maximum) for c in schema.of_kind("numeric")]
-    bounds = np.array(ranges, dtype=float).reshape(-1, 2)
-    if len(bounds) < MIN_COLUMNS_OF_UNIT:
-        return False
-    spans, overall = bounds[:, 1] - bounds[:, 0], bounds[:, 1].max() - bounds[:, 0].min()
-    return bool((spans >= 0.5 * overall).mean() >= 0.5)
 
 
 def encode_rows(encoder: TableEncoder, frame: pd.DataFrame, y: np.ndarray | None = None) -> Encoded:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semigen.tables.columns import ColumnSchema
-from semigen.tables.encoding import Encoded, TableEncoder, share_unit
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.scaling import share_unit
 from semigen.tables.schema import TableSchema
 from tests.semigen.example_tables import TARGET, encoder_of, mixed_table
 
