@@ -7,7 +7,7 @@ import inspect
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, cast
@@ -39,7 +39,8 @@ def _is_not_error(record: logging.LogRecord) -> bool:
 
 def run_flow(
     flow: Flow[..., Any],
-    *arguments: object,
+    parameters: Mapping[str, object],
+    *,
     check: Callable[[], object],
     then: Callable[[Any], object],
     debug: bool = False,
@@ -48,7 +49,7 @@ def run_flow(
 
     Args:
         flow: The flow.
-        arguments: The arguments of the flow.
+        parameters: The parameters of the flow.
         check: Called before a server is started. Raises ``UserError`` if the arguments are wrong.
         then: Called with the flow's result if the flow completed.
         debug: Raise errors instead of printing one line.
@@ -73,7 +74,7 @@ def run_flow(
             _check_login()
         flow, results = _with_results(flow)
         with tags(project.tag):
-            state = cast("State[Any]", flow(*arguments, return_state=True))
+            state = cast("State[Any]", flow(**parameters, return_state=True))
         if not state.is_completed():
             raise UserError(state.message or f"the flow run ended in state {state.name}")
         then(results[-1])

@@ -1,9 +1,10 @@
 """Decide where a stage runs: on a worker, or in the process of the flow.
 
-``meta: {worker: gpu}`` in ``dvc.yaml`` names the kind of worker. If a worker of the project's pool
-for that kind (``churn-gpu`` for the project ``churn``) is online, the stage is sent there as a run
-of the deployment ``stage/churn-gpu``, and to the next worker if the first one is lost. Without a
-worker the stage runs in place, unless ``compute.require_gpu`` forbids it.
+``meta: {worker: gpu}`` in ``dvc.yaml`` names a kind of worker; whether its host has a GPU is known
+to the worker alone. If a worker of the project's pool for that kind (``churn-gpu`` for the project
+``churn``) is online, the stage is sent there as a run of the deployment ``stage/churn-gpu``, and to
+the next worker if the first one is lost. Without a worker the stage runs in place, unless
+``compute.require_gpu`` forbids it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from flows.pipeline.stage import reproduce
 from flows.project import Project
 from flows.remote import checkpoints
 from flows.remote import exchange as remote
+from flows.remote.run_log import RunLog
+from flows.run_name import project_subject
 from flows.stage_run import CACHED, has_ended
 from semigen.artifacts import Layout
 from semigen.errors import UserError
@@ -94,15 +97,15 @@ def run_where_wanted(
             ran = _run_by_worker(stage, project, exchange, options, log)
             if ran is not None:
                 return ran
-            log(f"the {stage.worker} worker that ran {stage.name} was lost")
+            log(f"the worker that ran {stage.name} was lost")
             if not await_worker(stage.worker, project, compute, log):
                 break
         else:
             raise UserError(
-                f"stage {stage.name!r}: {ATTEMPTS} {stage.worker} workers were lost while they ran "
-                "it; check their logs (out of memory?)"
+                f"stage {stage.name!r}: {ATTEMPTS} workers were lost while they ran it; check "
+                "their logs (out of memory?)"
             )
-        log(f"no {stage.worker} worker is left: {stage.name} runs in place")
+        log(f"no worker is left: {stage.name} runs in place")
         exchange.resume_here()
     return reproduce(stage, layout.root, log=log, **options)
 
@@ -116,7 +119,7 @@ def await_worker(kind: str, project: Project, compute: ComputeParams, log: Log) 
     if not PREFECT_API_URL.value():
         if compute.require_gpu:
             raise UserError(
-                f"compute.require_gpu is set, but without a Prefect server there is no {kind} "
+                "compute.require_gpu is set, but without a Prefect server there is no "
                 "worker: start both with `semigen up`, or set compute.require_gpu to false"
             )
         return False
@@ -128,12 +131,12 @@ def await_worker(kind: str, project: Project, compute: ComputeParams, log: Log) 
             return False
         if time.monotonic() >= deadline:
             raise UserError(
-                f"no {kind} worker is online after {compute.gpu_wait_seconds:.0f} s "
+                f"no worker of the pool {pool} is online after {compute.gpu_wait_seconds:.0f} s "
                 "(compute.gpu_wait_seconds) and compute.require_gpu is set; start one: "
                 f"prefect worker start --pool {pool} --type process --limit 1"
             )
         if not has_logged:
-            log(f"waiting up to {compute.gpu_wait_seconds:.0f} s for a {kind} worker")
+            log(f"waiting up to {compute.gpu_wait_seconds:.0f} s for a worker of the pool {pool}")
             has_logged = True
         time.sleep(POLL_SECONDS)
     return True
@@ -168,7 +171,8 @@ def _run_deployment(
     """Return the final state of a run on a worker; None if no worker was left to start it."""
     assert stage.worker is not None
     deployment = project.stage_deployment(stage.worker)
-    options: dict[str, Any] = {"parameters": parameters, "flow_run_name": stage.name}
+    name = f"{project_subject()}, {stage.name}"
+    options: dict[str, Any] = {"parameters": parameters, "flow_run_name": name}
     options["idempotency_key"] = str(uuid4())  # the server may receive the request twice
     try:
         run = retry_request(lambda: run_deployment(deployment, timeout=0, **options), log)
@@ -177,14 +181,28 @@ def _run_deployment(
             f"no deployment {deployment!r} on the server; register it: semigen up"
         ) from error
     assert isinstance(run, FlowRun)  # a coroutine in asynchronous flows only
-    log(f"sent to a {stage.worker} worker")
     pool = project.pool(stage.worker)
+    log(f"sent to a worker of the pool {pool}")
     with _canceled_on_exception(run.id):
-        while True:
-            state = _query(lambda client: _state(client, run.id, pool), log)
-            if state is None or state.is_final():
-                return state
-            time.sleep(POLL_SECONDS)
+        return _await_end(run.id, pool, log)
+
+
+def _await_end(run: UUID, pool: str, log: Log) -> State | None:
+    """Log the lines of a run until it ends; return its state, None if no worker started it."""
+    output = RunLog(run)
+    while True:
+        state = _query(lambda client: _state(client, run, pool), log)
+        for line in _query(output.new_lines, log):
+            log(line)
+        if state is None:
+            return None
+        if state.is_final():
+            break
+        time.sleep(POLL_SECONDS)
+    if state.is_completed() or state.is_failed():
+        for line in _query(output.last_lines, log):
+            log(line)
+    return state
 
 
 def _state(client: SyncPrefectClient, run: UUID, pool: str) -> State | None:
@@ -239,8 +257,8 @@ class SharedFolder:
     def take_over(self) -> None:
         if is_changed(self.root, self.stage.name):
             raise UserError(
-                f"stage {self.stage.name!r} completed on a {self.stage.worker} worker, but its "
-                f"outputs are not in {self.root}: the worker uses another folder "
+                f"stage {self.stage.name!r} completed on a worker, but its outputs are not in "
+                f"{self.root}: the worker uses another folder "
                 "($SEMIGEN_PROJECT); set compute.workspace to clone"
             )
 
@@ -270,8 +288,8 @@ class ByRemotes:
     def take_over(self) -> None:
         if not remote.collect(self.layout.root, self.stage.name, self.key, log=self.log):
             raise UserError(
-                f"stage {self.stage.name!r} completed on a {self.stage.worker} worker, but its "
-                f"result is not on the git remote ({remote.result_ref(self.key)})"
+                f"stage {self.stage.name!r} completed on a worker, but its result is not on the "
+                f"git remote ({remote.result_ref(self.key)})"
             )
 
     def resume_here(self) -> None:

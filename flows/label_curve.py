@@ -21,15 +21,22 @@ from rich.table import Table
 from flows.command import run_flow
 from flows.display.publish import data_uri
 from flows.pipeline.overrides import load_params
+from flows.run_name import project_subject, rename, shortened
 from flows.run_process import record_process
 from semigen.artifacts import Layout
 from semigen.cli.arguments import DEFAULT_DRAWS
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.evaluation.estimates import Estimate
+from semigen.wording import count
 
 
-@flow(name="label-curve", log_prints=True, on_running=[record_process])
+def run_name() -> str:
+    """Return the name of the flow run until its result is known."""
+    return shortened(f"{project_subject()}, label curve")
+
+
+@flow(name="label-curve", flow_run_name=run_name, log_prints=True, on_running=[record_process])
 def label_curve(budgets: Sequence[int] | None = None, draws: int = DEFAULT_DRAWS) -> State[Any]:
     """Train on fewer labels and evaluate on the test rows; finished fits are reused.
 
@@ -49,7 +56,15 @@ def label_curve(budgets: Sequence[int] | None = None, draws: int = DEFAULT_DRAWS
     except UserError as error:
         return Failed(message=str(error))
     create_table_artifact(rows(found), key="label-curve-figures", description=found["sentence"])
+    rename(f"{project_subject()}, label curve: {result_name(found)}")
     return Completed(message=found["sentence"], data=found)
+
+
+def result_name(found: dict[str, Any]) -> str:
+    """Return the gain from unlabeled rows with all labels, for the name of the run."""
+    last = max(found["gains"], key=lambda point: int(point["n_labeled"]))
+    gain = Estimate.from_json(last["gain"]).value
+    return f"{100 * gain:+z.1f} points with {count(last['n_labeled'], 'label')}"
 
 
 def progress(layout: Layout) -> Callable[[int, int], None]:
@@ -114,8 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     return run_flow(
         label_curve,
-        arguments.budgets,
-        arguments.draws,
+        {"budgets": arguments.budgets, "draws": arguments.draws},
         check=check,
         then=print_curve,
         debug=arguments.debug,

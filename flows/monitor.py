@@ -34,12 +34,13 @@ from flows.pipeline.dvc_graph import changed_tables, settle_scm
 from flows.pipeline.overrides import load_params
 from flows.pipeline.retry import retry_request
 from flows.project import Project
+from flows.run_name import project_subject, rename, shortened
 from flows.run_process import record_process
 from semigen.artifacts import Layout, read_json, write_json
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.params.config import Params, RetrainParams
-from semigen.wording import printable
+from semigen.wording import count, printable
 
 MAX_COLUMNS_PRINTED = 15
 NO_SLOT = "concurrency limit"
@@ -55,14 +56,25 @@ finding would start would be canceled, since only one retraining runs at a time.
 
 
 def run_name() -> str:
-    """Return the flow run's name: the tables that are checked."""
+    """Return the name of the flow run until its result is known: the tables that are checked."""
     name = flow_run.parameters.get("input")
     if name is None:
         try:
             name = Params.load(Layout().params).monitor.input
         except UserError:  # reported by the flow
             name = None
-    return f"tables and {name}" if name else "tables"
+    return shortened(f"{project_subject()}, tables{f' and {name}' if name else ''}")
+
+
+def result_name(found: dict[str, Any]) -> str:
+    """Return the findings in a few words, for the name of the run."""
+    if found["changed_tables"] is None:
+        return "not checked during a retraining"
+    n_changed = len(found["changed_tables"])
+    tables = f"{count(n_changed, 'table')} changed" if n_changed else "tables unchanged"
+    if found["drift"] is None:
+        return tables
+    return f"{'drift' if found['drift']['has_drifted'] else 'no drift'}, {tables}"
 
 
 @flow(name="monitor", flow_run_name=run_name, on_running=[record_process])
@@ -79,6 +91,7 @@ def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of
     """
     layout = Layout()
     if PREFECT_API_URL.value() and is_training(Project.of(layout.root)):
+        rename(f"{project_subject()}, {result_name(NOT_MEASURED)}")
         return Completed(message=describe(NOT_MEASURED), data=NOT_MEASURED)
     try:
         params = load_params(layout)
@@ -93,6 +106,7 @@ def monitor(input: str | None = None) -> State[Any]:  # noqa: A002 - the name of
         events = report(found, layout, params.retrain)
     except UserError as error:
         return Failed(message=str(error))
+    rename(f"{project_subject()}, {result_name(found)}")
     return Completed(message=describe(found), data={**found, "events": events})
 
 
@@ -327,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     return run_flow(
         monitor,
-        arguments.input,
+        {"input": arguments.input},
         check=check,
         then=print_found,
         debug=arguments.debug,

@@ -11,15 +11,22 @@ from typing import Any
 
 from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_table_artifact
+from prefect.runtime import flow_run
 from prefect.states import Failed
 
+from flows.run_name import project_subject, rename, shortened
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.training.progress import SECONDS_BETWEEN_LINES
-from semigen.wording import printable
+from semigen.wording import count, printable
 
 
-@flow(name="predict")
+def run_name() -> str:
+    """Return the name of the flow run until its result is known."""
+    return shortened(f"{project_subject()}, {Path(flow_run.parameters['input']).name}")
+
+
+@flow(name="predict", flow_run_name=run_name)
 def predict(
     input: str,  # noqa: A002 - the name of the command's option
     output: str,
@@ -76,6 +83,8 @@ def predict(
     logger.info("%s labeled by %s", printable(input), labeler.name)
     if summary.failures:
         logger.warning(printable(summary.failures))
+    rows = count(summary.n_rows, "row")
+    rename(f"{project_subject()}, {rows} of {Path(input).name} by {labeler.name}")
     create_table_artifact(
         summary.classes,
         key="predictions",

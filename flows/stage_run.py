@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from flows.pipeline.stage import reproduce
 from flows.remote.checkpoints import SECONDS_BETWEEN
 from flows.remote.clone import default_workspace
 from flows.remote.exchange import run_in_clone
+from flows.run_name import project_subject, rename, shortened
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 
@@ -34,7 +36,13 @@ CACHED = "Cached"
 POLL_SECONDS = 5.0
 
 
-@flow(name="stage", flow_run_name="{name}")
+def run_name() -> str:
+    """Return the name of the flow run until its result is known: the one that its parent chose."""
+    chosen = flow_run.name if flow_run.parent_flow_run_id else None
+    return chosen or shortened(f"{project_subject()}, {flow_run.parameters['name']}")
+
+
+@flow(name="stage", flow_run_name=run_name)
 def stage_run(
     name: str,
     force: bool = False,
@@ -53,7 +61,7 @@ def stage_run(
         ref: Ref of the request in that repository (``flows.remote.exchange``).
         checkpoint_seconds: Minimum time between uploads of a clone's checkpoints.
     """
-    log = get_run_logger().info
+    log, started = get_run_logger().info, time.monotonic()
     try:
         with exit_with_parent_run(log):
             if url:
@@ -64,11 +72,14 @@ def stage_run(
                     debug=debug,
                     checkpoint_seconds=checkpoint_seconds,
                 )
-                return Completed()
-            root = Layout().root
-            ran = reproduce(plan(root, name)[-1], root, force=force, debug=debug, log=log)
+                ran = True
+            else:
+                root = Layout().root
+                ran = reproduce(plan(root, name)[-1], root, force=force, debug=debug, log=log)
     except UserError as error:
         return Failed(message=str(error))
+    result = f"in {time.monotonic() - started:.0f} s" if ran else "cached"
+    rename(f"{flow_run.name} {result}")
     return Completed() if ran else Completed(name=CACHED)
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from prefect import State, flow, get_run_logger, task
@@ -28,41 +27,41 @@ from flows.display.summary import print_summary
 from flows.pipeline.dvc_graph import Stage, is_changed, plan, settle_scm
 from flows.pipeline.fork_server import fork_server
 from flows.pipeline.history import record, tag
-from flows.pipeline.overrides import checked_params, load_params
+from flows.pipeline.overrides import (
+    TABLE_PARAMETERS,
+    checked_params,
+    data_overrides,
+    load_params,
+)
 from flows.pipeline.promotion import is_promotion_due, promote_model
 from flows.pipeline.trial import FIRST_STAGES, Trial
+from flows.run_name import rename, subject, trained_name, training_name
 from flows.run_process import record_process
 from flows.stage_run import CACHED
-from semigen.artifacts import Layout
+from semigen.artifacts import Layout, read_json
 from semigen.cli.commands import command_parser
 from semigen.cli.tables import table_overrides
 from semigen.errors import UserError
-from semigen.params.config import Params, is_sample
+from semigen.params.config import Params
 
 
 def run_name() -> str:
-    """Return the flow run's name: the data and the reason of the run."""
-    overrides, reason = flow_run.parameters["overrides"], flow_run.parameters["reason"]
-    layout = Layout()
+    """Return the name of the flow run until its result is known."""
+    given = flow_run.parameters
+    tables = {name: given[name] for name in TABLE_PARAMETERS}
     try:
-        params = checked_params(overrides, layout)
+        params = checked_params([*data_overrides(**tables), *given["overrides"]], Layout())
     except UserError:  # reported by the flow
-        return str(reason)
-    return f"{data_name(params)} ({reason})"
-
-
-def data_name(params: Params) -> str:
-    """Return the name of the embedded data set, or of the labeled table."""
-    if is_sample(params.data.labeled):
-        return params.sample.dataset
-    table = Path(params.data.labeled)
-    # A name such as "labeled" does not identify a table; the folder may.
-    is_generic = table.stem in ("labeled", "labeled_data", "train") and table.parent.name
-    return f"{table.parent.name}/{table.stem}" if is_generic else table.stem
+        return training_name("invalid parameters", given["reason"])
+    return training_name(subject(params), given["reason"])
 
 
 @flow(name="train", flow_run_name=run_name, on_running=[record_process])
 def train(
+    labeled: str | None = None,
+    unlabeled: str | None = None,
+    target: str | None = None,
+    test: str | None = None,
     overrides: Sequence[str] = (),
     force: bool = False,
     debug: bool = False,
@@ -71,8 +70,13 @@ def train(
     """Bring ``report`` and every stage that it depends on up to date, then promote the model.
 
     Args:
-        overrides: Parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``. The file
-            keeps them unless the stages ``sample`` and ``validate`` refuse them.
+        labeled: Table of labeled rows, CSV or Parquet, relative to the project's folder. Empty
+            fields keep the value of ``params.yaml``.
+        unlabeled: Table of unlabeled rows.
+        target: Name of the label column.
+        test: Table of test rows. Without one, test rows are split off the labeled table.
+        overrides: Other parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``. The
+            file keeps all values unless the stages ``sample`` and ``validate`` refuse them.
         force: Run all stages, even those that are up to date.
         debug: Log DVC's messages too.
         reason: Why the run was started.
@@ -81,6 +85,8 @@ def train(
         For each stage whether it ran; the others were up to date.
     """
     layout, log = Layout(), get_run_logger().info
+    tables = data_overrides(labeled=labeled, unlabeled=unlabeled, target=target, test=test)
+    overrides = [*tables, *overrides]
     with Trial(layout, log) as trial:
         try:
             checked_params(overrides, layout)
@@ -109,7 +115,7 @@ def _run_tasks(
     reason: str,
 ) -> State[Any]:
     """Run stages, promotion and commit as tasks; return the state of the flow run."""
-    ran = {}
+    ran, about = {}, subject(params)
     due = [stage for stage in stages if force or stage.pending]
     trial.protect([stage for stage in due if stage.name in FIRST_STAGES])
     plotter = ThreadPoolExecutor(1, "plots") if due else None
@@ -120,6 +126,7 @@ def _run_tasks(
                 trial.accept()
             state = _as_task(stage)(stage, **options, return_state=True)
             if not state.is_completed():
+                rename(training_name(f"{about} failed in {stage.name}", reason))
                 return Failed(message=trial.refuse(state.message or f"stage {stage.name!r} failed"))
             ran[stage.name] = state.name != CACHED
         summary = headline(layout, ran)
@@ -127,8 +134,10 @@ def _run_tasks(
             state = promote_model(reason, return_state=True)
             if not state.is_completed():
                 return Failed(message=state.message)
+    name = trained_name(about, reason, read_json(layout.metrics), changed=any(ran.values()))
+    rename(name)
     if params.retrain.commit:
-        state = commit_run(stages, summary, return_state=True)
+        state = commit_run(stages, summary, name, return_state=True)
         if not state.is_completed():
             return Failed(message=state.message)
     if PREFECT_API_URL.value():
@@ -138,10 +147,10 @@ def _run_tasks(
 
 
 @task(name="commit", task_run_name="commit", cache_policy=NO_CACHE)
-def commit_run(stages: list[Stage], summary: str) -> State[Any]:
+def commit_run(stages: list[Stage], summary: str, name: str) -> State[Any]:
     """Push DVC's cache and commit the changes of the run, as set in ``retrain.commit``."""
     layout, log = Layout(), get_run_logger().info
-    message = f"{summary}\n\nRun: {flow_run.name} {flow_run.id}\nChampion: {champion_line(layout)}"
+    message = f"{summary}\n\nRun: {name} {flow_run.id}\nChampion: {champion_line(layout)}"
     try:
         commit = record(layout, stages, message, log)
         tag(layout, log)
@@ -210,9 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     return run_flow(
         train,
-        overrides,
-        arguments.force,
-        arguments.debug,
+        {"overrides": overrides, "force": arguments.force, "debug": arguments.debug},
         check=check,
         then=lambda ran: print_summary(layout, ran),
         debug=arguments.debug,

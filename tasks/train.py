@@ -81,12 +81,13 @@ class StageProgress(FitCallbacks):
         self.names = list(names)
 
     def on_learner_start(self, name: str) -> None:
-        print(f"train: evaluating {name}", flush=True)
         self._write(self.names.index(name), name)
 
     def on_learner_end(self, name: str, log_loss: float) -> None:
+        done = self.names.index(name) + 1
+        print(f"train: {done}/{len(self.names)} {name}, log loss {log_loss:.3f}", flush=True)
         self.log_loss[name] = round(log_loss, 5)
-        self._write(self.names.index(name) + 1, name)
+        self._write(done, name)
 
     def _write(self, done: int, name: str) -> None:
         more = {"at": name, "log_loss": self.log_loss}

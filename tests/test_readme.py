@@ -100,7 +100,7 @@ def test_tutorial(clone: Path) -> None:
     # The reader waits for the schedule.
     blocks[watch] = (
         f"for _ in $(seq 60); do runs=$({blocks[watch].strip()}); "
-        'grep -q "(schedule).*COMPLETED" <<<"$runs" && break; sleep 5; done; echo "$runs"'
+        'grep -q ", schedule.*COMPLETED" <<<"$runs" && break; sleep 5; done; echo "$runs"'
     )
     outputs = run(blocks, clone)
     texts = "\n".join(outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from semigen.errors import UserError
 from semigen.params.config import SAMPLE_TARGET, DataParams, Params, is_sample
 from semigen.params.explain import explain, require_target
 
+TABLE_PARAMETERS = ("labeled", "unlabeled", "target", "test")
+"""Parameters of section ``data`` that the flow ``train`` has as parameters of its own."""
 UNSET = "unset"
 """Value of a parameter that is not in the file."""
 
@@ -58,6 +61,19 @@ def apply_overrides(overrides: Sequence[str], path: Path) -> list[Change]:
     if changes:
         write_text(path, text)
     return changes
+
+
+def data_overrides(**values: str | None) -> list[str]:
+    r"""Return overrides of section ``data``, with values that may contain any character.
+
+    Args:
+        values: Value of each parameter; None and an empty text keep the value of the file.
+
+    Examples:
+        >>> data_overrides(target='my "label" (2)', test=None)
+        ['data.target="my \\"label\\" (2)"']
+    """
+    return [f"data.{name}={_quoted(value)}" for name, value in values.items() if value]
 
 
 def overridden(overrides: Sequence[str], path: Path) -> str:
@@ -123,6 +139,16 @@ def load_params(layout: Layout) -> Params:
     params = Params.load(layout.params)
     check_files(params.data, layout)
     return params
+
+
+def _quoted(value: str) -> str:
+    """Return a text as a quoted value in Hydra's grammar.
+
+    Backslashes are escaped only where they precede a quotation mark.
+    """
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
+    return f'"{escaped}"'
 
 
 def _parse(text: str) -> Any:

@@ -52,5 +52,5 @@ def test_result_is_known_though_the_answer_to_the_final_state_was_lost(
         return Completed(message="done", data={"twice": 2 * number})
 
     results: list[object] = []
-    code = run_flow(double, 21, check=lambda: None, then=results.append)
+    code = run_flow(double, {"number": 21}, check=lambda: None, then=results.append)
     assert (code, results, lost) == (0, [{"twice": 42}], ["POST"])

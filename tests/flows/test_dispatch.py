@@ -76,8 +76,12 @@ def test_required_worker_that_does_not_come_online_is_an_error(
 ) -> None:
     require_gpu(shared, 2)
     text = output(server.flow(shared.root), 1)
-    assert "waiting up to 2 s for a gpu worker" in text
-    assert re.search(r"^error: no gpu worker is online after 2 s .* start one: prefect", text, re.M)
+    assert "waiting up to 2 s for a worker of the pool semigen-gpu" in text
+    assert re.search(
+        r"^error: no worker of the pool semigen-gpu is online after 2 s .* start one: prefect",
+        text,
+        re.M,
+    )
     assert shared.ran() == ["sample", "validate"]
 
 
@@ -98,9 +102,16 @@ def test_waits_for_the_required_worker(shared: Project, server: Server, tmp_path
             break
     with server.worker(shared.root, tmp_path / "gpu"):
         text = output(flow)
-    assert "sent to a gpu worker" in text
+    assert "sent to a worker of the pool semigen-gpu" in text
+    assert "gpu worker" not in text
+    lines = [line.split("  ")[-1] for line in text.splitlines()]
+    assert lines.count("fitting") == 1, "the terminal shows what the worker's run logs, once"
+    assert lines.index("fitting") < lines.index("sent to a worker of the pool semigen-gpu") + 3
     assert server.states("stage")[-1] == "Completed"
     assert shared.ran() == ORDER
+    names = [run["name"] for run in server.post("flow_runs/filter", {"sort": "START_TIME_DESC"})]
+    assert re.fullmatch(r"digits, train in \d+ s", names[0])
+    assert names[1] == "digits 90.0% (+90.0 points), by hand"
 
 
 def test_stage_runs_again_if_its_process_was_killed_but_not_if_it_failed(
@@ -117,7 +128,7 @@ def test_stage_runs_again_if_its_process_was_killed_but_not_if_it_failed(
         assert killed.pid != flow.pid
         killed.kill()
         text = output(flow)
-        assert "the gpu worker that ran train was lost" in text
+        assert "the worker that ran train was lost" in text
         assert server.states("stage")[-2:] == ["Crashed", "Completed"]
         assert shared.ran() == ["sample", "validate", "train", "train", "evaluate", "report"]
         assert not stage.is_running()
@@ -154,4 +165,4 @@ def test_reports_a_worker_that_uses_another_folder(
     with server.worker(done.root, done.root / "gpu"):
         wait_for(server.workers, "no worker")
         text = output(server.flow(shared.root), 1)
-    assert re.search(r"^error: stage 'train' completed on a gpu worker, .* to clone$", text, re.M)
+    assert re.search(r"^error: stage 'train' completed on a worker, .* to clone$", text, re.M)

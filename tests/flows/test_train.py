@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import yaml
 from prefect import State, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -80,6 +81,11 @@ def task_runs(state: State) -> dict[str, TaskRun]:
     return {run.name: run for run in sorted(runs, key=lambda run: run.start_time)}
 
 
+def name_of(state: State) -> str:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id).name
+
+
 def state_names(state: State) -> dict[str, str]:
     return {name: run.state_name for name, run in task_runs(state).items()}
 
@@ -91,10 +97,12 @@ def test_first_run_runs_all_and_second_is_cached(fresh: Project) -> None:
     assert not any(run.tags for run in task_runs(first).values())  # each would request a slot
     assert first.result() == dict.fromkeys(ORDER, True)
     assert fresh.ran() == ORDER
+    assert name_of(first) == "digits 90.0% (+90.0 points), by hand"
 
     second = run()
     assert state_names(second) == dict.fromkeys(ORDER, "Cached")
     assert second.result() == dict.fromkeys(ORDER, False)
+    assert name_of(second) == "digits unchanged at 90.0%, by hand"
 
 
 def test_stages_that_dvc_has_run_are_cached(here: Project) -> None:
@@ -129,6 +137,7 @@ def test_failed_stage_fails_the_flow_in_its_own_words_and_stops_it(here: Project
         "validate": "Failed",
     }
     assert failed["validate"].state.message == message
+    assert name_of(state) == "digits failed in validate, by hand"
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -144,6 +153,16 @@ def test_invalid_parameter_fails_the_flow_before_any_stage(here: Project) -> Non
     assert run(overrides=absent).message.startswith("mine.csv: no such file; check data.labeled")
     assert (here.root / "params.yaml").read_bytes() == before
     assert here.ran() == []
+
+
+def test_tables_given_as_parameters_are_kept_in_the_parameter_file(here: Project) -> None:
+    for name, target in (("mine.csv", 'my "label"'), ("theirs.csv", "x")):
+        (here.root / name).write_text(f'"{target.replace(chr(34), 2 * chr(34))}",b\n1,2\n')
+    state = run(labeled="mine.csv", unlabeled="theirs.csv", target='my "label"', test="")
+    assert state.is_completed(), state.message
+    assert name_of(state) == 'my "label" unchanged at 90.0%, by hand'
+    data = yaml.safe_load((here.root / "params.yaml").read_text())["data"]
+    assert data == {"labeled": "mine.csv", "unlabeled": "theirs.csv", "target": 'my "label"'}
 
 
 def test_missing_or_outdated_page_is_written_again(here: Project) -> None:

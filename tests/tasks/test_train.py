@@ -73,5 +73,5 @@ def test_progress_file_names_the_learner_and_the_losses_so_far(tmp_path, capsys)
     assert content["log_loss"] == {"mlp": 0.12346}
     progress.on_trial("trial 1 of 5")
     assert capsys.readouterr().out.splitlines() == [
-        "train: evaluating mlp", "train: evaluating graph", "train: trial 1 of 5",
+        "train: 1/2 mlp, log loss 0.123", "train: trial 1 of 5",
     ]  # fmt: skip

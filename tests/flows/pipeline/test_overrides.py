@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.pipeline.overrides import Change, apply_overrides
+from flows.pipeline.overrides import Change, apply_overrides, data_overrides
 from semigen.errors import UserError
-from semigen.params.config import Params
+from semigen.params.config import DataParams, Params
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,6 +44,15 @@ def test_several_overrides_are_applied_together(params: Path) -> None:
     data = Params.load(params).data
     assert (data.labeled, data.unlabeled, data.target) == ("my own/a.csv", "../b.csv", "class")
     assert len(changed_lines(params)) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ['my "label" (2)', "a\\", '\\"', "${seed}", "$(id)", "a=b,[c]", " x ", "null", "3", "ü"]
+)
+def test_values_of_forms_may_contain_any_character(params: Path, name: str) -> None:
+    given = data_overrides(target=name, labeled=None, unlabeled="", test=None)
+    apply_overrides(given, params)
+    assert Params.load(params).data == DataParams(target=name)
 
 
 def test_list_stays_on_its_line(params: Path) -> None:
