@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import State, flow, get_client, get_run_logger
+from prefect import State, flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
@@ -27,6 +27,7 @@ from flows.pipeline.stage import reproduce
 from flows.remote.checkpoints import SECONDS_BETWEEN
 from flows.remote.clone import default_workspace
 from flows.remote.exchange import run_in_clone
+from flows.remote.run_log import output_logger
 from flows.run_name import project_subject, rename, shortened
 from semigen.artifacts import Layout
 from semigen.errors import UserError
@@ -61,7 +62,7 @@ def stage_run(
         ref: Ref of the request in that repository (``flows.remote.exchange``).
         checkpoint_seconds: Minimum time between uploads of a clone's checkpoints.
     """
-    log, started = get_run_logger().info, time.monotonic()
+    log, started = output_logger(), time.monotonic()
     try:
         with exit_with_parent_run(log):
             if url:

@@ -104,7 +104,7 @@ def test_waits_for_the_required_worker(shared: Project, server: Server, tmp_path
         text = output(flow)
     assert "sent to a worker of the pool semigen-gpu" in text
     assert "gpu worker" not in text
-    lines = [line.split("  ")[-1] for line in text.splitlines()]
+    lines = [line.split("  ")[-1].strip() for line in text.splitlines()]
     assert lines.count("fitting") == 1, "the terminal shows what the worker's run logs, once"
     assert lines.index("fitting") < lines.index("sent to a worker of the pool semigen-gpu") + 3
     assert server.states("stage")[-1] == "Completed"
