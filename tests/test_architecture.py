@@ -40,8 +40,8 @@ FLOORS = {
     "flows": [
         {"interruption", "login"},
         {"environment", "project"},
-        {"events", "run_process", "temporary_server"},
-        {"command"},
+        {"events", "report_address", "run_process", "temporary_server"},
+        {"command", "run_name"},
         {"pipeline"},
         {"remote"},
         {"display", "service", "stage_run"},

@@ -18,6 +18,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
+from flows.report_address import address_of_report
 from semigen.artifacts import Layout, read_json
 from semigen.evaluation.estimates import DASH, Estimate, Gain
 
@@ -137,19 +138,21 @@ def _publish_metrics(layout: Layout) -> None:
 def _publish_report(layout: Layout) -> None:
     if not layout.report.exists():
         return
-    page = [
-        f"[report.html]({layout.report.as_uri()})",
-        "",
-        "Browsers do not open links to local files from this page: copy the address.",
-        "",
-        f"    {layout.report.as_uri()}",
-        "",
-    ]
+    page = _report_links(layout)
     if layout.model_card.exists():
         page += ["---", "", layout.model_card.read_text(encoding="utf-8")]
     create_markdown_artifact(
         "\n".join(page), key="report", description="HTML report and model card"
     )
+
+
+def _report_links(layout: Layout) -> list[str]:
+    """Return lines with the addresses of the latest report: by HTTP, and of the file."""
+    served = address_of_report(layout.root)
+    file = ["As a file, whose address you can copy:", "", f"    {layout.report.as_uri()}", ""]
+    if served is None:
+        return ["Browsers do not open links to local files from this page.", *file]
+    return [f"**[Open the report]({served})**, the latest one, on this computer.", "", *file]
 
 
 def _learning_curve(path: Path) -> bytes:

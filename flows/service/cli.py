@@ -23,9 +23,11 @@ import httpx
 from flows.environment import address_file, is_listening
 from flows.login import CLIENT_LOGIN, LOGIN, login_file, server_login
 from flows.project import Project, template_variables
+from flows.report_address import address_of_report, report_file
 from flows.service.processes import (
     GPU,
     POOLS,
+    REPORT,
     Service,
     free_port,
     is_running,
@@ -68,7 +70,7 @@ def up(service: Service) -> Service:
     _set_up(service, *options, *([] if was_running else ["--without-workers"]))
     if not is_running(service):
         supervise(service)
-    supervisorctl(service, "start", "watchdog", *(f"{kind}-worker" for kind in POOLS))
+    supervisorctl(service, "start", "watchdog", REPORT, *(f"{kind}-worker" for kind in POOLS))
     service.write_address()
     return service
 
@@ -242,6 +244,7 @@ def _print_welcome(service: Service) -> None:
     whose = "shared server" if service.shared_url else "this project's server"
     print(f"UI       {service.url}  ({whose})")
     _print_login(service)
+    _print_report(service)
     print(f"Workers  {', '.join(map(project.pool, POOLS))} ({GPU}: one run at a time)")
     print(f"Logs     {service.folder.relative_to(service.root)}")
     print(f"Run now  semigen prefect deployment run {project.deployment('train')}   (or in the UI)")
@@ -255,6 +258,13 @@ def _print_login(service: Service) -> None:
     place = login_file(service.root).relative_to(service.root)
     shown = server_login(service.root) if sys.stdout.isatty() else f"see {place}"
     print(f"Login    {shown}")
+
+
+def _print_report(service: Service) -> None:
+    """Print the address of the report, which is secret like the login."""
+    place = report_file(service.root).relative_to(service.root)
+    shown = address_of_report(service.root) if sys.stdout.isatty() else None
+    print(f"Report   {shown or f'see {place}, or the artifact of a run'}")
 
 
 def _print_status(service: Service) -> int:

@@ -41,8 +41,10 @@ CPU, GPU = "cpu", "gpu"
 POOLS = {CPU: 4, GPU: 1}
 """Kinds of workers, and the maximum number of flow runs that a worker executes at once: a CPU
 worker runs predictions beside a retraining, a GPU is used by one run at a time."""
+REPORT = "report"
+"""Program that serves the report."""
 PRIVATE, SHARED = "077", "022"
-"""Umask of the server and the watchdog, and of workers, whose flow runs write the outputs."""
+"""Umask of server, watchdog and report server, and of workers, whose runs write the outputs."""
 SHUTDOWN_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """Time between SIGTERM and SIGKILL for processes that have lost supervisord."""
@@ -232,7 +234,7 @@ def is_running(service: Service) -> bool:
 def supervise(service: Service) -> None:
     """Start supervisord, which starts the server if the project has its own.
 
-    Watchdog and workers are started when the project is registered.
+    All other programs are started when the project is registered.
     """
     make_private_folder(service.root / ".prefect")
     if not service.shared_url:
@@ -285,7 +287,10 @@ def stop_strays(service: Service) -> list[int]:
 def _configuration(service: Service) -> str:
     project = Project.of(service.root)
     watchdog = ["flows.service.watchdog", project.name]  # restarted if the name changes
-    programs = [_program(service, "watchdog", watchdog, priority=3)]
+    programs = [
+        _program(service, "watchdog", watchdog, priority=3),
+        _program(service, REPORT, ["flows.service.report_server"], priority=3),
+    ]
     if not service.shared_url:
         host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
         server = ["prefect", "server", "start", "--host", host, "--port", str(service.port)]

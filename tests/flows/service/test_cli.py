@@ -47,7 +47,7 @@ def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) 
     wait_for(lambda: service.state_of(again) == "COMPLETED")
     assert service.project.ran() == []
     found = service.get(f"flow_runs/{again}")
-    assert found["name"] == "digits (once more)"
+    assert found["name"] == "digits unchanged at 90.0%, once more"
     assert found["state"]["message"] == "Nothing changed: all 5 stages are up to date"
 
 
