@@ -80,10 +80,10 @@ def trained_name(about: str, reason: str, metrics: Mapping[str, Any], *, changed
         >>> trained_name("churn", "by hand", metrics, changed=True)
         'churn 80.0% (+5.0 points), by hand'
     """
+    if not changed:
+        return training_name(f"{about} unchanged", reason)
     accuracy = Estimate.from_json(metrics["test"]["accuracy"]).value
     gain = Gain.from_json(metrics["gain"]["accuracy"]).value
-    if not changed:
-        return training_name(f"{about} unchanged at {accuracy:.1%}", reason)
     return training_name(f"{about} {accuracy:.1%} ({100 * gain:+z.1f} points)", reason)
 
 

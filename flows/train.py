@@ -58,10 +58,10 @@ def run_name() -> str:
 
 @flow(name="train", flow_run_name=run_name, on_running=[record_process])
 def train(
-    labeled: str | None = None,
-    unlabeled: str | None = None,
-    target: str | None = None,
-    test: str | None = None,
+    labeled: str = "",
+    unlabeled: str = "",
+    target: str = "",
+    test: str = "",
     overrides: Sequence[str] = (),
     force: bool = False,
     debug: bool = False,
@@ -70,11 +70,11 @@ def train(
     """Bring ``report`` and every stage that it depends on up to date, then promote the model.
 
     Args:
-        labeled: Table of labeled rows, CSV or Parquet, relative to the project's folder. Empty
-            fields keep the value of ``params.yaml``.
-        unlabeled: Table of unlabeled rows.
+        labeled: Table of labeled rows, CSV or Parquet, as a path in the project's folder. This and
+            the next three fields set ``data`` in ``params.yaml``; an empty field changes nothing.
+        unlabeled: Table of unlabeled rows; a label column in it is ignored.
         target: Name of the label column.
-        test: Table of test rows. Without one, test rows are split off the labeled table.
+        test: Table of test rows. If there is none, they are split off the labeled table.
         overrides: Other parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``. The
             file keeps all values unless the stages ``sample`` and ``validate`` refuse them.
         force: Run all stages, even those that are up to date.

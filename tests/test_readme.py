@@ -99,7 +99,7 @@ def test_tutorial(clone: Path) -> None:
     watch = next(i for i, block in enumerate(blocks) if "flow-run ls" in block)
     # The reader waits for the schedule.
     blocks[watch] = (
-        f"for _ in $(seq 60); do runs=$({blocks[watch].strip()}); "
+        f"export COLUMNS=150; for _ in $(seq 60); do runs=$({blocks[watch].strip()}); "
         'grep -q ", schedule.*COMPLETED" <<<"$runs" && break; sleep 5; done; echo "$runs"'
     )
     outputs = run(blocks, clone)

@@ -63,14 +63,14 @@ def apply_overrides(overrides: Sequence[str], path: Path) -> list[Change]:
     return changes
 
 
-def data_overrides(**values: str | None) -> list[str]:
+def data_overrides(**values: str) -> list[str]:
     r"""Return overrides of section ``data``, with values that may contain any character.
 
     Args:
-        values: Value of each parameter; None and an empty text keep the value of the file.
+        values: Value of each parameter; an empty text keeps the value of the file.
 
     Examples:
-        >>> data_overrides(target='my "label" (2)', test=None)
+        >>> data_overrides(target='my "label" (2)', test="")
         ['data.target="my \\"label\\" (2)"']
     """
     return [f"data.{name}={_quoted(value)}" for name, value in values.items() if value]

@@ -1,5 +1,7 @@
 """Crash the project's flow runs whose process is gone; ``semigen up`` keeps this process running.
 
+The process also names the planned runs of schedules.
+
 A worker reports a flow run whose process died, unless the worker is killed too. The run would then
 stay Pending or Running and, because of the concurrency limit of one, keep out every later
 retraining. This process looks for the processes of the runs. A run whose process is alive is never
@@ -41,6 +43,7 @@ from flows.environment import HEARTBEAT_SECONDS
 from flows.login import SERVICE_FOLDER
 from flows.project import Project
 from flows.run_process import RUN_ID, forget_process, recorded_processes
+from flows.service.planned import name_planned_runs
 from flows.service.pools import PROCESS
 from semigen.artifacts import read_json, write_json
 from semigen.errors import UserError
@@ -185,6 +188,7 @@ def main() -> int:
             with get_client(sync_client=True) as client:
                 for run in watchdog.look(client):
                     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  crashed {run}", flush=True)
+                name_planned_runs(client, watchdog.project)
         except httpx.HTTPError as error:
             print(f"the server does not answer: {error}", flush=True)
         time.sleep(INTERVAL_SECONDS)

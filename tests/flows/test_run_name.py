@@ -30,9 +30,9 @@ def test_form_of_train_has_described_fields_for_the_tables() -> None:
     fields = parameter_schema(train).properties
     assert list(fields)[:5] == ["labeled", "unlabeled", "target", "test", "overrides"]
     for name in ("labeled", "unlabeled", "target", "test"):
-        assert {"type": "string"} in fields[name]["anyOf"]
+        assert fields[name]["type"] == "string"
         assert fields[name]["description"]
-        assert fields[name]["default"] is None
+        assert fields[name]["default"] == ""
 
 
 def test_names_are_one_line_of_limited_length_with_the_reason() -> None:

@@ -50,7 +50,7 @@ def test_several_overrides_are_applied_together(params: Path) -> None:
     "name", ['my "label" (2)', "a\\", '\\"', "${seed}", "$(id)", "a=b,[c]", " x ", "null", "3", "ü"]
 )
 def test_values_of_forms_may_contain_any_character(params: Path, name: str) -> None:
-    given = data_overrides(target=name, labeled=None, unlabeled="", test=None)
+    given = data_overrides(target=name, labeled="", unlabeled="", test="")
     apply_overrides(given, params)
     assert Params.load(params).data == DataParams(target=name)
 

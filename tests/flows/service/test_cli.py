@@ -47,7 +47,7 @@ def test_up_twice_registers_once_and_a_worker_runs_the_stages(service: Running) 
     wait_for(lambda: service.state_of(again) == "COMPLETED")
     assert service.project.ran() == []
     found = service.get(f"flow_runs/{again}")
-    assert found["name"] == "digits unchanged at 90.0%, once more"
+    assert found["name"] == "digits unchanged, once more"
     assert found["state"]["message"] == "Nothing changed: all 5 stages are up to date"
 
 
@@ -112,6 +112,12 @@ def test_server_creates_scheduled_runs(settled: Project) -> None:
             "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         }
         wait_for(lambda: bool(service.post("flow_runs/filter", wanted)))
+        wait_for(
+            lambda: (
+                {run["name"] for run in service.post("flow_runs/filter", wanted)}
+                == {"train, planned"}
+            )
+        )
         planned = service.post("flow_runs/filter", wanted)
     assert {run["expected_start_time"][11:16] for run in planned} == {"03:00"}
     assert {run["parameters"]["reason"] for run in planned} == {"schedule"}
