@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from semigen.artifacts import Layout, check_files, write_text
+from semigen.cli.tables import quoted
 from semigen.errors import UserError
 from semigen.params.config import SAMPLE_TARGET, DataParams, Params, is_sample
 from semigen.params.explain import explain, require_target
@@ -63,17 +63,23 @@ def apply_overrides(overrides: Sequence[str], path: Path) -> list[Change]:
     return changes
 
 
-def data_overrides(**values: str) -> list[str]:
-    r"""Return overrides of section ``data``, with values that may contain any character.
+def data_overrides(labeled: str, unlabeled: str, target: str, test: str) -> list[str]:
+    """Return overrides of section ``data``; an empty text keeps the value of the file.
 
     Args:
-        values: Value of each parameter; an empty text keeps the value of the file.
-
-    Examples:
-        >>> data_overrides(target='my "label" (2)', test="")
-        ['data.target="my \\"label\\" (2)"']
+        labeled: Table of labeled rows. Alone it is the table of unlabeled rows too, as for
+            ``semigen run``.
+        unlabeled: Table of unlabeled rows.
+        target: Name of the label column.
+        test: Table of test rows.
     """
-    return [f"data.{name}={_quoted(value)}" for name, value in values.items() if value]
+    given = {
+        "labeled": labeled,
+        "unlabeled": unlabeled or labeled,
+        "target": target,
+        "test": test,
+    }
+    return [f"data.{name}={quoted(value)}" for name, value in given.items() if value]
 
 
 def overridden(overrides: Sequence[str], path: Path) -> str:
@@ -139,16 +145,6 @@ def load_params(layout: Layout) -> Params:
     params = Params.load(layout.params)
     check_files(params.data, layout)
     return params
-
-
-def _quoted(value: str) -> str:
-    """Return a text as a quoted value in Hydra's grammar.
-
-    Backslashes are escaped only where they precede a quotation mark.
-    """
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
-    return f'"{escaped}"'
 
 
 def _parse(text: str) -> Any:

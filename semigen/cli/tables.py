@@ -31,7 +31,7 @@ def table_overrides(arguments: argparse.Namespace, root: Path) -> list[str]:
         "data.test": _path(arguments.test, root),
         "data.target": arguments.target,
     }
-    return [f"{name}={_quoted(value)}" for name, value in given.items() if value is not None]
+    return [f"{name}={quoted(value)}" for name, value in given.items() if value is not None]
 
 
 def _path(name: str | None, root: Path) -> str | None:
@@ -43,7 +43,12 @@ def _path(name: str | None, root: Path) -> str | None:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
-def _quoted(value: str) -> str:
-    """Return a value in Hydra's grammar: quotes are escaped, and backslashes before quotes."""
+def quoted(value: str) -> str:
+    r"""Return a value in Hydra's grammar: quotes are escaped, and backslashes before quotes.
+
+    Examples:
+        >>> print(quoted('my "label" (2)'))
+        "my \\"label\\" (2)"
+    """
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
