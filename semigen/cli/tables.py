@@ -48,7 +48,7 @@ def quoted(value: str) -> str:
 
     Examples:
         >>> print(quoted('my "label" (2)'))
-        "my \\"label\\" (2)"
+        "my \"label\" (2)"
     """
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
