@@ -34,6 +34,7 @@ from flows.pipeline.overrides import (
     load_params,
 )
 from flows.pipeline.promotion import is_promotion_due, promote_model
+from flows.pipeline.retry import Log
 from flows.pipeline.trial import FIRST_STAGES, Trial
 from flows.run_name import rename, subject, trained_name, training_name
 from flows.run_process import record_process
@@ -42,7 +43,7 @@ from semigen.artifacts import Layout, read_json
 from semigen.cli.commands import command_parser
 from semigen.cli.tables import table_overrides
 from semigen.errors import UserError
-from semigen.params.config import Params
+from semigen.params.config import PARTS, Params
 
 
 def run_name() -> str:
@@ -89,7 +90,8 @@ def train(
     overrides = [*tables, *overrides]
     with Trial(layout, log) as trial:
         try:
-            checked_params(overrides, layout)
+            params = checked_params(overrides, layout)
+            gather(params, layout, log)
             for change in trial.set_parameters(overrides):
                 log("params.yaml  %s", change)
             params = load_params(layout)
@@ -102,6 +104,19 @@ def train(
         with TagsContext(current_tags=set()):
             options = {"force": force, "debug": debug}
             return _run_tasks(stages, layout, params, trial, reason=reason, **options)
+
+
+def gather(params: Params, layout: Layout, log: Log) -> None:
+    """Write the tables that are gathered from the sources in section ``sources``, if any.
+
+    Raises:
+        UserError: As ``gather_tables``.
+    """
+    if any(getattr(params.sources, part) for part in PARTS):
+        from semigen.tables.gather import gather_tables  # importing pandas takes long
+
+        for line in gather_tables(params, layout):
+            log(line)
 
 
 def _run_tasks(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from semigen.errors import UserError
-from semigen.params.config import DataParams, is_sample
+from semigen.params.config import PARTS, DataParams, gathered, is_sample
 from semigen.params.explain import nearest_name
 
 
@@ -210,7 +210,7 @@ class Layout:
 def check_files(data: DataParams, layout: Layout) -> None:
     """Check that the user's own tables exist, before a run starts.
 
-    Embedded tables are written by the ``sample`` stage, and a table with a ``.dvc`` file beside it
+    Embedded and gathered tables are written later, and a table with a ``.dvc`` file beside it
     can be pulled, so neither needs to exist.
 
     Args:
@@ -222,7 +222,7 @@ def check_files(data: DataParams, layout: Layout) -> None:
     """
     paths = {"labeled": data.labeled, "unlabeled": data.unlabeled, "test": data.test_table}
     for part, path in paths.items():
-        if path is None or is_sample(path):
+        if path is None or is_sample(path) or path in map(gathered, PARTS):
             continue
         source = layout.source(path)
         if not source.exists() and not source.with_name(f"{source.name}.dvc").exists():

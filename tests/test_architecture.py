@@ -54,7 +54,7 @@ and from lower floors."""
 BY_EXTRA = {
     "classifiers": {"optuna"},
     "report": {"jinja2", "matplotlib"},
-    "tables": {"python_calamine"},
+    "tables": {"fsspec", "python_calamine", "sqlalchemy"},
     "validation": {"great_expectations"},
 }
 """Libraries of extras that packages of ``semigen`` may import."""

@@ -35,6 +35,19 @@ SAMPLE_TARGET = "label"
 ColumnKind = Literal["numeric", "category", "boolean", "ignore"]
 
 
+PARTS = ("labeled", "unlabeled", "test")
+
+
+def gathered(part: str) -> str:
+    """Return the path of the table that is gathered from the sources of a part.
+
+    Examples:
+        >>> gathered("labeled")
+        'data/gathered/labeled.parquet'
+    """
+    return f"data/gathered/{part}.parquet"
+
+
 def is_sample(path: str) -> bool:
     """Return whether a table is written by the ``sample`` stage.
 
@@ -105,6 +118,25 @@ class DataParams(Section):
                 "its rows without a label are the unlabeled ones)"
             )
         return self
+
+
+class SourcesParams(Section):
+    """Sources that ``semigen run`` gathers into one table each, before the stages. Not tracked by
+    DVC, which tracks the tables.
+
+    A source is a file, a folder of Parquet files, a pattern (``exports/2024-*.csv``), a URL
+    (``https:``, ``s3:``, ``gs:`` ...) or a file with a SQL query (``rows.sql``).
+    """
+
+    labeled: tuple[str, ...] = ()
+    """Sources of labeled rows; ``data.labeled`` is then ``data/gathered/labeled.parquet``."""
+    unlabeled: tuple[str, ...] = ()
+    """Sources of unlabeled rows, likewise."""
+    test: tuple[str, ...] = ()
+    """Sources of test rows, likewise."""
+    database: str | None = None
+    """SQLAlchemy URL of the database of queries, e.g. ``sqlite:///shop.db``. Use the environment
+    variable ``SEMIGEN_DATABASE`` instead if it has a password."""
 
 
 class ValidateParams(Section):
@@ -316,6 +348,7 @@ class Params(Section):
     """Random seed of all stages; ``data.random_state`` is the seed of the test split."""
     sample: SampleParams = SampleParams()
     data: DataParams = DataParams()
+    sources: SourcesParams = SourcesParams()
     validate_: ValidateParams = Field(ValidateParams(), alias="validate")
     privacy: PrivacyParams = PrivacyParams()
     preprocess: PreprocessParams = PreprocessParams()

@@ -137,7 +137,7 @@ def _is_integer(text: str) -> bool:
 
 
 def require_same_columns(
-    expected: Collection[str], columns: Collection[str], name: str, other: str
+    expected: Collection[Any], columns: Collection[Any], name: str, other: str
 ) -> None:
     """Check that a part of a table has the columns of another part.
 

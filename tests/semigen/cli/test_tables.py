@@ -43,6 +43,20 @@ def test_one_table_is_the_unlabeled_table_too(root: Path) -> None:
     assert found == {"labeled": "raw/l.csv", "unlabeled": "raw/l.csv", "target": "y"}
 
 
+def test_patterns_urls_and_queries_are_gathered(root: Path) -> None:
+    given = ("raw/*.csv", "s3://shop/u.parquet", "--test", "raw/t.sql")
+    found = parsed(root, *given)
+    tables = {part: f"data/gathered/{part}.parquet" for part in ("labeled", "unlabeled", "test")}
+    assert found == tables
+    sources = yaml.safe_load((root / "params.yaml").read_text())["sources"]
+    assert sources == {
+        "labeled": ["raw/*.csv"],
+        "unlabeled": ["s3://shop/u.parquet"],
+        "test": ["raw/t.sql"],
+    }
+    assert parsed(root, "raw/*.csv")["unlabeled"] == tables["labeled"]
+
+
 def test_nothing_named_changes_nothing(root: Path) -> None:
     assert parsed(root, "--force") == {}
 
