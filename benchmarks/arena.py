@@ -19,8 +19,8 @@ import psutil
 from benchmarks import aftermath
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
 from benchmarks.server_api import TIMEOUT_SECONDS, ask
-from flows.environment import NO_TELEMETRY
-from flows.login import server_login
+from flows.environment import API_URL, NO_TELEMETRY
+from flows.login import CLIENT_LOGIN, server_login
 from flows.pipeline.dvc_graph import settle_scm
 from flows.project import Project
 from flows.service.processes import Service
@@ -41,13 +41,14 @@ class Arena:
     Attributes:
         root: The project's folder.
         service: Background processes of the project.
+        host: Project whose server this one uses; None if it has its own.
         expected: For each seed, the hashes after an undisturbed run.
         seconds: Duration of an undisturbed run.
     """
 
-    def __init__(self, root: Path, port: int) -> None:
-        self.root = root
-        self.service = Service(root, port)
+    def __init__(self, root: Path, port: int, host: Arena | None = None) -> None:
+        self.root, self.host = root, host
+        self.service = Service(root, port, host.service.api_url if host else "")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.environment = {**inherited, **NO_TELEMETRY, "PATH": path, "PYTHONPATH": str(ROOT)}
@@ -63,8 +64,11 @@ class Arena:
         (self.root / "params.yaml").write_text(
             "seed: 0\nretrain: {cron: null}\nmonitor: {cron: null}\n"
         )
-        for name in ("flows", "semigen", "tasks", "benchmarks", "prefect.yaml", ".dvcignore"):
+        for name in ("flows", "semigen", "tasks", "benchmarks", ".dvcignore"):
             (self.root / name).symlink_to(ROOT / name)
+        text = (ROOT / "prefect.yaml").read_text()
+        name = re.sub("^name: .*$", f"name: {self.root.name}", text, flags=re.MULTILINE)
+        (self.root / "prefect.yaml").write_text(name)
         settle_scm(self.root)
 
     def learn(self) -> None:
@@ -80,7 +84,7 @@ class Arena:
                 raise SystemExit("two undisturbed runs differ")
 
     def up(self) -> None:
-        self._command("up", "--port", str(self.service.port))
+        self._command("up", *([] if self.host else ["--port", str(self.service.port)]))
         deployment = Project.of(self.root).deployment("train")
         self.deployment = self._get(f"deployments/name/{deployment}")["id"]
 
@@ -156,14 +160,17 @@ class Arena:
         return self._ask("POST", path, content)
 
     def _ask(self, method: str, path: str, content: Any = None, **options: float) -> Any:
-        login = server_login(self.root)
+        login = server_login((self.host or self).root)
         return ask(method, f"{self.service.api_url}/{path}", content, login=login, **options)
 
     def _command(self, *arguments: str) -> None:
+        shared = {}
+        if self.host:
+            shared = {API_URL: self.service.api_url, CLIENT_LOGIN: server_login(self.host.root)}
         done = subprocess.run(
             [sys.executable, "-m", "flows.service.cli", *arguments],
             cwd=self.root,
-            env=self.environment,
+            env={**self.environment, **shared},
             capture_output=True,
             text=True,
         )
@@ -208,10 +215,25 @@ def is_of_gpu_worker(process: psutil.Process) -> bool:
 @contextlib.contextmanager
 def arena_in(folder: Path, port: int) -> Iterator[Arena]:
     """Yield a project with a running service, which is stopped afterwards."""
-    arena = Arena(folder / "project", port)
-    arena.make()
-    try:
-        arena.up()
+    with arenas_in(folder, port, 1) as (arena,):
         yield arena
-    finally:
-        arena.down()
+
+
+@contextlib.contextmanager
+def arenas_in(folder: Path, port: int, n: int) -> Iterator[list[Arena]]:
+    """Yield projects with running services, which are stopped afterwards.
+
+    Args:
+        folder: Folder of the projects.
+        port: Port of the server of the first project, which the others use.
+        n: Number of projects.
+    """
+    arenas: list[Arena] = []
+    with contextlib.ExitStack() as stack:
+        for i in range(n):
+            name = "project" if i == 0 else f"guest{i}"
+            arenas.append(Arena(folder / name, port, arenas[0] if arenas else None))
+            arenas[-1].make()
+            stack.callback(arenas[-1].down)
+            arenas[-1].up()
+        yield arenas

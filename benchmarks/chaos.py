@@ -6,7 +6,8 @@ one process receives SIGKILL: the flow, the run of a stage on the worker, the st
 process, a worker, the server or the supervisor. Then the run must end in a final state in limited
 time, a second run must complete, and the project must be as after an undisturbed run: equal hashes
 of outputs and of ``dvc.lock``, a clean ``dvc status``, no process and no lock left. Anything else
-is a loss.
+is a loss. With ``--projects 2`` two projects use one server, both run at the same time, and both
+are checked; with ``--write-iops`` everything is on a slow disk.
 
 Every kill is saved in ``benchmarks/results/chaos.json``; ``--resume`` continues after the saved
 kills. The killed processes depend on the seed alone, the times on the machine too.
@@ -15,6 +16,7 @@ kills. The killed processes depend on the seed alone, the times on the machine t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import os
 import random
@@ -28,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import aftermath
-from benchmarks.arena import END_SECONDS, FINAL, ROOT, SEEDS, Arena, arena_in
+from benchmarks.arena import END_SECONDS, FINAL, ROOT, SEEDS, Arena, arenas_in
 from benchmarks.machine import cpu_model
+from benchmarks.slow_disk import slow_disk
 from semigen.artifacts import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "chaos.json"
@@ -39,33 +42,40 @@ KINDS = (
 )
 
 
-def disturb(arena: Arena, i: int, seed: int) -> dict[str, Any]:
-    """Kill one process; return the record of the kill."""
+def disturb(arenas: Sequence[Arena], i: int, seed: int) -> dict[str, Any]:
+    """Start a run in each project, kill one process of one of them; return the record."""
     chance = random.Random(f"{seed}-{i}")
     wanted = chance.sample(KINDS, len(KINDS))
-    moment = chance.uniform(0, arena.seconds)
+    moment = chance.uniform(0, max(arena.seconds for arena in arenas))
     parameter = SEEDS[i % len(SEEDS)]
-    run = arena.start(parameter)
+    runs = [arena.start(parameter) for arena in arenas]
     time.sleep(moment)
-    alive = arena.processes()
+    hit = chance.randrange(len(arenas))
+    alive = arenas[hit].processes()
     kind = next(kind for kind in wanted if kind in alive)
     victim = chance.choice(sorted(alive[kind], key=lambda process: process.pid))
-    before = arena.state(run)
+    before = arenas[hit].state(runs[hit])
     killed = time.monotonic()
     aftermath.kill([victim])
     if kind == "supervisor":
-        aftermath.wait_until(lambda: not arena.processes().get("supervisor"), 30)
-        arena.up()
-    state = arena.await_end(run, END_SECONDS)
+        aftermath.wait_until(lambda: not arenas[hit].processes().get("supervisor"), 30)
+        arenas[hit].up()
+    states = [arena.await_end(run, END_SECONDS) for arena, run in zip(arenas, runs, strict=True)]
     record = {
         "kill": i,
         "victim": kind,
         "moment": round(moment, 2),
         "before": before,
-        "state": state,
+        "state": states[hit],
         "seconds": round(time.monotonic() - killed, 1),
     }
-    return {**record, "lost": arena.lost(state, parameter)}
+    if len(arenas) > 1:
+        record |= {"project": arenas[hit].root.name, "states": states}
+    lost = []
+    for arena, state in zip(arenas, states, strict=True):
+        prefix = f"{arena.root.name}: " if len(arenas) > 1 else ""
+        lost += [f"{prefix}{text}" for text in arena.lost(state, parameter)]
+    return {**record, "lost": lost}
 
 
 def summary(records: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
@@ -116,6 +126,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help="seed of processes and times (default: 0)"
     )
     parser.add_argument("--port", type=int, default=4290, help="port of the server (default: 4290)")
+    parser.add_argument(
+        "--projects", type=int, default=1, help="number of projects on the server (default: 1)"
+    )
+    parser.add_argument(
+        "--write-iops", type=int, help="writes per second of a slow disk; needs root"
+    )
     parser.add_argument("--resume", action="store_true", help="continue after the saved kills")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="JSON file; a .md file is written next to it"
@@ -130,20 +146,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the server too
     kept = read_json(arguments.results)["kills"] if arguments.resume else []
+    options = f"--kills {arguments.kills} --seed {arguments.seed}"
+    options += f" --projects {arguments.projects}" if arguments.projects > 1 else ""
+    options += f" --write-iops {arguments.write_iops}" if arguments.write_iops else ""
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "command": f'make chaos ARGS="--kills {arguments.kills} --seed {arguments.seed}"',
+        "command": f'make chaos ARGS="{options}"',
         "seed": arguments.seed,
     }
-    with (
-        tempfile.TemporaryDirectory(prefix="semigen-chaos-") as scratch,
-        arena_in(arguments.folder or Path(scratch), arguments.port) as arena,
-    ):
-        arena.learn()
-        print(f"an undisturbed run takes {arena.seconds:.1f} s", flush=True)
+    with contextlib.ExitStack() as stack:
+        scratch = tempfile.TemporaryDirectory(prefix="semigen-chaos-")
+        folder = arguments.folder or Path(stack.enter_context(scratch))
+        if arguments.write_iops:
+            folder = stack.enter_context(slow_disk(folder, arguments.write_iops))
+        arenas = stack.enter_context(arenas_in(folder, arguments.port, arguments.projects))
+        for arena in arenas:
+            arena.learn()
+            print(f"an undisturbed run takes {arena.seconds:.1f} s", flush=True)
         for i in range(len(kept), arguments.kills):
-            kept.append(disturb(arena, i, arguments.seed))
+            kept.append(disturb(arenas, i, arguments.seed))
             print(line(kept[-1]), flush=True)
             write_json(arguments.results, {**about, "kills": kept})
             write_text(arguments.results.with_suffix(".md"), summary(kept, about))
