@@ -48,7 +48,7 @@ class Arena:
 
     def __init__(self, root: Path, port: int, host: Arena | None = None) -> None:
         self.root, self.host = root, host
-        self.service = Service(root, port, host.service.api_url if host else "")
+        self.service: Service = Service(root, port, host.service.api_url if host else "")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.environment = {**inherited, **NO_TELEMETRY, "PATH": path, "PYTHONPATH": str(ROOT)}
@@ -166,7 +166,8 @@ class Arena:
     def _command(self, *arguments: str) -> None:
         shared = {}
         if self.host:
-            shared = {API_URL: self.service.api_url, CLIENT_LOGIN: server_login(self.host.root)}
+            login = server_login(self.host.root) or ""
+            shared = {API_URL: self.service.api_url, CLIENT_LOGIN: login}
         done = subprocess.run(
             [sys.executable, "-m", "flows.service.cli", *arguments],
             cwd=self.root,

@@ -78,7 +78,9 @@ def disturb(arenas: Sequence[Arena], i: int, seed: int) -> dict[str, Any]:
     return {**record, "lost": lost}
 
 
-def summary(records: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
+def summary(
+    records: Sequence[dict[str, Any]], about: dict[str, Any], kinds: Sequence[str] = KINDS
+) -> str:
     """Return a table of all kills as Markdown."""
     n_late = sum(record["before"] in FINAL for record in records)
     lines = [
@@ -93,7 +95,7 @@ def summary(records: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
         "median s to the end | longest | lost |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for kind in KINDS:
+    for kind in kinds:
         lines += _row(kind, [record for record in records if record["victim"] == kind])
     lines += _row("all", records)
     losses = [record for record in records if record["lost"]]

@@ -170,6 +170,7 @@ def pull(root: Path, paths: Sequence[str]) -> None:
 def _transfer(root: Path, command: str, paths: Sequence[str], *options: str) -> None:
     if not paths:  # DVC would transfer everything
         return
+    _forget_lists(root)
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", command, *options, "--", *paths],
         cwd=root,
@@ -180,6 +181,16 @@ def _transfer(root: Path, command: str, paths: Sequence[str], *options: str) -> 
     )
     if done.returncode:
         raise failed(f"dvc {command}: {_error_in(done.stderr)}")
+
+
+def _forget_lists(root: Path) -> None:
+    """Remove DVC's stored lists of the files to transfer.
+
+    A transfer that is killed leaves a list that is not complete, and later transfers of the same
+    outputs use it: they succeed and leave files out. DVC holds the lock while it uses a list.
+    """
+    with open_repo(root) as repo, repo.lock:
+        repo.drop_data_index()
 
 
 def _error_in(text: str) -> str:

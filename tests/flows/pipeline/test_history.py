@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.pipeline import dvc_remote
 from flows.pipeline.dvc_graph import plan, settle_scm
 from flows.pipeline.history import difference, is_recorded, record, tag
 from semigen.artifacts import Layout, write_json
@@ -43,6 +45,33 @@ def committed(done: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 def run_again(project: Project) -> None:
     project.edit("toy.py", '"columns": 1', '"columns": 2')
     assert project.run("dvc", "repro", "--force", "report").returncode == 0
+
+
+KILLED_PUSH = """
+import os, sys
+import dvc_data.index.collect as module
+from dvc.cli import main
+collect_one = module._collect_from_index
+def collect_one_and_exit(lists, *arguments, **options):
+    collect_one(lists, *arguments, **options)
+    lists.commit()
+    os._exit(9)
+module._collect_from_index = collect_one_and_exit
+main(["push", *sys.argv[1:]])
+"""
+
+
+def test_push_is_complete_after_one_that_was_killed(committed: Project, tmp_path: Path) -> None:
+    """DVC has stored a list of the first outputs only, and would use it again."""
+    root, remote = committed.root, tmp_path / "remote"
+    committed.run("dvc", "remote", "add", "--default", "here", str(remote))
+    paths = [path for stage in plan(root) for path in stage.cached]
+    command = [sys.executable, "-c", KILLED_PUSH, *paths]
+    assert subprocess.run(command, cwd=root, env=committed.environment).returncode == 9
+    dvc_remote.push(root, paths)
+    stored = {path.read_bytes() for path in remote.rglob("*") if path.is_file()}
+    assert stored == {(root / path).read_bytes() for path in paths}
+    assert len(stored) == 3
 
 
 def test_commits_a_run_once_after_the_push(committed: Project, tmp_path: Path) -> None:
