@@ -27,8 +27,12 @@ HOOK_VARIABLES = {
 }
 """Environment variables of git hooks that would select another repository."""
 NETWORK = {"fetch", "ls-remote", "push"}
-CODE = ("*.py", "*.dvc", "dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config", "*ignore")
-"""New files that a commit includes although they were not added, unless they are ignored."""
+PIPELINE = (
+    *("*.dvc", "dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"),
+    *("*.gitignore", "*.dvcignore"),
+)
+"""New files that a commit includes although they were not added, unless they are ignored. Other
+files, code too, may hold secrets."""
 
 
 def git(root: Path, *arguments: str, index: Path | None = None) -> str:
@@ -102,7 +106,7 @@ def remote_url(root: Path) -> str:
 
 
 def commit_working_tree(root: Path, message: str, *, also: Sequence[str] = ()) -> str:
-    """Commit tracked files as they are now, and new code, without changing a branch.
+    """Commit tracked files as they are now, and new files of DVC, without changing a branch.
 
     Equal files on the same ``HEAD`` give the same commit again.
 
@@ -116,9 +120,16 @@ def commit_working_tree(root: Path, message: str, *, also: Sequence[str] = ()) -
     """
     with _scratch_index(root) as index:
         git(root, "add", "--update", index=index)
-        _add(root, _untracked_code(root, index), index)
+        _add(root, untracked(root, PIPELINE, index=index), index)
         _add(root, also, index)
         return _commit(root, message, index)
+
+
+def untracked(root: Path, patterns: Sequence[str], *, index: Path | None = None) -> list[str]:
+    """Return the files of some patterns that git neither tracks nor ignores."""
+    options = ("--others", "--exclude-standard", "-z")
+    found = git(root, "ls-files", *options, "--", *patterns, index=index)
+    return [path for path in found.split("\0") if path]
 
 
 def commit_files(root: Path, message: str, paths: Sequence[str]) -> str:
@@ -182,12 +193,6 @@ def _scratch_index(root: Path) -> Iterator[Path]:
         if own.exists():
             shutil.copy2(own, Path(folder) / "index")
         yield Path(folder) / "index"
-
-
-def _untracked_code(root: Path, index: Path) -> list[str]:
-    options = ("--others", "--exclude-standard", "-z")
-    found = git(root, "ls-files", *options, "--", *CODE, index=index)
-    return [path for path in found.split("\0") if path]
 
 
 def _add(root: Path, paths: Sequence[str], index: Path) -> None:

@@ -38,13 +38,14 @@ def snapshot(
     """Push the code and the inputs of a stage to git and DVC's remote.
 
     The user's branch, index, stash and working tree are not changed. New files that git does not
-    track are included if they are code (``git.CODE``) or inputs of the stage.
+    track are included if they are inputs of the stage or belong to DVC (``git.PIPELINE``). New code
+    is not: it may hold secrets, and a file that was forgotten is named in the log.
 
     Args:
         root: The project's root, which must be the root of its git repository.
         stage: Name of the stage. The stages that it depends on must be up to date.
         key: Identifies the stage and the flow run (see the module).
-        log: Called with a message when a host does not answer.
+        log: Called with a message about new code, and when a host does not answer.
         timeout: Seconds after which a host that does not answer is given up.
 
     Returns:
@@ -59,6 +60,8 @@ def snapshot(
     dvc_remote.check_store(root)
     dvc_remote.check_dependencies(root, stage)
     needed = dvc_remote.dependencies(root, stage)
+    if new := git.untracked(root, ["*.py"]):
+        log(f"not sent, since git does not track it: {', '.join(new)}; `git add` what is needed")
     commit = git.commit_working_tree(root, f"request to run {stage}", also=needed.in_git)
     _check_sources(root, commit, needed.sources)
     retry(lambda: dvc_remote.push(root, needed.cached), log, timeout=timeout)

@@ -22,6 +22,7 @@ from tests.flows.hosts import KEY, S3, Hosts, git
 def use_training(hosts: Hosts) -> None:
     """Let the train stage take five seconds and write checkpoints."""
     shutil.copy(REPOSITORY / "tests" / "flows" / "toy_training.py", hosts.root / "training.py")
+    git(hosts.root, "add", "training.py")
     hosts.project.edit("dvc.yaml", "python toy.py train", "python training.py")
 
 

@@ -44,15 +44,19 @@ def test_snapshot_does_not_change_branch_index_stash_and_working_tree(hosts: Hos
 def test_snapshot_contains_uncommitted_changes_and_no_other_files(hosts: Hosts) -> None:
     hosts.project.edit("params.yaml", "epochs: 50", "epochs: 70")
     hosts.project.edit("toy.py", '"fitting"', '"fitting again"')
-    (hosts.root / "new.py").write_text("x = 1\n")
-    (hosts.root / "secret.txt").write_text("x")
+    for name in ("added.py", "settings_local.py", "secret.txt", "why-we.ignore", "new.csv.dvc"):
+        (hosts.root / name).write_text("outs: []\n")
+    git(hosts.root, "add", "added.py")
     (hosts.root / "reports" / "metrics.json").unlink()
-    snapshot(hosts.root, "train", KEY)
+    logged: list[str] = []
+    snapshot(hosts.root, "train", KEY, log=logged.append)
     assert "epochs: 70" in hosts.requested("params.yaml")
     assert "fitting again" in hosts.requested("toy.py")
     listed = git(hosts.hub, "ls-tree", "-r", "--name-only", request_ref(KEY)).split()
-    assert "new.py" in listed
-    assert {"secret.txt", "reports/metrics.json", "schema.json", "ran"}.isdisjoint(listed)
+    assert {"added.py", "new.csv.dvc"} <= set(listed)
+    assert {"reports/metrics.json", "schema.json", "ran"}.isdisjoint(listed)
+    assert {"settings_local.py", "secret.txt", "why-we.ignore"}.isdisjoint(listed)
+    assert [line for line in logged if "settings_local.py" in line] == logged[:1]
 
 
 def test_snapshot_uploads_only_inputs_of_the_stage(hosts: Hosts) -> None:
