@@ -89,16 +89,14 @@ def evaluate_distances(
     has_one_unit = encoder.scaling_ == "minmax"  # inferred or configured
     space = DistanceSpace.fit(real, encoder.spans_, shared_unit=has_one_unit)
     rng = np.random.default_rng(seed)
-    synthetic = (
-        space(encoder.transform(features)) if len(features) else np.empty((0, real.shape[1]))
-    )
+    synthetic = encoder.transform(features) if len(features) else np.empty((0, real.shape[1]))
     n_compared = min(len(synthetic), len(real), MAX_ROWS_COMPARED)
     can_attack = len(synthetic) > 0 and MIN_HELD_OUT <= len(held_out) <= len(real) - MIN_HELD_OUT
-    samples = (rng.permutation(rows)[:n_compared] for rows in (synthetic, space(real)))
-    rows = (synthetic, space(np.delete(real, held_out, axis=0)), space(real[held_out]))
+    samples = (space(rows[rng.permutation(len(rows))[:n_compared]]) for rows in (synthetic, real))
+    rows = (synthetic, np.delete(real, held_out, axis=0), real[held_out])
     return {
         "diversity": to_json(diversity(*samples)) if n_compared > 1 else None,
-        "privacy": to_json(privacy(*rows, seed=seed, max_rows=MAX_ROWS_COMPARED))
+        "privacy": to_json(privacy(*rows, seed=seed, max_rows=MAX_ROWS_COMPARED, space=space))
         if can_attack
         else None,
     }

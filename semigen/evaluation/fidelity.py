@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from semigen.tables.schema import TableSchema
 
 MAX_INDICATORS = 50
 """Maximum number of categories of a column with an indicator; rarer categories share one."""
+CHUNK_ROWS = 16_384
+"""Rows of the matrix of numbers and indicators that are in memory at once."""
 
 
 def fidelity(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> dict[str, Any]:
@@ -87,32 +91,72 @@ def correlation_difference(
         synthetic: Typed features of synthetic rows.
         schema: Schema of both tables.
     """
-    both = pd.concat([real, synthetic], ignore_index=True)
-    is_real = np.arange(len(both)) < len(real)
-    blocks = [_indicators(both[c.name], c, is_real) for c in schema.features]
-    values = np.hstack(blocks)
-    owner = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
+    columns = [_Values.of(real[c.name], synthetic[c.name], c) for c in schema.features]
+    owner = np.repeat(np.arange(len(columns)), [column.width for column in columns])
     is_pair = owner[:, None] < owner[None, :]
     if not is_pair.any():
         return 0.0
-    difference = _correlations(values[is_real]) - _correlations(values[~is_real])
+    n_real, n_all = len(real), len(real) + len(synthetic)
+    difference = _correlations(columns, 0, n_real) - _correlations(columns, n_real, n_all)
     return float(np.abs(difference[is_pair]).mean())
 
 
-def _indicators(values: pd.Series, column: ColumnSchema, is_real: np.ndarray) -> np.ndarray:
-    if column.kind == "numeric":
-        table_mean = values.groupby(is_real).transform("mean").fillna(0.0)
-        return values.fillna(table_mean).to_numpy()[:, None]
-    frequent = values[is_real].value_counts().index[:MAX_INDICATORS]
-    grouped = values.where(values.isin(frequent) | values.isna(), "other than these")
-    return pd.get_dummies(grouped, dummy_na=bool(values.isna().any())).to_numpy(float)
+@dataclass(frozen=True)
+class _Values:
+    """A column of both tables, real rows first: numbers, or the position of each category.
+
+    Attributes:
+        values: Shape ``(n,)``.
+        n_indicators: Number of category indicators; 0 for numbers.
+    """
+
+    values: np.ndarray
+    n_indicators: int
+
+    @classmethod
+    def of(cls, real: pd.Series, synthetic: pd.Series, column: ColumnSchema) -> _Values:
+        if column.kind == "numeric":
+            filled = [v.fillna(0.0 if v.isna().all() else v.mean()) for v in (real, synthetic)]
+            return cls(np.concatenate(filled), 0)
+        frequent = real.value_counts().index[:MAX_INDICATORS]
+        both = pd.concat([real, synthetic], ignore_index=True)
+        codes = frequent.get_indexer(both)  # -1 for rarer and missing values
+        is_missing = both.isna().to_numpy()
+        codes[is_missing] = len(frequent)
+        codes[codes < 0] = len(frequent) + 1
+        used, positions = np.unique(codes, return_inverse=True)
+        return cls(positions.astype(np.int16), len(used))
+
+    @property
+    def width(self) -> int:
+        """Columns of the matrix."""
+        return self.n_indicators or 1
+
+    def matrix(self, rows: slice) -> np.ndarray:
+        """Return the numbers or indicators of some rows, shape ``(n, width)``, float64."""
+        if not self.n_indicators:
+            return self.values[rows, None]
+        indicators: np.ndarray = self.values[rows, None] == np.arange(self.n_indicators)
+        return indicators.astype(float)
 
 
-def _correlations(values: np.ndarray) -> np.ndarray:
-    centered = values - values.mean(0)
-    norms = np.sqrt((centered**2).sum(0))
+def _correlations(columns: Sequence[_Values], start: int, stop: int) -> np.ndarray:
+    """Return the correlations of the rows from ``start`` to ``stop``, a chunk at a time."""
+
+    def chunks() -> Iterator[np.ndarray]:
+        for first in range(start, stop, CHUNK_ROWS):
+            rows = slice(first, min(first + CHUNK_ROWS, stop))
+            yield np.hstack([column.matrix(rows) for column in columns])
+
+    means = sum(values.sum(0) for values in chunks()) / (stop - start)
+    width = len(means)
+    products, highest = np.zeros((width, width)), np.zeros(width)
+    for values in chunks():
+        np.maximum(highest, np.abs(values).max(0), out=highest)
+        values -= means
+        products += values.T @ values
+    norms = np.sqrt(np.diag(products))
     # A column is constant if it varies by rounding errors only.
-    is_constant = norms <= 1e-9 * (1 + np.abs(values).max(0))
-    unit = np.divide(centered, norms, out=np.zeros_like(centered), where=~is_constant)
-    correlations: np.ndarray = unit.T @ unit
+    norms[norms <= 1e-9 * (1 + highest)] = np.inf
+    correlations: np.ndarray = products / norms / norms[:, None]
     return correlations

@@ -9,7 +9,7 @@ do not find.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,7 @@ def privacy(
     seed: int = 0,
     confidence: float = 0.95,
     max_rows: int = MAX_ROWS,
+    space: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Privacy:
     """Measure distances and run membership inference attacks.
 
@@ -109,6 +110,7 @@ def privacy(
         seed: Seed of the subsamples.
         confidence: Coverage of the intervals.
         max_rows: Maximum number of rows of each of the three.
+        space: Transforms the rows that are used, if they are not in a ``DistanceSpace`` yet.
 
     Raises:
         ValueError: If there is no synthetic row, or fewer than four training or held-out rows.
@@ -120,8 +122,10 @@ def privacy(
         )
     rng = np.random.default_rng(seed)
     synthetic, training, held_out = (
-        rng.permutation(rows)[:max_rows] for rows in (synthetic, training, held_out)
+        rows[rng.permutation(len(rows))[:max_rows]] for rows in (synthetic, training, held_out)
     )
+    if space is not None:
+        synthetic, training, held_out = map(space, (synthetic, training, held_out))
     return Privacy(
         closest_record=closest_record(synthetic, training, held_out, confidence=confidence),
         attacks=membership_attacks(synthetic, training, held_out, confidence=confidence),

@@ -1,6 +1,7 @@
 """Oracles: a copy, disjoint and half replaced tables, and pandas' correlations."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -147,3 +148,22 @@ def test_figures_are_none_without_synthetic_rows():
     assert found["n_synthetic"] == 0
     assert found["columns"] == []
     assert found["mean_distance"] is found["correlation_difference"] is None
+
+
+def test_correlations_need_a_fraction_of_the_memory_of_the_matrix_of_indicators(monkeypatch):
+    rng = np.random.default_rng(0)
+    n_rows, n_columns, n_categories = 20_000, 8, 40
+    codes = rng.integers(0, n_categories, (n_rows, n_columns))
+    table = pd.DataFrame(codes, columns=[f"c{i}" for i in range(n_columns)]).astype(str) + "x"
+    schema = TableSchema.infer(table.assign(label="a"), table, "label")
+    typed = schema.coerce(table)
+    whole = correlation_difference(typed, typed.head(50), schema)
+    monkeypatch.setattr("semigen.evaluation.fidelity.CHUNK_ROWS", 512)
+    tracemalloc.start()
+    try:
+        chunked = correlation_difference(typed, typed.head(50), schema)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert chunked == pytest.approx(whole, rel=1e-9)
+    assert peak < 0.3 * n_rows * n_columns * n_categories * 8

@@ -121,3 +121,17 @@ def test_copies_use_all_rows_and_distances_equally_many():
         held_out,
     )
     assert found.median_to_training > 0
+
+
+def test_rows_that_are_drawn_before_they_are_scaled_give_the_same_result():
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(size=(n, 3)) for n in (150, 300, 120)]
+    scaled_rows: list[int] = []
+
+    def scale(x):
+        scaled_rows.append(len(x))
+        return x * np.array([1.0, 2.0, 0.5])
+
+    expected = privacy(*(x * np.array([1.0, 2.0, 0.5]) for x in rows), max_rows=100)
+    assert privacy(*rows, max_rows=100, space=scale) == expected
+    assert scaled_rows == [100, 100, 100]
