@@ -152,13 +152,13 @@ def test_figures_are_none_without_synthetic_rows():
 
 def test_correlations_need_a_fraction_of_the_memory_of_the_matrix_of_indicators(monkeypatch):
     rng = np.random.default_rng(0)
-    n_rows, n_columns, n_categories = 20_000, 8, 40
+    n_rows, n_columns, n_categories = 8_000, 8, 40
     codes = rng.integers(0, n_categories, (n_rows, n_columns))
     table = pd.DataFrame(codes, columns=[f"c{i}" for i in range(n_columns)]).astype(str) + "x"
     schema = TableSchema.infer(table.assign(label="a"), table, "label")
     typed = schema.coerce(table)
     whole = correlation_difference(typed, typed.head(50), schema)
-    monkeypatch.setattr("semigen.evaluation.fidelity.CHUNK_ROWS", 512)
+    monkeypatch.setattr("semigen.evaluation.fidelity.CHUNK_ROWS", 256)
     tracemalloc.start()
     try:
         chunked = correlation_difference(typed, typed.head(50), schema)
