@@ -48,9 +48,12 @@ def run(params: Params, layout: Layout) -> None:
         also_fit=(PLOTTED_LEARNER,),
     )
     selection = committee.selection
-    committee.classifier(selection.selected, encoder, generator).save(layout.classifier)
-    committee.classifier(selection.labels_only, encoder).save(layout.labels_only)
-    save_ablation(committee, encoder, generator, layout)
+    written: dict[str, Path] = {}
+    selected = committee.classifier(selection.selected, encoder, generator)
+    selected.save(layout.classifier, written=written)
+    labels_only = committee.classifier(selection.labels_only, encoder)
+    labels_only.save(layout.labels_only, written=written)
+    save_ablation(committee, encoder, generator, layout, written)
     write_json(layout.selection, selection.to_json_dict())
     losses = committee.estimators[PLOTTED_LEARNER].loss_curve_
     with atomic_path(layout.plot("train")) as temporary:
@@ -95,15 +98,27 @@ class StageProgress(FitCallbacks):
 
 
 def save_ablation(
-    committee: FittedCommittee, encoder: TableEncoder, generator: GenerativeModel, layout: Layout
+    committee: FittedCommittee,
+    encoder: TableEncoder,
+    generator: GenerativeModel,
+    layout: Layout,
+    written: dict[str, Path],
 ) -> None:
-    """Write the classifiers of the ablation; the generator only where members need features."""
+    """Write the classifiers of the ablation; the generator only where members need features.
+
+    Args:
+        committee: Committees and fitted estimators.
+        encoder: Encoder of the rows.
+        generator: Generator of the problem.
+        layout: Paths of the project.
+        written: Files of members that other classifiers wrote, see ``Classifier.save``.
+    """
     with atomic_path(layout.ablation) as folder:
         folder.mkdir()
         for name, part in committee.selection.ablation.items():
             needs_generator = any(m.learner.space != "encoded" for m in part.members)
             classifier = committee.classifier(part, encoder, generator if needs_generator else None)
-            classifier.save(folder / name)
+            classifier.save(folder / name, written=written)
 
 
 def learning_curve(losses: Sequence[float]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,12 +221,19 @@ class Classifier:
             return x[:, :0]
         return self.generator.features(x)
 
-    def save(self, folder: Path, files: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self,
+        folder: Path,
+        files: Mapping[str, Any] | None = None,
+        written: dict[str, Path] | None = None,
+    ) -> None:
         """Write the classifier into a folder, which is either complete or absent.
 
         Args:
             folder: The folder.
             files: Further JSON files, content by name.
+            written: Files of members that other classifiers wrote, by name of the member. They are
+                copied, which is far faster, and this classifier's files are added.
 
         Raises:
             UserError: If the folder holds anything but an earlier classifier.
@@ -234,7 +242,11 @@ class Classifier:
         with atomic_path(folder) as temporary:
             self.encoder.save(temporary / "encoder")
             for member in self.members:
-                save_estimator(member.estimator, temporary / f"{member.name}.skops")
+                path = temporary / f"{member.name}.skops"
+                if written is not None and member.name in written:
+                    shutil.copyfile(written[member.name], path)
+                else:
+                    save_estimator(member.estimator, path)
             if self.generator is not None:
                 self.generator.save(temporary / "generator")
             facts = ClassifierFacts(
@@ -250,6 +262,8 @@ class Classifier:
             for name, content in (files or {}).items():
                 write_json(temporary / name, content)
             write_manifest(temporary)
+        if written is not None:
+            written.update({m.name: folder / f"{m.name}.skops" for m in self.members})
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:

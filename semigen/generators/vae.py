@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 
 from semigen.generators.likelihoods import RowDistribution, RowLikelihood
 from semigen.generators.network_model import NetworkModel
-from semigen.methods.gaussian_mixture import LatentClasses
+from semigen.methods.gaussian_mixture import LatentClasses, rows_of_fit
 from semigen.params.config import ComputeParams
 from semigen.params.generators import VAEParams
 from semigen.tables.encoding import Encoded, Span
@@ -195,7 +195,9 @@ class VAE(NetworkModel[VAEParams]):
         self.latent_classes = LatentClasses(**arrays) if arrays else None
 
     def _learn_classes(self, training: Encoded, held_out: Encoded) -> None:  # noqa: ARG002
-        self.latent_classes = LatentClasses.fit(self.features(training.x), training.y)
+        rows = rows_of_fit(training.y)  # only these are encoded
+        codes = self.features(training.x[rows])
+        self.latent_classes = LatentClasses.fit(codes, training.y[rows])
         self._classes = self.latent_classes.classes
 
     def _loss(self, batch: Sequence[Tensor], epoch: int) -> Tensor:

@@ -56,8 +56,9 @@ class LatentClasses:
             n_iterations: Number of EM steps; 0 gives the shrunk moments of the labeled rows.
             weight: Weight of an unlabeled row, relative to a labeled one.
         """
-        codes, classes = codes.astype(np.float64), np.unique(y[y >= 0])
-        labeled, unlabeled = codes[y >= 0], _subsample(codes[y < 0])
+        kept = rows_of_fit(y)
+        codes, y, classes = codes[kept].astype(np.float64), y[kept], np.unique(y[y >= 0])
+        labeled, unlabeled = codes[y >= 0], codes[y < 0]
         one_hot = (y[y >= 0][:, None] == classes[None, :]).astype(float)
         log_priors = np.log(one_hot.mean(axis=0))
         all_codes = np.concatenate([labeled, unlabeled])
@@ -129,6 +130,15 @@ def _moments(
     return means, np.linalg.cholesky(covariances)
 
 
-def _subsample(codes: np.ndarray) -> np.ndarray:
-    step = -(-len(codes) // MAX_UNLABELED) or 1
-    return codes[::step]
+def rows_of_fit(y: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows that ``LatentClasses.fit`` uses, ascending.
+
+    The labeled rows, and at most ``MAX_UNLABELED`` evenly spaced unlabeled rows. The fit to these
+    rows alone is the same.
+
+    Args:
+        y: Class indices, -1 where unlabeled, shape ``(n,)``.
+    """
+    unlabeled = np.flatnonzero(y < 0)
+    step = -(-len(unlabeled) // MAX_UNLABELED) or 1
+    return np.sort(np.concatenate([np.flatnonzero(y >= 0), unlabeled[::step]]))

@@ -13,6 +13,7 @@ from semigen.classifiers.cross_validation import fit_learner
 from semigen.classifiers.learner_table import make_learners
 from semigen.errors import UserError
 from semigen.params.config import TrainParams
+from semigen.storage.estimator_files import save_estimator
 from semigen.storage.manifest import write_manifest
 from tests.semigen.example_tables import TARGET, mixed_table
 
@@ -94,6 +95,31 @@ def test_rejects_missing_column_and_novelty_without_generator(classifier):
         classifier.predict(table.drop(columns="ward"))
     with pytest.raises(UserError, match="labels alone"):
         Classifier(classifier.encoder, classifier.members).novelty(table)
+
+
+def test_members_that_were_written_before_are_copied(classifier, tmp_path, monkeypatch):
+    dumped: list[str] = []
+
+    def save_and_count(estimator, path):
+        dumped.append(path.stem)
+        save_estimator(estimator, path)
+
+    monkeypatch.setattr("semigen.classifiers.classifier.save_estimator", save_and_count)
+    classifier.save(tmp_path / "alone")
+    assert sorted(dumped) == sorted(WEIGHTS)
+    dumped.clear()
+    written: dict[str, Path] = {}
+    few = Classifier(classifier.encoder, classifier.members[:2], classifier.generator)
+    few.save(tmp_path / "few", written=written)
+    classifier.save(tmp_path / "whole", written=written)
+    assert sorted(dumped) == sorted(WEIGHTS)
+    assert set(written) == set(WEIGHTS)
+    for name in WEIGHTS:
+        files = [
+            (tmp_path / folder / f"{name}.skops").read_bytes() for folder in ("alone", "whole")
+        ]
+        assert files[0] == files[1]
+    semigen.load(tmp_path / "whole")
 
 
 def test_load_rejects_folder_without_classifier(tmp_path):

@@ -82,3 +82,20 @@ def test_max_steps_limits_the_epochs():
     params = SMALL.model_copy(update={"max_steps": 30})
     history = VAE(encoder.spans_, params).fit(rows)
     assert len(history.train) == 30 // int(np.ceil(360 / 32))
+
+
+def test_classes_are_learned_without_encoding_all_rows(monkeypatch):
+    monkeypatch.setattr("semigen.methods.gaussian_mixture.MAX_UNLABELED", 20)
+    encoder, rows = encoded(mixed_table(200), n_labeled=10)
+    model = VAE(encoder.spans_, VAEParams(epochs=1, latent_dim=2, hidden_dims=(8,)))
+    n_encoded: list[int] = []
+    features = model.features
+
+    def count(x):
+        n_encoded.append(len(x))
+        return features(x)
+
+    monkeypatch.setattr(model, "features", count)
+    model.fit(rows)
+    model.with_classes(rows)
+    assert len(n_encoded) == 2 and max(n_encoded) <= 10 + 20

@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
 from semigen.errors import UserError
-from semigen.methods.gaussian_mixture import LatentClasses
+from semigen.methods.gaussian_mixture import LatentClasses, rows_of_fit
 
 MEANS = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 1.0], [0.0, 5.0, -1.0]])
 
@@ -68,3 +68,14 @@ def test_rejects_unknown_class():
     fitted = LatentClasses.fit(z, np.where(y == 1, 7, y))
     with pytest.raises(UserError, match="class 1"):
         fitted.sample(np.array([0, 1]), np.random.default_rng(0))
+
+
+def test_fit_to_the_rows_that_it_uses_is_the_same(monkeypatch):
+    monkeypatch.setattr("semigen.methods.gaussian_mixture.MAX_UNLABELED", 20)
+    rng = np.random.default_rng(0)
+    codes, y = rng.normal(size=(100, 2)), np.where(np.arange(100) % 9 == 4, np.arange(100) % 2, -1)
+    rows = rows_of_fit(y)
+    assert set(np.flatnonzero(y >= 0)) <= set(rows) and len(rows) <= 20 + (y >= 0).sum()
+    whole, part = LatentClasses.fit(codes, y), LatentClasses.fit(codes[rows], y[rows])
+    for name in ("means", "factors", "log_priors"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name))
