@@ -120,7 +120,7 @@ class _Values:
             return cls(np.concatenate(filled), 0)
         frequent = real.value_counts().index[:MAX_INDICATORS]
         both = pd.concat([real, synthetic], ignore_index=True)
-        codes = frequent.get_indexer(both)  # -1 for rarer and missing values
+        codes = frequent.get_indexer(pd.Index(both))  # -1 for rarer and missing values
         is_missing = both.isna().to_numpy()
         codes[is_missing] = len(frequent)
         codes[codes < 0] = len(frequent) + 1
