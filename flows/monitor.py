@@ -36,7 +36,7 @@ from flows.pipeline.retry import retry_request
 from flows.project import Project
 from flows.run_name import project_subject, rename, shortened
 from flows.run_process import record_process
-from semigen.artifacts import Layout, read_json, write_json
+from semigen.artifacts import Layout, check_input, read_json, write_json
 from semigen.cli.commands import command_parser
 from semigen.errors import UserError
 from semigen.params.config import Params, RetrainParams
@@ -336,8 +336,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def check() -> None:
         load_params(Layout())
-        if arguments.input and not Path(arguments.input).exists():
-            raise UserError(f"{arguments.input}: no such file; check --input")
+        if arguments.input:
+            check_input(Path(arguments.input))
 
     return run_flow(
         monitor,

@@ -73,7 +73,7 @@ def train(
     Args:
         labeled: Table of labeled rows, CSV or Parquet, as a path in the project's folder. This and
             the next three fields set ``data`` in ``params.yaml``; an empty field changes nothing.
-        unlabeled: Table of unlabeled rows; a label column in it is ignored.
+        unlabeled: Table of unlabeled rows. If only the labeled table is given, it is this one too.
         target: Name of the label column.
         test: Table of test rows. If there is none, they are split off the labeled table.
         overrides: Other parameters to set in ``params.yaml`` first, e.g. ``train.epochs=20``. The

@@ -207,7 +207,7 @@ class Layout:
         return self._at("reports", "timings.json")
 
 
-def check_files(data: DataParams, layout: Layout) -> None:
+def check_files(data: DataParams, layout: Layout, *, where: str = " in params.yaml") -> None:
     """Check that the user's own tables exist, before a run starts.
 
     Embedded and gathered tables are written later, and a table with a ``.dvc`` file beside it
@@ -216,6 +216,7 @@ def check_files(data: DataParams, layout: Layout) -> None:
     Args:
         data: Paths of the tables.
         layout: The project's files.
+        where: Where the paths come from, for the message.
 
     Raises:
         UserError: If a table does not exist.
@@ -227,7 +228,17 @@ def check_files(data: DataParams, layout: Layout) -> None:
         source = layout.source(path)
         if not source.exists() and not source.with_name(f"{source.name}.dvc").exists():
             question = _nearest_file(source)
-            raise UserError(f"{path}: no such file; check data.{part} in params.yaml{question}")
+            raise UserError(f"{path}: no such file; check data.{part}{where}{question}")
+
+
+def check_input(path: Path) -> None:
+    """Check that the table of an option ``--input`` exists.
+
+    Raises:
+        UserError: If there is no such file or folder.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; check --input{_nearest_file(path)}")
 
 
 def _nearest_file(path: Path) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.environment import address_file
 from semigen.artifacts import Layout, read_json
 from semigen.errors import UserError
 from semigen.evaluation.estimates import DASH, Estimate, Gain
@@ -109,7 +110,9 @@ def next_commands(layout: Layout) -> list[tuple[str, str]]:
     if embedded:
         own = f"{semigen} run LABELED.csv UNLABELED.csv --target COLUMN"
         commands.append((own, "train on your own tables"))
-    return [*commands, (f"{semigen} up", "see runs, logs and plots in the browser")]
+    if not address_file(layout.root).exists():  # otherwise the run has printed its address
+        commands.append((f"{semigen} up", "see runs, logs and plots in the browser"))
+    return commands
 
 
 def _is_inside(path: Path, layout: Layout) -> bool:

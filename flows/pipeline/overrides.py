@@ -100,7 +100,7 @@ def overridden(overrides: Sequence[str], path: Path) -> str:
         raise UserError(
             f"{path.name} with {', '.join(overrides)}: {explain(error, Params)}"
         ) from error
-    check_files(params.data, Layout(path.parent))
+    check_files(params.data, Layout(path.parent), where="")
     return result
 
 

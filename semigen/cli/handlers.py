@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from semigen.artifacts import Layout
+from semigen.artifacts import Layout, check_input
 from semigen.cli.project import find_project
 from semigen.errors import UserError
 from semigen.wording import printable
@@ -23,6 +23,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
     from semigen.prediction import predict_table, resolve_model
 
+    check_input(Path(arguments.input))
     model = resolve_model(arguments.model, _layout(), Path(arguments.input))
     with tqdm(desc="predict", unit=" rows", disable=None, leave=False) as bar:
 
@@ -53,6 +54,7 @@ def synthesize(arguments: argparse.Namespace) -> None:
     """``semigen synthesize``."""
     from semigen.cli.synthesize import synthesize_table
 
+    check_input(Path(arguments.input))
     synthesize_table(
         Path(arguments.input),
         Path(arguments.output),

@@ -140,7 +140,7 @@ def is_parquet(path: Path) -> bool:
 def _errors_of(path: Path, name: str) -> Iterator[None]:
     """Check that a file can hold a table, and turn the errors of reading it into ``UserError``."""
     if not path.exists():
-        raise UserError(f"{name}: no such file; check the path in params.yaml, section data")
+        raise UserError(f"{name}: no such file")
     if path.is_dir():
         parquet_files(path, name)
     elif not path.is_file():  # reading a pipe or a device may not end

@@ -292,7 +292,7 @@ def test_next_run_after_a_kill_has_the_parameters_of_before(done: Project) -> No
     [
         (("l.csv", "u.csv", "--target", "churn"), "no column 'churn' (data.target); did you mean"),
         (("labels.csv", "u.csv"), "labels.csv: no such file; check data.labeled"),
-        (("l.csv", "ul.csv"), "ul.csv: no such file; check data.unlabeled in params.yaml; did you"),
+        (("l.csv", "ul.csv"), "ul.csv: no such file; check data.unlabeled; did you"),
         (("l.csv", "u.csv", "--test", "params.yaml"), "no column 'Churn' (data.target)"),
     ],
 )

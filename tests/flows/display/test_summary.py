@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from flows.display.summary import print_summary
+from flows.environment import address_file
 from semigen.artifacts import Layout, write_json
 
 STAGES = {"evaluate": True}
@@ -68,6 +69,13 @@ def test_hints_fit_the_tables_of_the_run(layout):
     text = printed(layout)
     assert "predict --input NEW.csv --output predictions.csv" in text
     assert "samples" not in text and "train on your own tables" not in text
+
+
+def test_hints_name_the_server_only_if_it_is_not_running(layout):
+    write_results(layout, 2000, figure(0.999, 0.996, 0.9999))
+    assert "semigen up see runs" in printed(layout)
+    write_json(address_file(layout.root), {})
+    assert "semigen up" not in printed(layout)
 
 
 def test_results_that_another_run_is_replacing(layout):

@@ -119,6 +119,20 @@ def test_project_commands_run_in_the_root_with_this_python() -> None:
     assert "'report'" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("arguments", ["predict", "synthesize --target y"])
+def test_missing_input_is_reported_with_its_option(
+    arguments: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("new.csv").write_text("a,y\n1,x\n")
+    assert main([*arguments.split(), "--input", "nwe.csv", "--output", "out.csv"]) == 1
+    message = "error: nwe.csv: no such file; check --input; did you mean 'new.csv'?\n"
+    assert capsys.readouterr().err == message
+
+
 def test_bash_completes_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["completion", "bash"]) == 0
     script = tmp_path / "semigen.bash"
