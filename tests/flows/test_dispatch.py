@@ -109,7 +109,9 @@ def test_waits_for_the_required_worker(shared: Project, server: Server, tmp_path
     assert lines.index("fitting") < lines.index("sent to a worker of the pool semigen-gpu") + 3
     assert server.states("stage")[-1] == "Completed"
     assert shared.ran() == ORDER
-    names = [run["name"] for run in server.post("flow_runs/filter", {"sort": "START_TIME_DESC"})]
+    completed = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    runs = server.post("flow_runs/filter", {**completed, "sort": "START_TIME_DESC"})
+    names = [run["name"] for run in runs]
     assert re.fullmatch(r"digits, train in \d+ s", names[0])
     assert names[1] == "digits 90.0% (+90.0 points), by hand"
 
