@@ -20,7 +20,9 @@ def monitor(
     layout: Layout,
     input: str | None = None,  # noqa: A002 - the name of the command's option
 ) -> dict[str, Any]:
-    """Compare a table with the unlabeled training rows; write ``drift.json`` and ``drift.md``.
+    """Compare a table with the unlabeled training rows (if there are none, with the labeled rows).
+
+    Writes ``drift.json`` and ``drift.md``.
 
     Args:
         params: All parameters; section ``monitor`` names the table and the limits.
@@ -47,7 +49,7 @@ def monitor(
         "significance": params.monitor.significance,
     }
     drift = measure_drift(
-        pd.read_parquet(layout.prepared("unlabeled")),
+        read_reference(layout),
         read_table(layout.source(name), name),
         TableSchema.load(layout.schema),
         seed=params.seed,
@@ -57,6 +59,12 @@ def monitor(
     write_json(layout.drift_json, found)
     write_text(layout.drift_markdown, drift_markdown(found))
     return found
+
+
+def read_reference(layout: Layout) -> pd.DataFrame:
+    """Return the unlabeled training rows, or the labeled ones if there are none."""
+    rows = pd.read_parquet(layout.prepared("unlabeled"))
+    return pd.read_parquet(layout.prepared("labeled"))[list(rows)] if rows.empty else rows
 
 
 def is_ready(layout: Layout) -> bool:

@@ -85,7 +85,7 @@ class LearningProblem:
             y=labeled.y,
             x_unlabeled=unlabeled.x,
             z=generator.features(labeled.x),
-            z_unlabeled=generator.features(unlabeled.x),
+            z_unlabeled=_features(generator, unlabeled.x),
             generator=generator,
             augment=augment,
             seed=seed,
@@ -113,7 +113,7 @@ class LearningProblem:
         if not isinstance(self.generator, ClassifyingModel):
             return part
         generator = self.generator.with_classes(part._encoded_rows(), part._generator_held_out)
-        z, z_unlabeled = generator.features(part.x), generator.features(part.x_unlabeled)
+        z, z_unlabeled = generator.features(part.x), _features(generator, part.x_unlabeled)
         return replace(part, generator=generator, z=z, z_unlabeled=z_unlabeled)
 
     def labeled(self, space: Space) -> np.ndarray:
@@ -231,6 +231,13 @@ class Fold:
 
     whole: LearningProblem
     kept: np.ndarray
+
+
+def _features(generator: GenerativeModel, x: np.ndarray) -> np.ndarray:
+    """Return generative features of rows; networks need at least one row."""
+    if len(x):
+        return generator.features(x)
+    return generator.features(np.zeros((1, x.shape[1]), np.float32))[:0]
 
 
 def in_space(

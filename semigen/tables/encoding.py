@@ -242,6 +242,8 @@ class TableEncoder:
             raise ValueError("a row is not encoded to finite numbers of the expected shape")
 
     def _encode(self, typed: pd.DataFrame) -> np.ndarray:
+        if typed.empty:  # scikit-learn's transformers need a row
+            return np.empty((0, self.n_features), np.float32)
         with np.errstate(over="ignore"):  # far_numbers finds these cells
             encoded = self.transformer_.transform(self._without_none(typed))
             return np.ascontiguousarray(encoded, dtype=np.float32)

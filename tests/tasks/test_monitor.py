@@ -109,3 +109,11 @@ def test_equal_inputs_give_equal_bytes(layout):
         written.append(layout.drift_json.read_bytes())
     assert written[0] == written[1]
     assert np.isfinite(json.loads(written[0])["auc"]["value"])
+
+
+def test_labeled_rows_are_the_reference_where_no_row_is_unlabeled(layout):
+    rows = pd.read_parquet(layout.prepared("unlabeled"))
+    rows.assign(label="a").to_parquet(layout.prepared("labeled"))
+    expected = monitor(PARAMS, layout)
+    rows.iloc[:0].to_parquet(layout.prepared("unlabeled"))
+    assert monitor(PARAMS, layout) == expected

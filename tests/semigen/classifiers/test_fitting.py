@@ -6,7 +6,9 @@ import pytest
 from semigen.classifiers.callbacks import FitCallbacks
 from semigen.classifiers.fitting import fit_committee
 from semigen.classifiers.learner_table import make_learners
+from semigen.classifiers.problem import LearningProblem
 from semigen.params.config import SearchParams, TrainParams
+from semigen.tables.encoding import Encoded, encode_rows
 from tests.semigen.example_tables import mixed_table
 
 PARAMS = TrainParams(
@@ -96,3 +98,17 @@ def test_reason_says_that_the_budget_of_the_search_left_out_trials(problem, monk
         "not reproducible on another machine, because train.search.time_budget_s "
         "(1e-09 s of CPU time) left out 2 of 3 trials"
     )
+
+
+def test_without_unlabeled_rows_only_labels_only_learners_are_compared(problem, fitted_generator):
+    encoder, generator, _ = fitted_generator
+    labeled = Encoded(problem.x, problem.y)
+    none = encode_rows(encoder, mixed_table(20).iloc[:0])
+    alone = LearningProblem.from_encoded(labeled, none, generator, problem.augment, seed=0)
+    params = PARAMS.model_copy(update={"search": SearchParams()})
+    selection = fit_committee(alone, params).selection
+    assert selection.is_fallback
+    assert selection.reason == "labels alone, because there are no unlabeled rows"
+    assert all(candidate.uses == [] for candidate in selection.candidates)
+    part = alone.subset(np.arange(len(labeled.y) - 2))
+    assert part.z_unlabeled.shape == (0, alone.z.shape[1])

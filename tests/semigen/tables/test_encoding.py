@@ -122,3 +122,9 @@ def test_columns_share_a_unit_if_most_span_the_common_range(ranges, expected):
     )
     schema = TableSchema(columns=columns, target=TARGET, classes=("a", "b"))
     assert share_unit(schema) is expected
+
+
+def test_table_without_rows_has_no_encoded_rows():
+    encoder = encoder_of(mixed_table(100))
+    x = encoder.transform(mixed_table(100).iloc[:0])
+    assert x.shape == (0, encoder.n_features) and x.dtype == np.float32
