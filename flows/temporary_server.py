@@ -36,7 +36,8 @@ class TemporaryServer(SubprocessASGIServer):
             "PREFECT__SERVER_EPHEMERAL": "1",
             "PREFECT__SERVER_FINAL": "1",
         }
-        server = ["uvicorn", "--factory", "prefect.server.api.server:create_app", *OPTIONS]
+        app = ["--factory", "prefect.server.api.server:create_app", *OPTIONS]
+        server = ["tasks.background_gc", "uvicorn", *app]
         return subprocess.Popen(
             [sys.executable, "-m", "tasks.process_lifetime", *server, "--port", str(self.port)],
             env=environment,

@@ -10,8 +10,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import psutil
 
 from flows.pipeline.retry import failed
 from semigen.errors import UserError
@@ -130,6 +133,41 @@ def untracked(root: Path, patterns: Sequence[str], *, index: Path | None = None)
     options = ("--others", "--exclude-standard", "-z")
     found = git(root, "ls-files", *options, "--", *patterns, index=index)
     return [path for path in found.split("\0") if path]
+
+
+def remove_stale_locks(root: Path, min_seconds: float) -> list[Path]:
+    """Remove lock files that a killed git left, after which every later git command fails.
+
+    Args:
+        root: A folder of the repository.
+        min_seconds: Minimum age of a lock. No lock is removed while a git process runs in the
+            repository.
+
+    Returns:
+        The removed files.
+    """
+    top = Path(git(root, "rev-parse", "--show-toplevel"))
+    if any(_is_git_in(process, top) for process in psutil.process_iter(["name"])):
+        return []
+    folders = {root / git(root, "rev-parse", f"--git{kind}-dir") for kind in ("", "-common")}
+    oldest = time.time() - min_seconds
+    patterns = ("*.lock", "refs/**/*.lock")
+    locks = {path for folder in folders for name in patterns for path in folder.glob(name)}
+    stale = sorted(path for path in locks if path.stat().st_mtime <= oldest)
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return stale
+
+
+def _is_git_in(process: psutil.Process, top: Path) -> bool:
+    """Return whether a process is a git command in a repository, or may be one."""
+    try:
+        is_git = (process.info["name"] or "").startswith("git")
+        return is_git and Path(process.cwd()).is_relative_to(top)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # of another user
+        return True
 
 
 def commit_files(root: Path, message: str, paths: Sequence[str]) -> str:

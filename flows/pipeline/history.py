@@ -5,16 +5,19 @@ Otherwise each scheduled run would overwrite the files of the run before.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from flows.pipeline import dvc_remote
 from flows.pipeline.dvc_graph import Stage, has_remote
-from flows.pipeline.git import EMAIL, NAME, git
+from flows.pipeline.git import EMAIL, NAME, git, remove_stale_locks
 from flows.pipeline.retry import TIMEOUT_SECONDS, Log, Unreachable, retry
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 
+LOCKED = ".lock': File exists"
+"""Part of git's message if another git command holds a lock."""
 BUSY_SECONDS = 60.0
 """Timeout while another git command, such as one of the user's, holds a lock."""
 
@@ -70,7 +73,7 @@ def record(
         return None
     branch = _branch(root)
     push(root, stages, log, timeout=timeout)
-    retry(lambda: _commit(root, recorded_files(root, stages), message), log, timeout=BUSY_SECONDS)
+    _commit_when_free(root, recorded_files(root, stages), message, log)
     commit = git(root, "rev-parse", "HEAD")
     log(f"committed {commit[:10]} on {branch}")
     return commit
@@ -115,6 +118,25 @@ def _branch(root: Path) -> str:
         ) from error
 
 
+def _commit_when_free(root: Path, paths: Sequence[str], message: str, log: Log) -> None:
+    """Commit when no other git command holds a lock; remove locks that a killed one left."""
+
+    def commit() -> None:
+        _commit(root, paths, message)
+
+    started = time.monotonic()
+    try:
+        retry(commit, log, timeout=BUSY_SECONDS)
+    except UserError as error:
+        if LOCKED not in str(error):
+            raise
+        stale = remove_stale_locks(root, time.monotonic() - started)
+        if not stale:
+            raise
+        log(f"removed {', '.join(path.name for path in stale)}, which a killed git left")
+        commit()
+
+
 def _commit(root: Path, paths: Sequence[str], message: str) -> None:
     identity = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}")
     try:
@@ -124,6 +146,6 @@ def _commit(root: Path, paths: Sequence[str], message: str) -> None:
         options = ("--only", "--no-verify", "--no-gpg-sign", "--quiet")
         git(root, *identity, "commit", *options, "--message", message, "--", *paths)
     except UserError as error:
-        if "index.lock" in str(error):
+        if LOCKED in str(error):
             raise Unreachable(f"git is busy: {error}") from error
         raise

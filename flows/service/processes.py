@@ -293,7 +293,16 @@ def _configuration(service: Service) -> str:
     ]
     if not service.shared_url:
         host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
-        server = ["prefect", "server", "start", "--host", host, "--port", str(service.port)]
+        server = [
+            "tasks.background_gc",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            host,
+            "--port",
+            str(service.port),
+        ]
         programs.append(_program(service, "server", server, autostart=True, priority=1))
     for kind, limit in POOLS.items():
         worker = ["prefect", "worker", "start", "--pool", project.pool(kind), "--type", "process"]

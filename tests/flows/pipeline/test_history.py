@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.pipeline import dvc_remote
+from flows.pipeline import dvc_remote, history
 from flows.pipeline.dvc_graph import plan, settle_scm
 from flows.pipeline.history import difference, is_recorded, record, tag
 from semigen.artifacts import Layout, write_json
 from semigen.errors import UserError
 from semigen.registry.registry import Registry
+from tests.flows.common import wait_for
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -72,6 +75,35 @@ def test_push_is_complete_after_one_that_was_killed(committed: Project, tmp_path
     stored = {path.read_bytes() for path in remote.rglob("*") if path.is_file()}
     assert stored == {(root / path).read_bytes() for path in paths}
     assert len(stored) == 3
+
+
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
+def test_lock_that_a_killed_git_left_is_removed(
+    committed: Project, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BUSY_SECONDS", 1.5)
+    root, logged, stages = committed.root, [], plan(committed.root)
+    (root / ".git" / lock).touch()
+    (root / "params.yaml").write_text("seed: 1\n")
+    assert record(Layout(root), stages, "After a kill", logged.append)
+    assert f"removed {Path(lock).name}, which a killed git left" in logged
+    assert git(root, "show", "--format=", "--name-only") == "params.yaml"
+
+
+def test_lock_of_a_running_git_is_kept(committed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "BUSY_SECONDS", 1.5)
+    root, stages = committed.root, plan(committed.root)
+    (root / "params.yaml").write_text("seed: 1\n")
+    environment = {**os.environ, "GIT_EDITOR": "touch editing; sleep 60; :"}
+    command = ["git", "-c", "user.name=u", "-c", "user.email=u@localhost", "commit", "--all"]
+    with subprocess.Popen(command, cwd=root, env=environment, start_new_session=True) as user:
+        try:
+            wait_for(lambda: (root / "editing").exists())
+            with pytest.raises(UserError, match=r"git is busy.*gave up"):
+                record(Layout(root), stages, "Beside the user", lambda _: None)
+            assert (root / ".git" / "index.lock").exists()
+        finally:
+            os.killpg(user.pid, signal.SIGKILL)
 
 
 def test_commits_a_run_once_after_the_push(committed: Project, tmp_path: Path) -> None:
