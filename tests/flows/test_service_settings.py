@@ -93,7 +93,7 @@ def test_login_and_webhook_work_and_their_secrets_are_not_stored(
         wait_for(lambda: service.state_of(failing) == "FAILED")
         wait_for(lambda: bool(listener.events_of("prefect.flow-run.Failed")))
         (event,) = listener.events_of("prefect.flow-run.Failed")
-        assert event["run"] == "digits failed in sample, by hand"
+        assert event["run"] == "digits failed in validate, by hand"
         assert event["message"] == "labeled.csv: column 'a', row 1: 'bad' is not a number"
 
         environment = {**settled.environment, **settings}
