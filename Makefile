@@ -37,13 +37,16 @@ ui: $(VENV)/.core ## start server, UI, workers and schedules: semigen up (PORT=4
 ui-stop: $(VENV)/.core ## stop them: semigen down
 	@semigen down
 
+# One process for each core; the tests of a file share their fixtures.
+PYTEST = python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
 .PHONY: test
 test: $(VENV)/.dev ## run the fast tests (ARGS="tests/flows -k name ...")
-	@python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev ## run the tests that take more than five seconds each
-	@python -m pytest -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 .PHONY: test-all
 test-all: test test-slow ## run all tests

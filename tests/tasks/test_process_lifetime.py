@@ -80,7 +80,7 @@ def test_exits_with_parent_process(tmp_path: Path) -> None:
     assert not child.is_running() or child.wait(timeout=20) is None
 
 
-@pytest.mark.parametrize("owner", ["999999999:1.0", f"{os.getpid()}:1.0"])
+@pytest.mark.parametrize("owner", ["999999999:1.0", f"{os.getpid()}:1.0"], ids=["gone", "reused"])
 def test_exits_if_owner_is_gone_or_its_id_was_reused(tmp_path: Path, owner: str) -> None:
     child = start(SLEEPER, tmp_path / "state", **{OWNER: owner})
     assert child.wait(timeout=20) in {0, -signal.SIGINT}
