@@ -81,8 +81,8 @@ def predict(
     except UserError as error:
         return Failed(message=str(error))
     logger.info("%s labeled by %s", printable(input), labeler.name)
-    if summary.failures:
-        logger.warning(printable(summary.failures))
+    for warning in (*summary.warnings, *([summary.failures] if summary.failures else [])):
+        logger.warning(printable(warning))
     rows = count(summary.n_rows, "row")
     rename(f"{project_subject()}, {rows} of {Path(input).name} by {labeler.name}")
     create_table_artifact(

@@ -135,8 +135,8 @@ def predict_table(
             None. The predictions do not depend on it.
 
     Raises:
-        UserError: If a file cannot be read or written, a feature column is absent, or no row can be
-            predicted.
+        UserError: If a file cannot be read or written, a feature column is absent, no row can be
+            predicted, or too many cells of a column do not fit the classifier's schema.
     """
     check_output_file(destination, inputs=[source], overwrite=overwrite)
     columns = read_columns(source, str(source))
@@ -166,7 +166,7 @@ def predict_table(
             n_done += len(block)
             if progress is not None:
                 progress(n_done, blocks.n_rows)
-        summary = predictor.summary()
+        summary = predictor.summary(str(source))
         if summary.n_failed == n_done:
             raise UserError(f"{source}: no row can be predicted; {summary.reasons[0]}")
     return summary

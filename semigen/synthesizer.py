@@ -35,7 +35,7 @@ from semigen.synthesis.formats import (
     restore,
 )
 from semigen.synthesis.sampler import RowSampler
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema
 from semigen.training.plan import History

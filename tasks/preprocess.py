@@ -6,7 +6,7 @@ import pandas as pd
 
 from semigen.artifacts import Layout, atomic_path
 from semigen.params.config import Params
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables, read_tables

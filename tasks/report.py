@@ -13,7 +13,7 @@ from semigen.params.config import Params
 from semigen.report.card import model_card
 from semigen.report.html import ReportContent, render
 from semigen.report.summary import read_confusion
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.schema import TableSchema
 from tasks import STAGES
 

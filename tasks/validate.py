@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semigen.artifacts import Layout, remove, write_json, write_text
 from semigen.errors import UserError
-from semigen.params.config import DataParams, Params, PrivacyParams
+from semigen.params.config import DataParams, Params
 from semigen.report.validation import first_error, validation_markdown, validation_text
 from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables, read_tables
@@ -22,7 +22,7 @@ def run(params: Params, layout: Layout) -> None:
         remove(path)
     try:
         tables = read_tables(params.data, layout)
-        schema = infer_schema(tables, params.data, params.privacy)
+        schema = infer_schema(tables, params)
     except UserError as error:
         write_report(ValidationReport.unreadable(str(error), _files(params.data)), layout)
         raise
@@ -38,18 +38,25 @@ def run(params: Params, layout: Layout) -> None:
     schema.save(layout.schema)
 
 
-def infer_schema(tables: Tables, data: DataParams, privacy: PrivacyParams) -> TableSchema:
+def infer_schema(tables: Tables, params: Params) -> TableSchema:
     """Infer the schema from the labeled and unlabeled rows, never from test rows.
 
     Raises:
         UserError: If no feature is usable, or ``data.kinds`` does not fit the tables.
     """
+    data = params.data
     try:
-        return TableSchema.infer(
-            tables.labeled, tables.unlabeled, data.target, data.kinds, privacy.min_rows
+        schema = TableSchema.infer(
+            tables.labeled,
+            tables.unlabeled,
+            data.target,
+            data.kinds,
+            params.privacy.min_rows,
+            data.read,
         )
     except UserError as error:
         raise UserError(f"{data.labeled}, {data.unlabeled}: {error}") from error
+    return schema.model_copy(update={"max_unknown_share": params.validate_.max_unknown_share})
 
 
 def write_report(report: ValidationReport, layout: Layout) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from semigen.classifiers.classifier import Classifier
+from semigen.tables.misfits import Misfits
 
 MAX_REASONS = 5
 """Number of rows without a prediction whose reasons are kept for the message."""
@@ -27,6 +28,7 @@ class PredictionSummary:
         n_failed: Number of rows without a prediction.
         reasons: The first of these rows with the reason, such as ``row 3: column 'age': 'old' is no
             number``.
+        warnings: What the user should know about cells that do not fit the classifier's schema.
 
     Examples:
         >>> classes = [{"prediction": "ill", "rows": 2, "mean_novelty": 0.5}]
@@ -38,6 +40,7 @@ class PredictionSummary:
     classes: list[dict[str, Any]]
     n_failed: int
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def failures(self) -> str | None:
@@ -56,6 +59,7 @@ class RowPredictor:
         classifier: The classifier.
 
     Attributes:
+        misfits: Cells of the blocks that do not fit the classifier's schema.
         types: Type of each column of the predictions.
 
     Examples:
@@ -85,6 +89,7 @@ class RowPredictor:
             "novelty": pa.float64(),
             "error": pa.string(),
         }
+        self.misfits = Misfits(classifier.schema)
         self._n_rows = self._n_failed = 0
         self._reasons: list[str] = []
         self._counts = np.zeros(len(self._names), dtype=np.int64)
@@ -96,6 +101,7 @@ class RowPredictor:
         Args:
             frame: Rows with all feature columns, shape ``(n, n_columns)``.
         """
+        self.misfits.add(frame)
         x, errors = self.classifier.encoder.transform_valid(frame)
         probabilities = self.classifier.predict_encoded(x)
         novelty = np.full(len(x), np.nan)
@@ -114,8 +120,15 @@ class RowPredictor:
         table.loc[~is_valid] = np.nan
         return table.assign(error=pd.Series(reasons, dtype=object))
 
-    def summary(self) -> PredictionSummary:
-        """Return what was predicted so far."""
+    def summary(self, source: str = "table") -> PredictionSummary:
+        """Return what was predicted so far.
+
+        Args:
+            source: Name of the table in warnings and errors.
+
+        Raises:
+            UserError: If too many cells of a column do not fit the classifier's schema.
+        """
         has_novelty = self.classifier.generator is not None
         classes = [
             {
@@ -128,7 +141,9 @@ class RowPredictor:
             for code in np.argsort(-self._counts, kind="stable").tolist()
             if self._counts[code]
         ]
-        return PredictionSummary(self._n_rows, classes, self._n_failed, tuple(self._reasons))
+        warnings = tuple(self.misfits.warnings(source)) if self._n_failed < self._n_rows else ()
+        reasons = tuple(self._reasons)
+        return PredictionSummary(self._n_rows, classes, self._n_failed, reasons, warnings)
 
     def _count(self, codes: np.ndarray, novelty: np.ndarray, errors: Mapping[int, str]) -> None:
         n_classes = len(self._counts)

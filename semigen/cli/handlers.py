@@ -46,8 +46,8 @@ def predict(arguments: argparse.Namespace) -> None:
         novelty = row["mean_novelty"]
         more = "" if novelty is None else f" (mean novelty {novelty:.2f})"
         print(f"  {printable(str(row['prediction']))}: {row['rows']}{more}")
-    if summary.failures:
-        print(f"warning: {printable(summary.failures)}", file=sys.stderr)
+    for warning in (*summary.warnings, *([summary.failures] if summary.failures else [])):
+        print(f"warning: {printable(warning)}", file=sys.stderr)
 
 
 def synthesize(arguments: argparse.Namespace) -> None:

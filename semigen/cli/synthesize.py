@@ -15,9 +15,11 @@ from semigen.params.generators import Family
 from semigen.saved_synthesizer import MARKER
 from semigen.synthesis.conditions import parse_where
 from semigen.synthesizer import Synthesizer
+from semigen.tables.labels import LabelReading
 from semigen.tables.sources import read_table, write_table
 from semigen.training.compute import limit_threads
 from semigen.training.progress import Progress
+from semigen.wording import printable
 
 
 def synthesize_table(
@@ -68,6 +70,11 @@ def synthesize_table(
     if model is not None:
         check_output_folder(model, MARKER)
     table = read_table(source)
+    if target in table:
+        reading = LabelReading.of(table[target], target)
+        table = table.assign(**{target: reading.apply(table[target])})
+        for note in reading.notes:
+            print(f"{source}: {printable(note)}")
     if n_rows is not None and n_rows < 0:
         raise UserError(f"--rows must not be negative, not {n_rows}")
     conditions = parse_where(where)

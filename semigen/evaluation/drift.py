@@ -16,7 +16,8 @@ from semigen.evaluation.estimates import DECIMALS, Estimate, to_json
 from semigen.evaluation.fidelity import column_distance
 from semigen.evaluation.statistics import holm, roc_auc
 from semigen.params.config import ColumnKind
-from semigen.tables.columns import ColumnSchema, as_text, coerce_column
+from semigen.tables.cells import as_text
+from semigen.tables.columns import ColumnSchema, coerce_column
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import one_thread
 from semigen.wording import count, first_few
@@ -266,7 +267,7 @@ def _compare(
     facts = {
         "distance": column_distance(old, new, column),
         "missing": (missing_before, float(new.isna().mean())),
-        "new_categories": _new_categories(old, values, column),
+        "new_categories": _new_categories(old, values[is_wrong], column),
         "problem": _problem(values, is_wrong, column),
     }
     test = _p_of_numbers if column.kind == "numeric" else _p_of_categories
@@ -274,7 +275,7 @@ def _compare(
 
 
 def _problem(values: pd.Series, is_wrong: np.ndarray, column: ColumnSchema) -> str | None:
-    if not is_wrong.any():
+    if column.kind != "numeric" or not is_wrong.any():
         return None
     row = int(np.flatnonzero(is_wrong)[0])
     return (
@@ -283,11 +284,10 @@ def _problem(values: pd.Series, is_wrong: np.ndarray, column: ColumnSchema) -> s
     )
 
 
-def _new_categories(old: pd.Series, values: pd.Series, column: ColumnSchema) -> tuple[str, ...]:
+def _new_categories(old: pd.Series, unknown: pd.Series, column: ColumnSchema) -> tuple[str, ...]:
     if column.kind == "numeric":
         return ()
-    # Untyped values, because typing replaces a third value of a boolean column by missing.
-    return tuple(sorted(set(as_text(values).dropna()) - set(column.categories) - set(old)))
+    return tuple(sorted(set(as_text(unknown)) - set(old)))
 
 
 def _p_of_numbers(old: pd.Series, new: pd.Series) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 from semigen.errors import UserError
 from semigen.evaluation.estimates import Estimate
 from semigen.evaluation.statistics import proportion
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 
 MISSING = "(missing)"
 MAX_NUMBERS = 10

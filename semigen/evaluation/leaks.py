@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from semigen.tables.columns import RARE, as_text
+from semigen.tables.cells import as_text
+from semigen.tables.columns import RARE
 from semigen.wording import count, first_few
 
 ROWS = "(whole rows)"

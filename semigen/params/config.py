@@ -26,6 +26,7 @@ from semigen.params.generators import (
     VAEParams,
     Width,
 )
+from semigen.params.reading import ReadParams
 
 SAMPLES_DIR = "data/samples"
 """Folder that the ``sample`` stage writes to; tables elsewhere are the user's own."""
@@ -97,6 +98,8 @@ class DataParams(Section):
     kinds: dict[str, ColumnKind] = Field(default_factory=dict)
     """Kinds of columns that override the inferred ones, e.g.
     ``{zip_code: category, id: ignore}``."""
+    read: ReadParams = ReadParams()
+    """How text files are read, where detection is wrong."""
 
     @property
     def test_table(self) -> str | None:
@@ -146,6 +149,9 @@ class ValidateParams(Section):
     """Minimum number of labeled rows of a class; cross-validation needs two."""
     max_missing_share: float = Field(0.5, ge=0, le=1)
     """Maximum fraction of missing cells in a column; more give a warning."""
+    max_unknown_share: float = Field(0.2, ge=0, le=1)
+    """Maximum fraction of cells that do not fit the schema of their column, such as text among
+    numbers; fewer give a warning, more an error, in predictions too."""
     max_out_of_range_share: float = Field(0.01, ge=0, le=1)
     """Maximum fraction of labeled or test values outside the range or categories of the unlabeled
     table; more give a warning of domain shift."""

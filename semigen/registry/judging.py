@@ -20,7 +20,7 @@ from semigen.registry.promotion import Comparison, Decision, NotCompared, compar
 from semigen.registry.question import Lineage
 from semigen.registry.seen_rows import SEEN_ROWS, SeenRows
 from semigen.registry.versions import Version
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.encoding import Encoded
 from semigen.tables.splits import read_tables
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from semigen.artifacts import read_json, write_json
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.schema import TableSchema
 
 SEEN_ROWS = "seen_rows.json"

@@ -10,7 +10,8 @@ import pandas as pd
 from semigen.errors import UserError
 from semigen.synthesis.dates import to_numbers
 from semigen.synthesis.formats import ColumnFormat
-from semigen.tables.columns import ColumnSchema, as_text
+from semigen.tables.cells import as_text
+from semigen.tables.columns import ColumnSchema
 from semigen.tables.schema import TableSchema
 from semigen.wording import first_few
 

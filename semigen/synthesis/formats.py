@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from semigen.params.config import ColumnKind
 from semigen.synthesis.dates import Unit, date_format, to_dates, to_numbers, unit_of
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
+from semigen.tables.columns import coerce_column
 from semigen.tables.schema import TableSchema
 
 Role = Literal["generated", "date", "constant", "identifier", "left_out"]
@@ -111,7 +112,8 @@ def learn_formats(
         elif column.kind == "ignore":
             formats.append(_ignored(name, values, str(column.reason), schema.min_rows, kinds))
         elif column.kind == "numeric":
-            formats.append(ColumnFormat(name=name, decimals=_decimals(values)))
+            numbers, _ = coerce_column(values, column)
+            formats.append(ColumnFormat(name=name, decimals=_decimals(numbers)))
         else:
             is_bool = pd.api.types.is_bool_dtype(values.dropna().infer_objects())
             is_number = pd.api.types.is_numeric_dtype(values)

@@ -1,36 +1,32 @@
-"""Columns of a table: inference of their kind, and their typed values."""
+"""Columns of a table: their schema, and their typed values."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from semigen.errors import UserError
 from semigen.params.config import ColumnKind
-from semigen.tables.shared_statistics import shared_bounds
+from semigen.tables.cells import MISSING_AMONG_VALUES, as_cells, as_text
+from semigen.tables.number_formats import PLAIN, NumberFormat
 
-BOOLEAN_PAIRS = [("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t")]
-NUMERIC_SHARE = 0.9
-"""Minimum fraction of values that parse as numbers for a text column to be numeric. Validation
-reports the other values; otherwise they would silently turn the column into categories."""
-MAX_DISTINCT_SHARE = 0.5
-"""Text with more distinct values, relative to the number of rows, is an identifier or free text."""
-MIN_ROWS_FOR_ROW_NUMBER = 100
-MIN_ROWS_OF_RARE_FLAG = 10
-"""A column of zeros and ones is boolean only if the rarer value has at least this many rows or the
-fraction ``MIN_SHARE_OF_RARE_FLAG``: a count that is rarely above 0 looks like a flag until a test
-row has a 2."""
-MIN_SHARE_OF_RARE_FLAG = 0.1
+BOOLEAN_PAIRS = [
+    ("0", "1"),
+    ("false", "true"),
+    ("no", "yes"),
+    ("n", "y"),
+    ("f", "t"),
+    ("off", "on"),
+]
 RARE = "(rare)"
 """Category that stands for all categories with fewer rows than ``privacy.min_rows``."""
-DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
-DATE_REASON = "dates are not encoded; derive numbers from them"
-NAMELESS = r"Unnamed: \d+(_level_\d+)?"
-"""Name that pandas gives to a column without a name, usually an index that was written too."""
+MAX_MAGNITUDE = 1e30
+"""Numbers beyond this are refused: their squares overflow in float32 and even in float64."""
 
 
 class ColumnSchema(BaseModel):
@@ -45,14 +41,19 @@ class ColumnSchema(BaseModel):
         categories: Values of a category column, sorted; of a boolean column, false and true.
             ``RARE`` is among the categories if rarer ones were merged into it.
         reason: Reason why the column is ignored.
+        number_format: How numbers are written; None for plain numbers.
+        missing: Marks of missing cells that occur in the column.
+        width: Number of digits of zero-padded codes such as 01001.
+        date_format: Format of dates in the codes of ``strftime``.
+        resolution: ``month``, ``day``, ``minute`` or ``second`` of dates.
+        unseen_share: Expected fraction of new values whose category is not in ``categories``.
+        note: What the user should check about the reading of the column.
 
     Examples:
+        >>> from semigen.tables.inference import infer_column
         >>> column = infer_column(pd.Series([1.5, 2.0, None], name="weight"))
         >>> column.kind, column.minimum, column.maximum
         ('numeric', 1.5, 2.0)
-        >>> towns = pd.Series(["Rome"] * 9 + ["Oslo"] * 8 + ["Orta", "Elva"], name="town")
-        >>> infer_column(towns, min_rows=5).categories
-        ('(rare)', 'Oslo', 'Rome')
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,122 +65,94 @@ class ColumnSchema(BaseModel):
     maximum: float | None = None
     categories: tuple[str, ...] = ()
     reason: str | None = None
-
-
-def infer_column(
-    values: pd.Series, kind: ColumnKind | None = None, min_rows: int = 1
-) -> ColumnSchema:
-    """Infer the schema of a column.
-
-    Args:
-        values: The column, with its name.
-        kind: Kind that overrides the inferred kind.
-        min_rows: Minimum number of rows of each category, and of the values that a bound averages.
-
-    Raises:
-        UserError: If the values do not fit ``kind``.
-    """
-    name, present, is_inferred = str(values.name), values.dropna(), kind is None
-    reason: str | None
-    if kind is None and re.fullmatch(NAMELESS, name):
-        kind, reason = "ignore", "has no name"
-    elif kind is None:
-        kind, reason = infer_kind(present, min_rows)
-    else:
-        reason = "set in data.kinds" if kind == "ignore" else None
-    if kind == "ignore":
-        return ColumnSchema(name=name, kind=kind, reason=reason)
-    if kind == "numeric":
-        numbers = pd.to_numeric(present, errors="coerce").astype(float).dropna()
-        if numbers.empty:
-            raise UserError(f"data.kinds: column {name!r} is set to numeric, but has no number")
-        integer = bool((numbers == numbers.round()).all())
-        low, high = shared_bounds(numbers.to_numpy(), min_rows, integer=integer)
-        return ColumnSchema(name=name, kind=kind, integer=integer, minimum=low, maximum=high)
-    text = as_text(present)
-    counts = text.value_counts()
-    if kind == "boolean":
-        pair = _boolean_categories(text)
-        if counts.min() >= min_rows:
-            return ColumnSchema(name=name, kind=kind, categories=pair)
-    shown = {value if n_rows >= min_rows else RARE for value, n_rows in counts.items()}
-    if shown == {RARE} and is_inferred:
-        reason = f"no value has {min_rows} rows (privacy.min_rows)"
-        return ColumnSchema(name=name, kind="ignore", reason=reason)
-    return ColumnSchema(name=name, kind="category", categories=tuple(sorted(shown)))
-
-
-def infer_kind(present: pd.Series, min_rows: int = 1) -> tuple[ColumnKind, str | None]:
-    """Return the kind of a column, and the reason if it is ``ignore``.
-
-    Args:
-        present: Values of the column that are not missing.
-        min_rows: Minimum number of rows of a value that a reason shows.
-    """
-    try:
-        n_distinct = present.nunique()
-    except TypeError:
-        return "ignore", "contains lists or other nested values"
-    if n_distinct < 2:
-        if n_distinct == 0:
-            return "ignore", "no value"
-        value = as_text(present).iloc[0] if len(present) >= min_rows else "the same value"
-        return "ignore", f"always {value}"
-    if present.dtype.kind in "mM":
-        return "ignore", DATE_REASON
-    if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
-        return _number_kind(present, n_distinct)
-    return _text_kind(as_text(present).value_counts(), min_rows)
-
-
-def _number_kind(present: pd.Series, n_distinct: int) -> tuple[ColumnKind, str | None]:
-    if n_distinct == 2 and present.isin([0, 1]).all():
-        n_rarer = int(present.value_counts().min())
-        if n_rarer >= min(MIN_ROWS_OF_RARE_FLAG, MIN_SHARE_OF_RARE_FLAG * len(present)):
-            return "boolean", None
-    if _is_row_number(present):
-        return "ignore", "looks like a row number"
-    return "numeric", None
-
-
-def _text_kind(counts: pd.Series, min_rows: int) -> tuple[ColumnKind, str | None]:
-    """Return the kind of a text column from how often each value occurs."""
-    text, n_rows = pd.Series(counts.index), int(counts.sum())
-    if _boolean_pair(text):
-        return "boolean", None
-
-    def fraction(is_true: pd.Series) -> float:
-        return counts.to_numpy()[is_true.to_numpy()].sum() / n_rows
-
-    is_number = pd.to_numeric(text, errors="coerce").notna()
-    if fraction(is_number) >= NUMERIC_SHARE:
-        return "numeric", None
-    if fraction(text.str.fullmatch(DATE)) >= NUMERIC_SHARE:
-        return "ignore", DATE_REASON
-    if len(text) <= max(2, MAX_DISTINCT_SHARE * n_rows):
-        return "category", None
-    reason = "identifier or free text"
-    if fraction(is_number) >= 0.5:
-        reason = f"numbers except for {1 - fraction(is_number):.0%}"
-        others = counts[~is_number.to_numpy()]
-        if others.iloc[0] >= min_rows:  # the most frequent of them
-            reason += f", e.g. {others.index[0]!r}"
-    elif pd.to_numeric(text.str.replace(",", "."), errors="coerce").notna().all():
-        reason = "numbers with a decimal comma; write them with a point"
-    return "ignore", f"{len(text)} distinct values in {n_rows} rows: {reason}"
+    number_format: NumberFormat | None = None
+    missing: tuple[str, ...] = ()
+    width: int | None = None
+    date_format: str | None = None
+    resolution: str | None = None
+    unseen_share: float = 0.0
+    note: str | None = None
 
 
 def coerce_column(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, np.ndarray]:
-    """Return the typed values of a column, and which values have the wrong type."""
+    """Return the typed values of a column, and which values do not fit it.
+
+    The type of a cell does not depend on other cells. Numbers become floats, and values that are no
+    numbers missing. Spellings of a category or boolean value become that of the schema: ``TRUE``,
+    ``true`` and 1.0 where it has ``True``. Unknown categories stay as they are; a third value of a
+    boolean column is missing, so that predictions do not fail.
+
+    Args:
+        values: The column, of any type.
+        column: Its schema.
+
+    Returns:
+        Typed values, and a mask of present values that do not fit, shape ``(n,)``: values that are
+        no finite numbers, third values of a boolean column, and unknown categories.
+    """
     if column.kind == "numeric":
-        typed = pd.to_numeric(values, errors="coerce").astype(float)
-        typed = typed.where(np.isfinite(typed))
-        return typed, (typed.isna() & values.notna()).to_numpy()
-    text = as_text(values)
-    if column.kind == "boolean":
-        # A third value cannot be encoded and counts as missing, so that predictions do not fail.
-        text = text.where(text.isin(column.categories), None)
-    return text, np.zeros(len(values), bool)
+        numbers, is_present = read_numbers(values, column)
+        is_finite = np.abs(np.nan_to_num(numbers, nan=np.inf)) <= MAX_MAGNITUDE
+        finite = pd.Series(np.where(is_finite, numbers, np.nan), values.index, name=values.name)
+        return finite, is_present & ~is_finite
+    codes, distinct = pd.factorize(as_cells(values, ()))
+    spellings = _Spellings.of(column)
+    found = [spellings.find(str(cell)) for cell in distinct]
+    # Missing cells have code -1, which takes the last element.
+    is_known = np.array([*(spelling is not None for spelling in found), True])[codes]
+    if column.kind == "category":
+        found = [str(c) if f is None else f for c, f in zip(distinct, found, strict=True)]
+    typed = np.array([*(spelling or None for spelling in found), None], dtype=object)[codes]
+    return pd.Series(typed, values.index, dtype=object, name=values.name), ~is_known
+
+
+def read_numbers(values: pd.Series, column: ColumnSchema) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of a column, infinite ones included, and which cells are present.
+
+    Numbers in text have the format of the schema; other numbers have no format.
+
+    Returns:
+        Numbers, NaN where missing or no number, and a mask, both of shape ``(n,)``.
+    """
+    if is_number(values):
+        numbers, is_present = to_floats(values), values.notna().to_numpy()
+    else:
+        cells = as_cells(values, MISSING_AMONG_VALUES)
+        number_format = column.number_format or PLAIN
+        numbers, is_present = number_format.parse(cells), cells.notna().to_numpy()
+        if not number_format.is_plain and values.dtype == object:
+            is_text = values.map(lambda value: isinstance(value, str)).to_numpy(bool)
+            numbers = np.where(is_text, numbers, PLAIN.parse(cells))
+        is_present = is_present & ~cells.isin(column.missing).to_numpy()
+    is_present = is_present & ~np.isin(numbers, _floats(column.missing))
+    return np.where(is_present, numbers, np.nan), is_present
+
+
+def is_number(values: pd.Series) -> bool:
+    """Return whether a column has a type of numbers, which booleans and categories are not."""
+    dtype = values.dtype
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+
+
+def to_floats(values: pd.Series) -> np.ndarray:
+    """Return a column of numbers as float64, shape ``(n,)``, NaN where missing.
+
+    Single-precision numbers become what a text file with them reads as: 0.1 stays 0.1.
+    """
+    if values.dtype in ("float32", "float16", "Float32"):
+        return PLAIN.parse(as_text(values))
+    return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def boolean_pair(distinct: list[str]) -> tuple[str, str] | None:
+    """Return the pair of words, false and true, that two values equal when case is ignored."""
+    lower = sorted(value.lower() for value in distinct)
+    return next((pair for pair in BOOLEAN_PAIRS if lower == sorted(pair)), None)
+
+
+def _floats(marks: tuple[str, ...]) -> np.ndarray:
+    numbers = PLAIN.parse(pd.Series(marks, dtype=object))
+    return numbers[~np.isnan(numbers)]
 
 
 def merge_rare(text: pd.Series, column: ColumnSchema) -> pd.Series:
@@ -192,35 +165,59 @@ def merge_rare(text: pd.Series, column: ColumnSchema) -> pd.Series:
     return text.where(text.isin(column.categories) | text.isna(), RARE)
 
 
-def as_text(values: pd.Series) -> pd.Series:
-    """Return values as text, whole floats without ``.0``; missing values become None."""
-    text = values.astype(str).astype(object)
-    if pd.api.types.is_float_dtype(values):
-        text = text.str.removesuffix(".0")
-    return text.where(values.notna(), None)
+def same_number(cell: str, column: ColumnSchema) -> str:
+    """Return the value of the schema that is the same number as a cell; else the cell."""
+    if cell in column.categories:
+        return cell
+    number = _as_number(cell)
+    return cell if number is None else _Spellings.of(column).by_number.get(number, cell)
 
 
-def _boolean_pair(distinct: Iterable[str]) -> tuple[str, str] | None:
-    """Return the boolean pair that two values equal, ignoring case."""
-    lower = sorted(value.lower() for value in distinct)
-    return next((pair for pair in BOOLEAN_PAIRS if lower == sorted(pair)), None)
+@dataclass(frozen=True)
+class _Spellings:
+    """Values of a category or boolean column by their spellings."""
+
+    column: ColumnSchema
+    exact: frozenset[str]
+    by_number: dict[float, str]
+    by_lower: dict[str, str]
+
+    @classmethod
+    @lru_cache(maxsize=1000)
+    def of(cls, column: ColumnSchema) -> _Spellings:
+        numbers = [(_as_number(value), value) for value in column.categories]
+        lower = [(value.lower(), value) for value in column.categories]
+        return cls(column, frozenset(column.categories), _unambiguous(numbers), _unambiguous(lower))
+
+    def find(self, cell: str) -> str | None:
+        """Return the value that a cell means; "" if it is missing, None if it is unknown.
+
+        A cell means the value that it equals; else the only value that is the same number, so that
+        1 means 01; else the only value that it equals when case is ignored.
+        """
+        if cell in self.exact:
+            return cell
+        if cell in self.column.missing or cell in MISSING_AMONG_VALUES:
+            return ""
+        number = _as_number(cell)
+        value = self.by_lower.get(cell.lower()) if number is None else self.by_number.get(number)
+        if value is not None or self.column.kind != "boolean":
+            return value
+        word = cell.lower() if number is None else f"{number:g}"
+        pair = next((pair for pair in BOOLEAN_PAIRS if word in pair), None)
+        if pair is None or boolean_pair(list(self.column.categories)) is None:
+            return None
+        return self.column.categories[pair.index(word)]
 
 
-def _boolean_categories(text: pd.Series) -> tuple[str, ...]:
-    distinct = sorted(text.unique())
-    pair = _boolean_pair(distinct)
-    if pair is not None:
-        return tuple(sorted(distinct, key=lambda value: pair.index(value.lower())))
-    if len(distinct) != 2:
-        raise UserError(
-            f"data.kinds: column {text.name!r} is set to boolean, but has {len(distinct)} values"
-        )
-    return tuple(distinct)
+def _unambiguous(pairs: list[tuple[Any, str]]) -> dict[Any, str]:
+    """Return the values by their key; keys of several values, or None, are left out."""
+    counts = Counter(key for key, _ in pairs)
+    return {key: value for key, value in pairs if key is not None and counts[key] == 1}
 
 
-def _is_row_number(present: pd.Series) -> bool:
-    n_rows = len(present)
-    if n_rows < MIN_ROWS_FOR_ROW_NUMBER or not present.is_unique:
-        return False
-    is_whole = bool((present.astype(float) % 1 == 0).all())
-    return is_whole and float(present.max()) - float(present.min()) < 2 * n_rows
+def _as_number(cell: str) -> float | None:
+    try:
+        return float(cell) if cell[-1].isdigit() and "_" not in cell else None
+    except ValueError:
+        return None

@@ -18,7 +18,7 @@ from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.params.config import PARTS, Params, gathered
 from semigen.params.explain import nearest_name, require_target
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.formats import require_same_columns
 from semigen.tables.sources import read_table, write_table
 

@@ -12,14 +12,19 @@ from pydantic import BaseModel, ConfigDict
 from semigen.artifacts import write_json
 from semigen.errors import UserError
 from semigen.params.config import ColumnKind
+from semigen.params.reading import ReadParams
 from semigen.storage.saved_files import read_saved_json, reading
+from semigen.tables.cells import as_text
 from semigen.tables.columns import (
+    MAX_MAGNITUDE,
     ColumnSchema,
-    as_text,
     coerce_column,
-    infer_column,
     merge_rare,
+    read_numbers,
+    same_number,
 )
+from semigen.tables.conventions import Conventions
+from semigen.tables.inference import infer_column
 
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
 """Integers as Python prints them, within int64; labels such as 007 stay text."""
@@ -35,6 +40,8 @@ class TableSchema(BaseModel):
         integer_classes: Whether labels are whole numbers.
         min_rows: Minimum number of training rows behind each category and bound; 1 if the schema
             holds values of single rows. Classes are exempt, since rows are labeled with them.
+        max_unknown_share: Maximum fraction of cells of a column that do not fit it; see
+            ``semigen.tables.misfits``.
 
     Examples:
         >>> rows = pd.DataFrame({"age": [31, 47], "ward": ["east", "west"], "label": ["b", "a"]})
@@ -52,6 +59,7 @@ class TableSchema(BaseModel):
     classes: tuple[str, ...]
     integer_classes: bool = False
     min_rows: int = 1
+    max_unknown_share: float = 0.2
 
     @classmethod
     def infer(
@@ -61,6 +69,7 @@ class TableSchema(BaseModel):
         target: str,
         kinds: Mapping[str, ColumnKind] | None = None,
         min_rows: int = 1,
+        read: ReadParams | None = None,
     ) -> TableSchema:
         """Infer the schema from labeled and unlabeled rows, never from test rows.
 
@@ -71,6 +80,7 @@ class TableSchema(BaseModel):
             kinds: Kinds that override inference, by column name.
             min_rows: Minimum number of rows of a category, counted over both tables, so give no row
                 in both; rarer ones are merged (``privacy.min_rows``).
+            read: How text is read, where the cells allow several readings.
 
         Raises:
             UserError: If the label column is missing, a column in ``kinds`` is unknown, or there is
@@ -88,8 +98,12 @@ class TableSchema(BaseModel):
                 f"data.kinds: {unknown[0]!r} is not a feature of both tables; "
                 f"features: {', '.join(names)}"
             )
+        tables = [labeled[names], unlabeled[names]]
+        conventions = Conventions.of(tables, read or ReadParams())
         columns = tuple(
-            infer_column(*_stack(labeled[name], unlabeled[name], (kinds or {}).get(name)), min_rows)
+            infer_column(
+                [table[name] for table in tables], (kinds or {}).get(name), min_rows, conventions
+            )
             for name in names
         )
         if all(column.kind == "ignore" for column in columns):
@@ -124,8 +138,9 @@ class TableSchema(BaseModel):
     def coerce(self, frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
         """Return the feature columns, as floats if numeric, else as text.
 
-        Other columns are dropped. Missing cells become NaN or None, and so do values of a boolean
-        column that are neither false nor true. The method is idempotent.
+        Other columns are dropped. Missing cells become NaN or None, and so do values that are no
+        numbers, or that are neither false nor true. The method is idempotent, and the type of a row
+        does not depend on other rows, nor on the type of the file that it was read from.
 
         Args:
             frame: Rows, shape ``(n_rows, any)``.
@@ -135,23 +150,18 @@ class TableSchema(BaseModel):
             Typed features, shape ``(n_rows, n_features)``.
 
         Raises:
-            UserError: If a column is missing or a value has the wrong type.
+            UserError: If a column is missing, or a number is infinite or too large.
         """
         typed, wrong = self.coerce_cells(frame, source)
-        for name, is_wrong in wrong.items():
-            row = int(np.flatnonzero(is_wrong)[0])
-            raise UserError(
-                f"{source}: column {name!r}, row {row + 1}: "
-                f"{frame[name].iloc[row]!r} is not a number "
-                f"({int(is_wrong.sum())} such value(s)); correct the values, or set the "
-                "column's kind in data.kinds"
-            )
+        for column in self.features:
+            if column.name in wrong:
+                reject_extremes(frame[column.name], column, source)
         return typed
 
     def coerce_cells(
         self, frame: pd.DataFrame, source: str = "table"
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """Return the feature columns as ``coerce`` does, and the cells of the wrong type.
+        """Return the feature columns as ``coerce`` does, and the cells that are no numbers.
 
         Args:
             frame: Rows, shape ``(n_rows, any)``.
@@ -159,7 +169,8 @@ class TableSchema(BaseModel):
 
         Returns:
             Typed features, shape ``(n_rows, n_features)``, in which wrong cells are missing; and
-            for each column with wrong cells which they are, shape ``(n_rows,)``.
+            for each numeric column with cells that are no finite numbers which they are, shape
+            ``(n_rows,)``.
 
         Raises:
             UserError: If a column is missing.
@@ -169,10 +180,10 @@ class TableSchema(BaseModel):
             raise UserError(f"{source}: missing column(s) {', '.join(map(repr, absent))}")
         typed, wrong = {}, {}
         for column in self.features:
-            values, is_wrong = coerce_column(frame[column.name], column)
+            values, is_misfit = coerce_column(frame[column.name], column)
             typed[column.name] = values
-            if is_wrong.any():
-                wrong[column.name] = is_wrong
+            if column.kind == "numeric" and is_misfit.any():
+                wrong[column.name] = is_misfit
         return pd.DataFrame(typed, index=frame.index), wrong
 
     def merge_rare(self, typed: pd.DataFrame) -> pd.DataFrame:
@@ -187,6 +198,8 @@ class TableSchema(BaseModel):
             UserError: If a label is not one of ``classes``.
         """
         text = as_text(labels)
+        spellings = ColumnSchema(name=self.target, kind="category", categories=self.classes)
+        text = text.map(lambda label: same_number(label, spellings), na_action="ignore")
         codes = pd.Index(self.classes).get_indexer(pd.Index(text))
         unknown = text.notna().to_numpy() & (codes < 0)
         if unknown.any():
@@ -213,18 +226,30 @@ class TableSchema(BaseModel):
             return cls.model_validate(read_saved_json(path))
 
 
-def _stack(
-    labeled: pd.Series, unlabeled: pd.Series, kind: ColumnKind | None
-) -> tuple[pd.Series, ColumnKind | None]:
-    """Concatenate a column of both tables, as text if only one has numbers, so that 1 equals '1'.
+def reject_extremes(values: pd.Series, column: ColumnSchema, source: str) -> None:
+    """Raise if a number is infinite or too large to compute with.
 
-    If the column has only numbers in one table and mostly text in the other, it is numeric, so that
-    validation reports the text.
+    Args:
+        values: A numeric column.
+        column: Its schema.
+        source: Name of the table in errors.
+
+    Raises:
+        UserError: If there is one; the message names its row, counted from 1, and its value.
     """
-    parts = [labeled, unlabeled]
-    if len({pd.api.types.is_numeric_dtype(part) for part in parts}) > 1:
-        fractions = [pd.to_numeric(p.dropna(), errors="coerce").notna().mean() for p in parts]
-        if kind is None and max(fractions) == 1 and min(fractions) < 0.5:
-            kind = "numeric"
-        parts = [as_text(part) for part in parts]
-    return pd.concat(parts, ignore_index=True), kind
+    rows = extreme_rows(values, column)
+    if len(rows):
+        row = int(rows[0])
+        raise UserError(
+            f"{source}: column {column.name!r}, row {row + 1}: {values.iloc[row]!s} is infinite or "
+            f"beyond {MAX_MAGNITUDE:g} ({len(rows)} such value(s)); correct or empty "
+            "the cell"
+        )
+
+
+def extreme_rows(values: pd.Series, column: ColumnSchema) -> np.ndarray:
+    """Return the indices of numbers of a column that are infinite or beyond ``MAX_MAGNITUDE``."""
+    numbers, _ = read_numbers(values, column)
+    return np.flatnonzero(
+        np.abs(np.nan_to_num(numbers, posinf=np.inf, neginf=-np.inf)) > MAX_MAGNITUDE
+    )

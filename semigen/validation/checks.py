@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from semigen.params.config import ValidateParams
 from semigen.tables.schema import TableSchema
 from semigen.validation.check import Check, set_kind
-from semigen.validation.column_checks import missing_checks, shift_checks, type_checks
+from semigen.validation.column_checks import missing_checks, shift_checks
 from semigen.validation.facts import FACTS, Part
 from semigen.validation.label_checks import (
     class_checks,
@@ -38,7 +38,6 @@ def part_checks(
     yield from column_set_checks(part, parts["labeled"], schema)
     present = [column for column in schema.features if column.name in part.frame]
     for column in present:
-        yield from type_checks(part, column)
         yield from missing_checks(part, parts["unlabeled"], column, params.max_missing_share)
     if name == "unlabeled":
         yield from unlabeled_checks(part, parts["labeled"], schema)

@@ -1,38 +1,16 @@
-"""Checks of the values of a column: type, missing cells, domain shift."""
+"""Checks of the values of a column: missing cells and domain shift."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from semigen.params.config import ValidateParams
 from semigen.tables.columns import ColumnSchema
 from semigen.validation.check import Check, at_least, set_kind
 from semigen.validation.facts import Part, allowed_outside_range, allowed_unseen
-
-
-def type_checks(part: Part, column: ColumnSchema) -> Iterator[Check]:
-    """Check that a numeric column holds numbers.
-
-    Columns that were read as numbers need no check. A third value in a boolean column is not an
-    error either: it counts as missing, and ``shift_checks`` warns about it.
-    """
-    values = part.frame[column.name]
-    if column.kind != "numeric" or values.dtype != object:
-        return
-    place = f"{part.file}: column {column.name!r}"
-    remedy = f"correct or empty these cells, or {set_kind(column.name, 'category')}"
-    is_text = values.map(lambda value: isinstance(value, str))
-    row = f", first in row {int(np.argmax(is_text)) + 1}" if part.has_row_numbers else ""
-    yield Check(
-        "type",
-        column.name,
-        "ExpectColumnValuesToBeInTypeList",
-        {"column": column.name, "type_list": ["float"]},
-        lambda found: f"{place}: {found} values are not numbers{found.examples}{row}; {remedy}",
-    )
 
 
 def missing_checks(
@@ -71,8 +49,14 @@ def shift_checks(
     """
     values, reference = part.frame[column.name].dropna(), unlabeled.frame[column.name].dropna()
     is_number = column.kind == "numeric"
-    if reference.empty or values.empty or (is_number and object in (values.dtype, reference.dtype)):
-        return  # nothing to compare, or a type error already
+    if column.kind == "boolean" and part.misfits[column.name].n_misfit:
+        return  # its third values are reported already
+    if is_number:
+        values, reference = (
+            pd.to_numeric(v, errors="coerce").dropna() for v in (values, reference)
+        )
+    if reference.empty or values.empty or (is_number and part.frame[column.name].dtype == object):
+        return  # nothing to compare, or reported already
     if is_number:
         low, high = float(reference.min()), float(reference.max())
         n_allowed = allowed_outside_range(len(values), len(reference), n_columns)

@@ -15,6 +15,7 @@ from semigen.validation.check import Check, Finding
 from semigen.validation.checks import part_checks
 from semigen.validation.facts import Part, view_parts
 from semigen.validation.label_checks import check_unlabeled_rows
+from semigen.validation.meaning_checks import meaning_results
 from semigen.validation.report import (
     MAX_SAMPLE_VALUES,
     PARTS,
@@ -51,6 +52,7 @@ def validate_tables(
         if len(parts[name].frame):  # there may be no unlabeled row
             checks = list(part_checks(name, parts, schema, params))
             results += run_checks(context, parts[name], checks)
+        results += meaning_results(name, parts, schema)
     order = list(RULES)
     return ValidationReport(
         n_rows={name: len(parts[name].frame) for name in PARTS},

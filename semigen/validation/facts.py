@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from semigen.tables.columns import ColumnSchema, as_text, coerce_column
-from semigen.tables.schema import TableSchema
+from semigen.tables.cells import as_text
+from semigen.tables.columns import ColumnSchema, coerce_column
+from semigen.tables.misfits import Misfit
+from semigen.tables.schema import TableSchema, extreme_rows
 from semigen.tables.splits import Tables
 
 CLASS_SIZE = "(rows of the class)"
@@ -19,8 +21,8 @@ CONTRADICTION = "(row with another label than an equal row)"
 IN_LABELED = "(row that is also in labeled)"
 IN_UNLABELED = "(row that is also in unlabeled)"
 FACTS = (CLASS_SIZE, CONTRADICTION, IN_LABELED, IN_UNLABELED)
-"""Columns added to a table for validation. The last three hold the number of the row, counted from
-1, where the fact is true, and are missing elsewhere."""
+"""Columns added to a table for validation. The last three hold the number of the row in its file
+where the fact is true, and are missing elsewhere."""
 CHANCE = 1e-3
 """Probability that chance alone gives a warning of domain shift, over all columns of a table."""
 
@@ -36,7 +38,11 @@ class Part:
         frame: All columns, followed by ``FACTS``. Features are typed as floats or text; a value
             that is not a number stays text, in a column of objects. The target is text.
         n_by_chance: Number of rows tolerated for ``IN_LABELED`` and ``IN_UNLABELED``.
-        has_row_numbers: Whether row numbers are those of the file; not so if rows were split off.
+        row_numbers: Number of each row in its file, counted from 1 below the header; 0 if unknown.
+        is_split: Whether test rows were split off the labeled table.
+        misfits: Cells that do not fit the schema, by feature column.
+        extremes: Row and value of the first number of a column that is infinite or too large.
+        notes: What the user should know about the reading of the file.
 
     Examples:
         >>> rows = pd.DataFrame({"age": [31, 47], "label": ["a", "b"]})
@@ -52,7 +58,15 @@ class Part:
     columns: tuple[str, ...]
     frame: pd.DataFrame
     n_by_chance: Mapping[str, int]
-    has_row_numbers: bool
+    row_numbers: np.ndarray
+    is_split: bool
+    misfits: Mapping[str, Misfit]
+    extremes: Mapping[str, tuple[int, str]]
+    notes: tuple[str, ...]
+
+    def row(self, position: int | None) -> int | None:
+        """Return the number in the file of a row counted from 1; None if it is unknown."""
+        return (int(self.row_numbers[position - 1]) or None) if position else None
 
 
 def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
@@ -64,6 +78,7 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
     if tables.unlabeled_labels is not None:
         raw["unlabeled"] = raw["unlabeled"].assign(**{schema.target: tables.unlabeled_labels})
     hashes = {name: row_hashes(frame, schema) for name, frame in raw.items()}
+    rows = {n: np.arange(1, len(f) + 1) for n, f in raw.items()} | tables.row_numbers
     parts = {}
     for name, frame in raw.items():
         is_split_off = name == "test" and tables.is_split
@@ -71,7 +86,8 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
         typed = {c.name: typed_values(frame[c.name], c) for c in schema.features if c.name in frame}
         if schema.target in frame:
             typed[schema.target] = as_text(frame[schema.target])
-        facts = row_facts(name, hashes, typed.get(schema.target))
+        facts = row_facts(name, hashes, typed.get(schema.target), rows[name])
+        present = [column for column in schema.features if column.name in frame]
         parts[name] = Part(
             name=name,
             file=tables.files[name] + (" (test rows)" if is_split_off else ""),
@@ -79,17 +95,32 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
             # A new frame has one block for each type; Great Expectations copies blocks often.
             frame=pd.DataFrame({**{str(c): frame[c] for c in frame}, **typed, **facts}),
             n_by_chance=shared_by_chance(len(frame), hashes),
-            has_row_numbers=name == "unlabeled" or not tables.is_split,
+            row_numbers=rows[name],
+            is_split=tables.is_split,
+            misfits={c.name: Misfit.of(frame[c.name], c) for c in present},
+            extremes=_extremes(frame, present),
+            notes=tuple(tables.notes.get(name, ())),
         )
     return parts
 
 
 def typed_values(values: pd.Series, column: ColumnSchema) -> pd.Series:
-    """Return a typed feature column that still contains invalid values."""
-    if column.kind != "numeric":
-        return as_text(values)
-    typed, is_wrong = coerce_column(values, column)
-    return typed.astype(object).where(~is_wrong, as_text(values)) if is_wrong.any() else typed
+    """Return a typed feature column that still contains, as text, what does not fit."""
+    typed, is_misfit = coerce_column(values, column)
+    if column.kind == "category" or not is_misfit.any():
+        return typed
+    return typed.astype(object).where(~is_misfit, as_text(values))
+
+
+def _extremes(frame: pd.DataFrame, columns: list[ColumnSchema]) -> dict[str, tuple[int, str]]:
+    """Return the first row, counted from 1, and its value, of columns with extreme numbers."""
+    found = {}
+    for column in columns:
+        if column.kind == "numeric":
+            rows = extreme_rows(frame[column.name], column)
+            if len(rows):
+                found[column.name] = (int(rows[0]) + 1, str(frame[column.name].iloc[rows[0]]))
+    return found
 
 
 def row_hashes(frame: pd.DataFrame, schema: TableSchema) -> pd.Series | None:
@@ -101,19 +132,26 @@ def row_hashes(frame: pd.DataFrame, schema: TableSchema) -> pd.Series | None:
 
 
 def row_facts(
-    part: str, hashes: Mapping[str, pd.Series | None], labels: pd.Series | None
+    part: str,
+    hashes: Mapping[str, pd.Series | None],
+    labels: pd.Series | None,
+    row_numbers: np.ndarray,
 ) -> dict[str, pd.Series]:
     """Return the columns of ``FACTS`` that apply to a part."""
+
+    def numbers(is_true: pd.Series) -> pd.Series:
+        return pd.Series(row_numbers.astype(float), is_true.index).where(is_true)
+
     facts = {}
     own, labeled, unlabeled = hashes[part], hashes["labeled"], hashes["unlabeled"]
     if part == "labeled" and labels is not None:
         facts[CLASS_SIZE] = labels.map(labels.value_counts()).astype(float)
         if own is not None:
-            facts[CONTRADICTION] = _numbers(labels.groupby(own).transform("nunique") > 1)
+            facts[CONTRADICTION] = numbers(labels.groupby(own).transform("nunique") > 1)
     if part == "test" and own is not None and labeled is not None:
-        facts[IN_LABELED] = _numbers(own.isin(labeled))
+        facts[IN_LABELED] = numbers(own.isin(labeled))
     if part != "unlabeled" and own is not None and unlabeled is not None:
-        facts[IN_UNLABELED] = _numbers(own.isin(unlabeled))
+        facts[IN_UNLABELED] = numbers(own.isin(unlabeled))
     return facts
 
 
@@ -137,10 +175,6 @@ def shared_by_chance(n_rows: int, hashes: Mapping[str, pd.Series | None]) -> dic
 def _allowed_equal(n_rows: int, is_equal: pd.Series) -> int:
     n_equal = int(is_equal.sum())
     return _quantile(n_rows, n_equal + 1, len(is_equal) - n_equal + 1, 1) if n_equal else 0
-
-
-def _numbers(is_true: pd.Series) -> pd.Series:
-    return pd.Series(np.arange(1.0, len(is_true) + 1), index=is_true.index).where(is_true)
 
 
 def allowed_outside_range(n_new: int, n_reference: int, n_columns: int) -> int:

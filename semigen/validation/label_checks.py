@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from semigen.tables.schema import TableSchema
 from semigen.tables.splits import Tables
 from semigen.validation.check import Check, at_least
@@ -36,7 +34,7 @@ def check_unlabeled_rows(tables: Tables) -> ValidationResult:
 def label_checks(part: Part, labeled: Part, schema: TableSchema) -> Iterator[Check]:
     """Check that every row has a label, and that the labeled rows have every class."""
     is_missing = part.frame[schema.target].isna()
-    rows = np.flatnonzero(is_missing) + 1 if part.has_row_numbers else np.array([], int)
+    rows = part.row_numbers[is_missing.to_numpy()]
     yield Check(
         "label_present",
         schema.target,
@@ -44,8 +42,7 @@ def label_checks(part: Part, labeled: Part, schema: TableSchema) -> Iterator[Che
         {"column": schema.target},
         lambda found: (
             f"{part.file}: column {schema.target!r} (data.target): {found} rows have no label"
-            f"{found.rows}; fill in the labels, or remove the rows (cells such as NA, None or null "
-            "count as missing)"
+            f"{found.rows}; fill in the labels, or remove the rows"
         ),
         samples=tuple(rows[:MAX_SAMPLE_VALUES].tolist()),
     )
@@ -82,7 +79,7 @@ def class_checks(part: Part, schema: TableSchema, min_rows: int) -> Iterator[Che
     counts = part.frame[target].value_counts()
     rare = [(name, int(counts[name])) for name in schema.classes if counts[name] < min_rows]
     listing = first_few([f"{name!r} has {n}" for name, n in rare], MAX_SAMPLE_VALUES)
-    split = "" if part.has_row_numbers else " after the test rows were split off (data.test_size)"
+    split = " after the test rows were split off (data.test_size)" if part.is_split else ""
     yield Check(
         "rows_per_class",
         target,
@@ -143,5 +140,4 @@ def _row_check(part: Part, rule: str, fact: str, fault: str, remedy: str) -> Che
         "ExpectColumnValuesToBeNull",
         {"column": fact, "mostly": at_least(1 - n_by_chance / len(part.frame))},
         lambda found: f"{part.file}: {found} rows {fault}{found.rows}{remedy}",
-        samples=None if part.has_row_numbers else (),
     )

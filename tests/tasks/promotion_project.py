@@ -11,7 +11,7 @@ from semigen.artifacts import Layout
 from semigen.classifiers.classifier import Classifier, Member
 from semigen.params.config import DataParams, EvaluateParams, Params, PromoteParams
 from semigen.registry.registry import Registry
-from semigen.tables.columns import as_text
+from semigen.tables.cells import as_text
 from semigen.tables.encoding import TableEncoder, encode_rows
 from tests.semigen.example_tables import TARGET, mixed_table, schema_of
 

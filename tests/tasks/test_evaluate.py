@@ -21,7 +21,8 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.errors import UserError
 from semigen.evaluation.metrics import METRICS
 from semigen.params.config import EvaluateParams, Params, SampleParams
-from semigen.tables.columns import ColumnSchema, as_text
+from semigen.tables.cells import as_text
+from semigen.tables.columns import ColumnSchema
 from semigen.tables.encoding import TableEncoder, encode_rows
 from semigen.tables.samples import cut_sample
 from semigen.tables.schema import TableSchema

@@ -89,11 +89,11 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "header only": (lambda: Path("data/t.csv").write_text(HEADER), "data/t.csv: the table has no"),
     "binary": (
         lambda: Path("data/l.csv").write_bytes(b"\x89PNG\r\n" + bytes(range(256))),
-        "data/l.csv: not UTF-8",
+        "data/l.csv: contains NUL bytes",
     ),
-    "not UTF-8": (
-        lambda: Path("data/l.csv").write_text(HEADER + "1,2,Köln,no,p\n", encoding="latin-1"),
-        "data/l.csv: not UTF-8",
+    "no known encoding": (
+        lambda: Path("data/l.csv").write_bytes(HEADER.encode() + b"1,2,K\x81ln,no,p\n"),
+        "data/l.csv: cannot be decoded",
     ),
     "ragged": (
         lambda: Path("data/u.csv").write_text(HEADER + "1,2,a,no,p\n1,2,a,no,p,3,4\n"),
@@ -116,9 +116,13 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
         "data/l.csv: column 'y' (data.target): 1 of 3 classes have fewer than 2 labeled rows: "
         "'z' has 1",
     ),
-    "missing labels": (
-        lambda: edit("data/l.csv", lambda f: f.assign(y=[None, *f["y"][1:]])),
-        "data/l.csv: column 'y' (data.target): 1 of 40 rows have no label (row 1)",
+    "no label": (
+        lambda: edit("data/l.csv", lambda f: f.assign(y=None)),
+        "data/l.csv: column 'y' (data.target): no row has a label",
+    ),
+    "missing labels in test": (
+        lambda: edit("data/t.csv", lambda f: f.assign(y=[None, *f["y"][1:]])),
+        "data/t.csv: column 'y' (data.target): 1 of 60 rows have no label (row 1)",
     ),
     "column missing in test": (
         lambda: edit("data/t.csv", lambda f: f.drop(columns="age")),
@@ -128,13 +132,14 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: edit("data/u.csv", lambda f: f.add_prefix("x_")),
         "data/l.csv, data/u.csv: the labeled and the unlabeled table share no usable feature",
     ),
-    "junk among numbers": (
-        lambda: edit("data/u.csv", lambda f: f.assign(age=["abc", "?", *f["age"][2:]])),
-        "data/u.csv: column 'age': 2 of 300 values are not numbers ('abc', '?'), first in row 1",
+    "infinity among numbers": (
+        lambda: edit("data/u.csv", lambda f: f.assign(age=["1", "-inf", *f["age"][2:]])),
+        "data/u.csv: column 'age', row 2: -inf is infinite",
     ),
     "junk for numbers": (
         lambda: edit("data/l.csv", lambda f: f.assign(age="abc")),
-        "data/l.csv: column 'age': 40 of 40 values are not numbers ('abc')",
+        "data/l.csv: column 'age': 40 of 40 cells (100%) are not numbers "
+        "('abc', first in row 1), more than 20%",
     ),
     "measurement for a label": (
         lambda: edit("data/l.csv", lambda f: f.assign(y=f["income"])),
@@ -171,6 +176,39 @@ def test_errors_are_counted_and_the_report_is_named(layout, capsys):
     assert validate() == 1
     line = capsys.readouterr().err
     assert line.rstrip().endswith("(2 more errors); report: reports/validation.md")
+
+
+def test_what_was_decided_in_reading_the_files_is_printed(layout, capsys):
+    edit("data/l.csv", lambda f: f.assign(y=["", "unlabeled", "Q", *f["y"][3:]]))
+    edit("data/u.csv", lambda f: f.assign(age=["?", "old", *f["age"][2:]]))
+    Path("data/u.csv").write_bytes(
+        b"Export;;;\n" + Path("data/u.csv").read_bytes().replace(b"Bonn", b"K\xf6ln")
+    )
+    edit("data/l.csv", lambda f: f.replace("Bonn", "K\xf6ln"))
+    edit("data/t.csv", lambda f: f.replace("Bonn", "K\xf6ln"))
+    assert validate() == 1
+    message = capsys.readouterr().err
+    assert "'Q' has 1" in message
+    page = layout.validation_markdown.read_text()
+    for words in (
+        "data/u.csv: read as cp1252 (data.read.encoding)",
+        "data/u.csv: skips 1 line(s) above the header",
+        "data/l.csv: column 'y': 1 row with 'unlabeled': taken as unlabeled",
+        "data/l.csv: column 'y' (data.target): 2 rows without a label; used as unlabeled",
+        "the labels 'Q', 'q' differ only in case",
+        "data/u.csv: column 'age': 1 of 301 cells (0%) are not numbers ('old', first in row 2)",
+    ):
+        assert words in page
+
+
+def test_table_with_gaps_in_the_labels_is_both_tables(layout):
+    table = pd.concat([pd.read_csv("data/l.csv"), pd.read_csv("data/u.csv")])
+    table.to_csv("data/l.csv", index=False)
+    Path("params.yaml").write_text(PARAMS.replace("data/u.csv", "data/l.csv"))
+    assert validate() == 0
+    report = json.loads(layout.validation_json.read_text())
+    assert report["n_rows"] == {"labeled": 40, "unlabeled": 300, "test": 60}
+    assert TableSchema.load(layout.schema).classes == ("p", "q")
 
 
 def test_warnings_are_printed_and_do_not_stop_the_run(layout, capsys):

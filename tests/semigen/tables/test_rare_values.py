@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from semigen.params.config import PreprocessParams
-from semigen.tables.columns import RARE, infer_column
+from semigen.tables.columns import RARE
 from semigen.tables.encoding import TableEncoder
+from semigen.tables.inference import infer_column
 from semigen.tables.schema import TableSchema
 
 MIN_ROWS = 5

@@ -27,7 +27,7 @@ def test_test_split_is_stratified_and_complete(tmp_path):
     assert tables.is_split
     assert (len(tables.labeled), len(tables.test)) == (40, 10)
     assert tables.test["y"].value_counts().to_dict() == {"b": 8, "a": 2}
-    assert sorted([*tables.labeled["x"], *tables.test["x"]]) == labeled["x"].tolist()
+    assert sorted(map(int, [*tables.labeled["x"], *tables.test["x"]])) == labeled["x"].tolist()
     assert tables.files == {"labeled": "mine.csv", "unlabeled": "more.csv", "test": "mine.csv"}
 
 
@@ -46,7 +46,7 @@ def test_given_test_table_is_used_unchanged(tmp_path):
     tables = read_tables(DataParams(**OWN, test="held_out.csv"), Layout(tmp_path))
     assert not tables.is_split
     assert len(tables.labeled) == 50
-    assert tables.test["x"].tolist() == [7]
+    assert tables.test["x"].tolist() == ["7"]
 
 
 def test_labels_of_unlabeled_rows_are_separated(tmp_path):
