@@ -145,22 +145,23 @@ def describe(found: dict[str, Any]) -> str:
 def show(found: dict[str, Any], layout: Layout) -> None:
     """Create the artifacts: a page and, if drift was measured, a table of its columns."""
     from semigen.report.drift import HEADER, column_rows
+    from semigen.report.markdown import escape
 
     drift, tables = found["drift"], found["changed_tables"]
-    changed = "".join(f"\n- `{name}`" for name in tables) or " none"
+    changed = "".join(f"\n- {escape(name)}" for name in tables) or " none"
     page = f"Tables changed since the last run:{changed}\n\n"
     if drift is None:
-        create_markdown_artifact(f"{page}Drift: {found['not_measured']}\n", key="drift")
+        create_markdown_artifact(f"{page}Drift: {escape(found['not_measured'])}\n", key="drift")
         return
     create_markdown_artifact(
         page + layout.drift_markdown.read_text(encoding="utf-8"),
         key="drift",
-        description=drift["sentence"],
+        description=escape(drift["sentence"]),
     )
     create_table_artifact(
         [dict(zip(HEADER, row, strict=True)) for row in column_rows(drift)],
         key="drift-columns",
-        description=f"{drift['input']}: {drift['sentence']}",
+        description=escape(f"{drift['input']}: {drift['sentence']}"),
     )
 
 

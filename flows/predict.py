@@ -54,6 +54,7 @@ def predict(
         For each predicted class its number of rows and their mean novelty.
     """
     from semigen.prediction import predict_table, resolve_model
+    from semigen.report.markdown import escape
 
     layout, logger = Layout(), get_run_logger()
     logged_at = time.monotonic()
@@ -88,6 +89,6 @@ def predict(
     create_table_artifact(
         summary.classes,
         key="predictions",
-        description=f"{input} labeled in {output} by {labeler.name}",
+        description=escape(f"{input} labeled in {output} by {labeler.name}"),
     )
     return summary.classes

@@ -17,6 +17,7 @@ from semigen.evaluation.space import DistanceSpace
 from semigen.generators import load_generator
 from semigen.params.config import Params
 from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.formulas import guard_formulas
 from semigen.tables.sources import write_csv
 from semigen.training.compute import limit_threads
 from tasks.pretrain import read_training_rows
@@ -46,7 +47,7 @@ def run(params: Params, layout: Layout) -> None:
         source=f"synthetic: {params.pretrain.generator}",
     )
     with atomic_path(layout.synthetic_table) as temporary:
-        write_csv(table, temporary)
+        write_csv(guard_formulas(table), temporary)
     synthetic.rows.save(layout.synthetic_encoded)
     facts = {
         "n_synthetic": len(table),

@@ -14,6 +14,7 @@ from semigen.report.card import model_card
 from semigen.report.html import ReportContent, render
 from semigen.report.summary import read_confusion
 from semigen.tables.cells import as_text
+from semigen.tables.formulas import remove_guards
 from semigen.tables.schema import TableSchema
 from tasks import STAGES
 
@@ -52,7 +53,7 @@ def run(params: Params, layout: Layout) -> None:
 
 def _read_synthetic(layout: Layout) -> pd.DataFrame:
     """Return the synthetic rows with labels as text; there may be none."""
-    table = pd.read_csv(layout.synthetic_table, low_memory=False)
+    table = remove_guards(pd.read_csv(layout.synthetic_table, low_memory=False))
     target = TableSchema.load(layout.schema).target
     return table.assign(**{target: as_text(table[target])})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ from semigen.errors import UserError
 from semigen.evaluation.estimates import Estimate, Gain
 from semigen.registry.question import Question
 from semigen.registry.registry import Registry
-from semigen.report.markdown import table
+from semigen.report.markdown import escape, table
+from semigen.wording import printable
 
 MAX_DIFFERENCE_LINES = 200
 SHORT = 8
@@ -69,11 +71,12 @@ def champion_line(layout: Layout) -> str:
     if champion is None:
         return "none yet"
     event = [e for e in registry.history() if e.version == champion.name and e.move != "kept"][-1]
-    return f"{champion.name}, {event.move} {event.time[:16].replace('T', ' ')} UTC: {event.reason}"
+    reason = printable(event.reason)
+    return f"{champion.name}, {event.move} {event.time[:16].replace('T', ' ')} UTC: {reason}"
 
 
 def _facts(layout: Layout) -> str:
-    facts = {"Champion": champion_line(layout), "Code": _code(layout)}
+    facts = {"Champion": escape(champion_line(layout)), "Code": _code(layout)}
     if layout.metrics.exists():
         metrics = read_json(layout.metrics)
         accuracy = Estimate.from_json(metrics["test"]["accuracy"])
@@ -82,7 +85,7 @@ def _facts(layout: Layout) -> str:
             "Accuracy": f"{accuracy:.1%} on {metrics['n_test']} test rows",
             "Labels only": f"{baseline:.1%}",
             "Gain": f"{Gain.from_json(metrics['gain']['accuracy']):+.1p}",
-            "Selected": metrics["selected"],
+            "Selected": escape(metrics["selected"]),
             **facts,
         }
     return table(("", ""), [(f"**{name}**", text) for name, text in facts.items()])
@@ -116,7 +119,7 @@ def _files(layout: Layout, ran: Mapping[str, bool]) -> str:
     deps = [dep for name in ran for dep in locked.get(name, {}).get("deps", [])]
     read = {dep["path"]: dep for dep in deps if dep["path"] not in made}
     found = [("read", dep) for dep in read.values()] + written
-    rows = [(f["path"], f"`{f['md5']}`" if "md5" in f else "", by) for by, f in found]
+    rows = [(escape(f["path"]), f"`{f['md5']}`" if "md5" in f else "", by) for by, f in found]
     return table(("file", "MD5", "by"), rows)
 
 
@@ -129,4 +132,6 @@ def _locked(layout: Layout) -> dict[str, Any]:
 
 
 def _fenced(text: str, language: str) -> str:
-    return f"```{language}\n{text.rstrip()}\n```"
+    # A fence ends the block only if it is as long as the one that starts it.
+    fence = "`" * (max(map(len, re.findall("`{3,}", text)), default=2) + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

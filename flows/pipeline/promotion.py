@@ -15,6 +15,7 @@ from flows.pipeline.child import child
 from flows.pipeline.stage import failure
 from semigen.artifacts import Layout, read_json
 from semigen.errors import UserError
+from semigen.report.markdown import escape
 
 
 def is_promotion_due(layout: Layout) -> bool:
@@ -41,7 +42,7 @@ def promote_model(reason: str) -> State[Any]:
         emit(MODEL_PROMOTED, layout, {"version": decision["version"], "what": decision["reason"]})
     if PREFECT_API_URL.value() and layout.promotion_markdown.exists():
         markdown = layout.promotion_markdown.read_text(encoding="utf-8")
-        create_markdown_artifact(markdown, key="promotion", description=decision["reason"])
+        create_markdown_artifact(markdown, key="promotion", description=escape(decision["reason"]))
     return Completed(name=decision["outcome"].capitalize())
 
 

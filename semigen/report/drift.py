@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semigen.evaluation.estimates import Estimate
-from semigen.report.markdown import join, table
+from semigen.report.markdown import escape, join, table
 from semigen.wording import first_few
 
 MAX_COLUMNS = 100
@@ -18,11 +18,11 @@ HEADER = ("column", "verdict", "distance", "p-value", "missing before", "now", "
 def drift_markdown(found: Mapping[str, Any]) -> str:
     """Return the content of ``drift.json`` as a Markdown page."""
     limits, auc = found["limits"], Estimate.from_json(found["auc"])
-    rows = column_rows(found)
+    rows = [(escape(row[0]), *row[1:-1], escape(row[-1])) for row in column_rows(found)]
     n_more = len(rows) - MAX_COLUMNS
     page = join(
         "# Drift",
-        f"`{found['input']}`: **{found['sentence']}**.",
+        f"{escape(found['input'])}: **{escape(found['sentence'])}**.",
         f"{found['n_current']} rows are compared with the {found['n_reference']} unlabeled rows "
         "that the classifier was trained on. A classifier separates the two tables with ROC AUC "
         f"{auc:.2f}; 0.5 is chance.",

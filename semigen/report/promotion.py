@@ -11,7 +11,8 @@ from semigen.registry.promotion import Comparison, Decision
 from semigen.registry.question import Question, find_lineage
 from semigen.registry.registry import Registry
 from semigen.registry.versions import Version
-from semigen.report.markdown import join, table
+from semigen.report.markdown import escape, join, table
+from semigen.wording import printable
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 """Metrics that the page shows; ``promote.metric`` is one of them."""
@@ -20,11 +21,11 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 def promotion_markdown(decision: Decision) -> str:
     """Return a decision as a Markdown page: outcome, reason, scores and gates."""
     comparison = decision.comparison
-    gates = [(g.name, "passed" if g.passed else "failed", g.reason) for g in decision.gates]
+    gates = [(g.name, "passed" if g.passed else "failed", escape(g.reason)) for g in decision.gates]
     page = join(
         "# Promotion",
         f"**{headline(decision)}.**",
-        f"Reason: {decision.reason}.",
+        f"Reason: {escape(decision.reason)}.",
         _scores(comparison, decision.version) if comparison else "",
         table(("gate", "result", "reason"), gates) if gates else "",
     )
@@ -33,7 +34,7 @@ def promotion_markdown(decision: Decision) -> str:
 
 def promotion_text(decision: Decision) -> str:
     """Return a decision for the terminal: outcome, reason and gates."""
-    return "\n".join([headline(decision), decision.reason, *map(_gate, decision.gates)])
+    return "\n".join([headline(decision), printable(decision.reason), *map(_gate, decision.gates)])
 
 
 def registry_text(registry: Registry) -> str:
@@ -54,7 +55,7 @@ def registry_text(registry: Registry) -> str:
         role = "CHAMPION" if version.name in champions else role
         question = Question.of_version(version)
         lineage = find_lineage(known, question)
-        title = str(lineage or question)
+        title = printable(str(lineage or question))
         entries.setdefault(title, []).append(_entry(version, role, events))
     if len(entries) == 1:
         return "\n\n".join(*entries.values())
@@ -92,7 +93,8 @@ def _scores(comparison: Comparison, version: str | None) -> str:
 def _entry(version: Version, role: str, events: Sequence[Event]) -> str:
     accuracy = Estimate.from_json(version.facts["metrics"]["accuracy"])
     history = [
-        f"{event.time[:16].replace('T', ' ')}  {event.move} ({event.trigger}): {event.reason}"
+        f"{event.time[:16].replace('T', ' ')}  {event.move} ({printable(event.trigger)}): "
+        f"{printable(event.reason)}"
         for event in events
     ]
     gates = [_gate(Gate(**gate)) for gate in version.facts["decision"]["gates"]]
@@ -101,4 +103,4 @@ def _entry(version: Version, role: str, events: Sequence[Event]) -> str:
 
 
 def _gate(gate: Gate) -> str:
-    return f"{gate.name:10}  {'passed' if gate.passed else 'failed'}  {gate.reason}"
+    return f"{gate.name:10}  {'passed' if gate.passed else 'failed'}  {printable(gate.reason)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from semigen.report.markdown import join, section, table
+from semigen.report.markdown import escape, join, section, table
 from semigen.validation.report import PARTS, RULES, ValidationReport
 from semigen.wording import count, printable
 
@@ -15,16 +15,17 @@ SUMMARY_HEADER = ("part", "file", "rows", "errors", "warnings")
 
 def validation_markdown(report: ValidationReport) -> str:
     """Return the report as a Markdown page: errors and warnings first, then the checks made."""
+    ignored = [(escape(name), escape(reason)) for name, reason in report.ignored_columns]
     verdict = "The tables are valid" if report.success else "The tables are not valid"
     page = join(
         "# Validation",
         f"{verdict}: {_counts(report)}.",
-        table(SUMMARY_HEADER, summary_rows(report)),
-        section("Errors", "\n".join(f"- {result.message}" for result in report.errors)),
-        section("Warnings", "\n".join(f"- {result.message}" for result in report.warnings)),
+        table(SUMMARY_HEADER, [tuple(map(escape, row)) for row in summary_rows(report)]),
+        section("Errors", "\n".join(f"- {escape(result.message)}" for result in report.errors)),
+        section("Warnings", "\n".join(f"- {escape(result.message)}" for result in report.warnings)),
         section(
             "Ignored columns",
-            table(("column", "reason"), report.ignored_columns) if report.ignored_columns else "",
+            table(("column", "reason"), ignored) if ignored else "",
         ),
         section("Rules", table(("rule", "part", "severity", "checks", "failed"), _rules(report))),
     )

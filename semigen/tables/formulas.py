@@ -9,11 +9,13 @@ are, so that class labels such as ``-1``, ``+`` and ``-`` can be used.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pandas as pd
 
 FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20].", re.DOTALL)
 """Start of a formula; full-width signs count in East Asian editions."""
+GUARDED = re.compile("'" + FORMULA.pattern, re.DOTALL)
 NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?")
 
 
@@ -38,15 +40,37 @@ def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
         >>> guard_formulas(pd.DataFrame({"=cmd": ["=cmd|calc", "x"], "n": [-1, 2]})).to_dict("list")
         {"'=cmd": ["'=cmd|calc", 'x'], 'n': [-1, 2]}
     """
-    guarded = frame.rename(columns=lambda name: guard_text(str(name)))
+    return _map_text(frame, FORMULA, guard_text)
+
+
+def remove_guards(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the apostrophes that ``guard_formulas`` wrote.
+
+    Args:
+        frame: The table, shape ``(n_rows, n_columns)``.
+
+    Examples:
+        >>> remove_guards(pd.DataFrame({"'=cmd": ["'=cmd|calc", "'x"]})).to_dict("list")
+        {'=cmd': ['=cmd|calc', "'x"]}
+    """
+    return _map_text(frame, GUARDED, _remove_guard)
+
+
+def _remove_guard(text: str) -> str:
+    return text[1:] if text.startswith("'") and guard_text(text[1:]) == text else text
+
+
+def _map_text(
+    frame: pd.DataFrame, pattern: re.Pattern[str], function: Callable[[str], str]
+) -> pd.DataFrame:
+    """Apply a function to the column names, and to the text cells that match a pattern."""
+    mapped = frame.rename(columns=lambda name: function(str(name)))
     for position, (_, values) in enumerate(frame.items()):
         if values.dtype == object or pd.api.types.is_string_dtype(values):
-            suspect = values.astype(str).str.match(FORMULA)
-            if suspect.any():
-                cells = values.where(~suspect, values[suspect].map(_guard))
-                guarded.isetitem(position, cells.array)
-    return guarded
-
-
-def _guard(cell: object) -> object:
-    return guard_text(cell) if isinstance(cell, str) else cell
+            matches = values.astype(str).str.match(pattern)
+            if matches.any():
+                changed = [function(v) if isinstance(v, str) else v for v in values[matches]]
+                cells = values.astype(object)
+                cells[matches] = changed
+                mapped.isetitem(position, cells.array)
+    return mapped

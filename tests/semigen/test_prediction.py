@@ -228,3 +228,19 @@ def test_absent_model_is_a_one_line_error(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "no classifier here" in error and error.count("\n") == 1
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_text_of_the_input_and_classes_is_no_formula_in_the_output(predict, model, tmp_path):
+    classifier = Classifier.load(model)
+    schema = classifier.schema.model_copy(update={"classes": ("=cmd|' /C calc'!A0", "-1")})
+    classifier.encoder.schema = schema
+    classifier.save(tmp_path / "hostile")
+    table = mixed_table(40, seed=1).assign(**{"=note": "=1+1", "sign": "-", "n": -1})
+    options = ["--keep-columns", "--model", str(tmp_path / "hostile")]
+    status, result, _ = predict(table, *options)
+    assert status == 0
+    assert set(result["prediction"]) == {"'=cmd|' /C calc'!A0", "-1"}
+    assert set(result["'=note"]) == {"'=1+1"}
+    assert set(result["sign"]) == {"-"} and set(result["n"]) == {-1}
+    _, raw, _ = predict(table, *options, "--raw-text")
+    assert set(raw["prediction"]) == {"=cmd|' /C calc'!A0", "-1"} and set(raw["=note"]) == {"=1+1"}
