@@ -17,6 +17,7 @@ from prefect import Flow, State, get_client, tags
 from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 
+from flows.environment import require_disk_space
 from flows.interruption import interrupt_once
 from flows.login import CLIENT_LOGIN, LOGIN
 from flows.project import Project
@@ -63,6 +64,7 @@ def run_flow(
     if not debug:
         hide_errors()
     try:
+        require_disk_space(Path.cwd())
         check()
         project = Project.of(Path.cwd())
         if not PREFECT_API_URL.value():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flows.login import LOGIN, SERVICE_FOLDER, own_server_variables, shared_server_variables
 from semigen.artifacts import Layout, make_private_folder
+from semigen.errors import UserError
 from semigen.wording import printable
 
 NO_TELEMETRY = {
@@ -38,6 +40,26 @@ TERSE_LOGS = {
     f"{LOGGING}FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  flow        %(message)s",
     f"{LOGGING}FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_name)-10s  %(message)s",
 }
+
+
+MIN_FREE_BYTES = 50 << 20
+"""Free space without which no run starts: the server's database, logs and models need more."""
+
+
+def require_disk_space(root: Path) -> None:
+    """Check that the disk of the project has some free space.
+
+    On a full disk Prefect's server logs an error of several hundred lines each second.
+
+    Raises:
+        UserError: If there is less than ``MIN_FREE_BYTES``.
+    """
+    free = shutil.disk_usage(root).free
+    if free < MIN_FREE_BYTES:
+        raise UserError(
+            f"{root}: only {free >> 20} MB are free on this disk, a run needs at least "
+            f"{MIN_FREE_BYTES >> 20} MB; free some space and run the command again"
+        )
 
 
 def address_file(root: Path) -> Path:

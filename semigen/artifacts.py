@@ -219,7 +219,7 @@ def check_files(data: DataParams, layout: Layout, *, where: str = " in params.ya
         where: Where the paths come from, for the message.
 
     Raises:
-        UserError: If a table does not exist.
+        UserError: If a table does not exist, or is a pipe or a device.
     """
     paths = {"labeled": data.labeled, "unlabeled": data.unlabeled, "test": data.test_table}
     for part, path in paths.items():
@@ -229,6 +229,9 @@ def check_files(data: DataParams, layout: Layout, *, where: str = " in params.ya
         if not source.exists() and not source.with_name(f"{source.name}.dvc").exists():
             question = _nearest_file(source)
             raise UserError(f"{path}: no such file; check data.{part}{where}{question}")
+        if source.exists() and not (source.is_file() or source.is_dir()):
+            # DVC would read a pipe or a device without end.
+            raise UserError(f"{path}: is not a regular file; check data.{part}{where}")
 
 
 def check_input(path: Path) -> None:

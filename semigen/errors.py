@@ -1,4 +1,6 @@
-"""The exception for errors that the user can correct."""
+"""The exception for errors that the user can correct, and errors of the machine in one line."""
+
+from __future__ import annotations
 
 from semigen.wording import printable
 
@@ -22,3 +24,41 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+FULL_DISK = "No space left on device"
+NO_MEMORY = (
+    "not enough memory",
+    "out of memory",
+    "can't start new thread",
+    "Cannot allocate memory",
+    "failed to map segment",
+)
+"""Messages of torch, CUDA, Python and the system; other libraries raise ``MemoryError``."""
+
+
+def describe_system_error(error: BaseException) -> str | None:
+    """Return one line about a full disk, too little memory or a file that cannot be used.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        None for other errors, which are mistakes of the program.
+
+    Examples:
+        >>> describe_system_error(PermissionError(13, "Permission denied", "out.csv"))
+        'out.csv: Permission denied'
+    """
+    text = " ".join(str(error).split())
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    if FULL_DISK in text:
+        return printable(f"{where}{FULL_DISK}; free some space and run the command again")
+    if isinstance(error, MemoryError) or any(message in text for message in NO_MEMORY):
+        return (
+            "out of memory; close other programs, or raise the limit of the process (ulimit -v), "
+            "and run the command again"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return printable(f"{where}{error.strerror}")
+    return None

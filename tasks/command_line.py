@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from semigen.artifacts import Layout, make_private_folder, read_json, write_json
 from semigen.cli.arguments import add_promote
-from semigen.errors import UserError
+from semigen.errors import UserError, describe_system_error
 from semigen.params.config import Params
 from tasks import STAGES
 from tasks.inputs import check_inputs
@@ -49,10 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             exit_with_owner()
             run_stage(arguments.command, Params.load(arguments.params), Layout())
-    except UserError as error:
+    except Exception as error:
+        text = str(error) if isinstance(error, UserError) else describe_system_error(error)
+        if text is None:
+            raise
         if arguments.debug or os.environ.get("SEMIGEN_DEBUG"):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     return 0
 

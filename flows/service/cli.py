@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from flows.environment import address_file, is_listening
+from flows.environment import address_file, is_listening, require_disk_space
 from flows.login import CLIENT_LOGIN, LOGIN, login_file, server_login
 from flows.project import Project, template_variables
 from flows.report_address import address_of_report, report_file
@@ -53,6 +53,7 @@ def up(service: Service) -> Service:
     Raises:
         UserError: If a required port is taken, or the server does not start or answer.
     """
+    require_disk_space(service.root)
     Params.load(service.root / "params.yaml")  # report a mistake before anything starts
     Project.of(service.root)
     was_running = is_running(service)

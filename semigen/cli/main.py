@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from semigen.cli.commands import COMMANDS, Command, build_parser, find_command
-from semigen.errors import UserError
+from semigen.errors import UserError, describe_system_error
 
 INTERRUPTED = 130
 
@@ -28,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, parsed = _parse(arguments)
     try:
         return run(command, parsed, arguments[1:])
-    except UserError as error:
+    except Exception as error:
+        text = str(error) if isinstance(error, UserError) else describe_system_error(error)
+        if text is None:
+            raise
         if getattr(parsed, "debug", False) or os.environ.get("SEMIGEN_DEBUG"):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

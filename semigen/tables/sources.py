@@ -161,6 +161,8 @@ def _errors_of(path: Path, name: str) -> Iterator[None]:
     except pd.errors.EmptyDataError as error:
         raise UserError(f"{name}: the file is blank; it needs a header line and rows") from error
     except (pd.errors.ParserError, csv.Error) as error:
+        if "out of memory" in str(error):
+            raise MemoryError(f"{name}: out of memory") from error
         raise UserError(
             f"{name}: not a readable CSV file: {_one_line(error)}; each line needs as many cells "
             "as the header, and quotes must be closed"

@@ -28,6 +28,7 @@ from flows.login import SERVICE_FOLDER
 from semigen.artifacts import read_json
 from semigen.errors import UserError
 from tests.flows.common import free_port
+from tests.small_disk import small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STARTED_SECONDS = 180.0
@@ -157,7 +158,7 @@ def test_dvc_repro_by_hand_during_a_run(disturbed: Round) -> None:
 def test_full_disk_where_a_stage_writes(disturbed: Round) -> None:
     """The run fails with the reason; the next run completes when there is space again."""
     models = disturbed.arena.root / "models"
-    with small_disk(models) as filler:
+    with full_disk(models) as filler:
         disturbed.start("stage")
         state = disturbed.arena.await_end(disturbed.run, END_SECONDS)
         message = disturbed.arena.message(disturbed.run)
@@ -255,16 +256,11 @@ def run_by_hand(arena: Arena, *arguments: str) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
+def full_disk(folder: Path) -> Iterator[Path]:
     """Mount a file system of four pages; yield the file that fills it."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
+    with small_disk(folder):
         filler = folder / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1024))
         yield filler
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -58,6 +58,7 @@ def test_parquet_is_not_guarded(tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), frame)
 
 
+@pytest.mark.slow
 def test_synthetic_rows_are_guarded(tmp_path):
     cells = ["=1+1", "-1", "@x"] * 20
     table = pd.DataFrame({"=f": cells, "n": range(60), "class": ["=yes", "no"] * 30})
@@ -66,5 +67,9 @@ def test_synthetic_rows_are_guarded(tmp_path):
     guarded = pd.read_csv(tmp_path / "s.csv", dtype=str)
     assert set(guarded["class"]) == {"'=yes", "no"}
     assert set(guarded["'=f"]) <= {"'=1+1", "-1", "'@x"}
+
+
+def test_guard_can_be_turned_off(tmp_path):
+    table = pd.DataFrame({"=f": ["=1+1", "-1", "@x"]})
     write_table(table, tmp_path / "raw.csv", guard=False)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "raw.csv"), table)
