@@ -21,6 +21,7 @@ from semigen.cli.arguments import add_promote
 from semigen.errors import UserError, describe_system_error
 from semigen.params.config import Params
 from tasks import STAGES
+from tasks.costs import announce
 from tasks.inputs import check_inputs
 from tasks.process_lifetime import exit_with_owner
 from tasks.stage_lock import only_one
@@ -75,6 +76,8 @@ def run_stage(stage: str, params: Params, layout: Layout) -> None:
         if DVC_STAGE in os.environ and "RANK" not in os.environ:
             reject_unaccepted(layout)
             check_inputs(stage, layout)
+        if os.environ.get("RANK", "0") == "0":
+            announce(stage, params, layout)
         started = time.perf_counter()
         module.run(params, layout)
     if os.environ.get("RANK", "0") != "0":

@@ -30,7 +30,7 @@ FLOORS = {
         {"tables"},
         {"methods", "validation"},
         {"generators", "estimators", "evaluation"},
-        {"registry", "augmentation"},
+        {"registry", "augmentation", "costs"},
         {"report"},
         {"classifiers", "synthesis"},
         {"saved_synthesizer"},

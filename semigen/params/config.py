@@ -279,6 +279,9 @@ class ComputeParams(Section):
     """Number of processes that train one network together; 0 starts one for each GPU. They share
     the rows in memory and divide each batch, so the result is that of one process up to rounding
     and noise."""
+    memory_limit: float | None = Field(None, gt=0)
+    """Memory of a stage in GiB. A stage whose estimate exceeds it is refused before it starts; null
+    only states the estimates."""
     checkpoint_seconds: float = Field(30.0, gt=0)
     """Minimum time between two checkpoints of a network in training, in seconds."""
     require_gpu: bool = False
