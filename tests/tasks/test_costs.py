@@ -30,7 +30,7 @@ def project(tmp_path_factory):
         pd.DataFrame(columns | label).to_csv(layout.root / paths[part], index=False)
     params = Params(data=DataParams(**paths, target="bought"))
     tables = read_tables(params.data, layout)
-    infer_schema(tables, params.data, params.privacy).save(layout.schema)
+    infer_schema(tables, params).save(layout.schema)
     run_stage("preprocess", params, layout)
     return params, layout
 
