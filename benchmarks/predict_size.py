@@ -67,8 +67,8 @@ def compare(
                 "rows": n_rows,
                 "columns": n_columns,
                 "members": [m.name for m in model.classifier_.members],
-                **measure(folder, scratch, output),
-                **difference(scratch / "here.csv", output),
+                **(figures := measure(folder, scratch, output)),
+                **({} if figures["exit"] else difference(scratch / "here.csv", output)),
             }
         )
         print(records[-1], flush=True)
@@ -105,9 +105,8 @@ def measure(folder: Path, scratch: Path, output: Path) -> dict[str, float]:
     process = subprocess.Popen(command, cwd=scratch, env={**os.environ, "PYTHONPATH": str(folder)})
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
     return {
+        "exit": process.returncode,
         "peak_gib": round(usage.ru_maxrss / 2**20, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "seconds": round(time.perf_counter() - started, 1),
@@ -139,8 +138,12 @@ def markdown(facts: dict[str, Any]) -> str:
     ]
     for run in facts["runs"]:
         cells = [f"{run['rows']:,}", run["columns"], run["code"], run["peak_gib"]]
-        cells += [run["cpu_seconds"], run["seconds"], run["other_predictions"]]
-        cells += [f"{run['max_probability_difference']:.1g}", run["max_novelty_difference"]]
+        cells += [run["cpu_seconds"], run["seconds"]]
+        if run["exit"]:
+            cells += [f"exit {run['exit']}", "", ""]
+        else:
+            cells += [run["other_predictions"], f"{run['max_probability_difference']:.1g}"]
+            cells.append(f"{run['max_novelty_difference']:.2g}")
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     members = {run["columns"]: run["members"] for run in facts["runs"]}
     lines += ["", *(f"Members with {n} columns: {', '.join(m)}." for n, m in members.items())]
