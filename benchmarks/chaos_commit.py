@@ -11,6 +11,7 @@ else is a loss.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import random
@@ -32,6 +33,7 @@ from benchmarks.arena import ROOT, SEEDS
 from benchmarks.chaos import build_parser, line, summary
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
 from benchmarks.machine import cpu_model
+from benchmarks.slow_disk import slow_disk
 from flows.pipeline.dvc_graph import Stage, plan
 from flows.pipeline.git import git
 from flows.pipeline.history import record, recorded_files
@@ -197,14 +199,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     kept = read_json(arguments.results)["kills"] if arguments.resume else []
     options = f"--kills {arguments.kills} --seed {arguments.seed}"
+    options += f" --write-iops {arguments.write_iops}" if arguments.write_iops else ""
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
         "command": f"python -m benchmarks.chaos_commit {options}",
         "seed": arguments.seed,
     }
-    with tempfile.TemporaryDirectory(prefix="semigen-chaos-") as scratch:
-        repository = Repository(Path(scratch))
+    with contextlib.ExitStack() as stack:
+        scratch = tempfile.TemporaryDirectory(prefix="semigen-chaos-")
+        folder = Path(stack.enter_context(scratch))
+        if arguments.write_iops:
+            folder = stack.enter_context(slow_disk(folder, arguments.write_iops))
+        repository = Repository(folder)
         repository.take_results(SEEDS[0])
         started = time.monotonic()
         repository.record("undisturbed")
