@@ -202,6 +202,16 @@ def test_semigen_repro_restores_the_files_of_a_killed_run_first(done: Project) -
     assert content(done.root) == before
 
 
+def test_semigen_repro_repairs_a_truncated_lock_file(done: Project) -> None:
+    lock = done.root / "dvc.lock"
+    text = lock.read_text()
+    lock.write_text(text[: text.rindex("md5:") + 2])  # cannot be parsed
+    repeated = done.run("flows.repro", "report")
+    assert repeated.returncode == 0, repeated.stdout + repeated.stderr
+    assert "dvc.lock: truncated" in repeated.stdout
+    assert lock.read_text() == text
+
+
 @pytest.mark.parametrize("accepts", [True, False])
 def test_project_is_whole_after_a_kill_at_any_step(tmp_path: Path, accepts: bool) -> None:
     """The next run finds the parameters and outputs of before, or all of the accepted ones."""
