@@ -38,7 +38,7 @@ def slow_disk(folder: Path, writes_per_second: int) -> Iterator[Path]:
         finally:
             LIMIT.write_text(f"{number} 0")  # no limit
     finally:
-        _run("umount", str(point))
+        _run("umount", "--lazy", str(point))  # killed processes may still use it
 
 
 def _run(*command: str) -> str:
