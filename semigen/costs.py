@@ -169,7 +169,7 @@ def memory_terms(stage: str, size: TableSize, params: Params) -> dict[str, float
         graph = _graph_rows(size, params) * size.n_encoded / MILLION
         terms |= {"matrix": matrix, "graph": graph, "trees": _leaves(size, params)}
     elif stage == "evaluate":
-        terms |= {"matrix": matrix, "trees": _leaves(size, params)}
+        terms |= {"trees": _leaves(size, params)}
     return terms
 
 
