@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -43,6 +44,7 @@ from semigen.params.config import (
     TrainParams,
 )
 from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.misfits import find_misfits
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import cpu_seconds
 from semigen.training.progress_bar import ProgressBar
@@ -199,10 +201,16 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
 
         Args:
             X: Rows with the columns of the fit, in the same order; other columns are ignored.
+
+        Raises:
+            UserError: If too many cells of a column do not fit the schema; fewer give a warning.
         """
         check_is_fitted(self, "classifier_")
         columns = self.classifier_.schema.encode_labels(pd.Series(self.classes_, dtype=object))
-        return self.classifier_.predict_proba(as_table(self, X, reset=False))[:, columns]
+        table = as_table(self, X, reset=False)
+        for note in find_misfits(table, self.classifier_.schema, "X"):
+            warnings.warn(note, UserWarning, stacklevel=2)
+        return self.classifier_.predict_proba(table)[:, columns]
 
     def score(
         self, X: pd.DataFrame | np.ndarray, y: Any, sample_weight: np.ndarray | None = None
