@@ -48,7 +48,7 @@ rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(rows, st.randoms(use_true_random=False))
 def test_subset_permutation_and_other_files_have_the_same_encoding(
     encoder, tmp_path_factory, rows, random
