@@ -12,12 +12,15 @@ from semigen.augmentation import fit_agreement_classifier, synthesize
 from semigen.evaluation.diversity import diversity
 from semigen.evaluation.estimates import to_json
 from semigen.evaluation.fidelity import fidelity
+from semigen.evaluation.leaks import LeakCheck, check_leaks
 from semigen.evaluation.privacy import MIN_HELD_OUT, privacy
 from semigen.evaluation.space import DistanceSpace
 from semigen.generators import load_generator
 from semigen.params.config import Params
+from semigen.synthesis.formats import learn_decimals, round_numbers
 from semigen.tables.encoding import Encoded, TableEncoder
 from semigen.tables.formulas import guard_formulas
+from semigen.tables.schema import TableSchema
 from semigen.tables.sources import write_csv
 from semigen.training.compute import limit_threads
 from tasks.pretrain import read_training_rows
@@ -30,6 +33,9 @@ of a large table then takes seconds, and its errors are below 0.01."""
 def run(params: Params, layout: Layout) -> None:
     """Sample synthetic rows of every class; write them, encoded and as a table, and their quality.
 
+    The table is for readers, and has no row if a privacy check fails. The encoded rows train the
+    classifiers; they stay in the project like the encoded training rows.
+
     Args:
         params: Parameters of the run.
         layout: Paths of the project.
@@ -41,29 +47,63 @@ def run(params: Params, layout: Layout) -> None:
     classifier = fit_agreement_classifier(labeled.x, labeled.y, params.seed)
     synthetic = synthesize(generator, labeled.y, params.augment, params.seed, classifier)
     schema = encoder.schema
-    features = encoder.inverse_transform(synthetic.rows.x)
+    real, real_table = read_training_rows(layout), read_real(layout)
+    decoded = encoder.inverse_transform(synthetic.rows.x)
+    features = round_numbers(decoded, learn_decimals(real_table, schema))
+    held_out = generator.held_out(real.y)
+    distances = evaluate_distances(encoder, features, real.x, held_out, params.seed)
+    leaks = search_leaks(features, real_table, schema, held_out)
+    attacked = distances["privacy"]
+    problem = leaks.problem or (attacked.problem if attacked else None)
+    is_written = problem is None or params.privacy.allow_leaks
     table = features.assign(
         **{schema.target: schema.decode_labels(synthetic.rows.y)},
         source=f"synthetic: {params.pretrain.generator}",
     )
+    shuffled = table.iloc[np.random.default_rng(params.seed).permutation(len(table))]
     with atomic_path(layout.synthetic_table) as temporary:
-        write_csv(guard_formulas(table), temporary)
+        write_csv(guard_formulas(shuffled if is_written else table[:0]), temporary)
     synthetic.rows.save(layout.synthetic_encoded)
     facts = {
         "n_synthetic": len(table),
         "n_drawn": synthetic.n_drawn,
         "accepted_share": round(synthetic.accepted_share, 6),
+        "is_written": is_written,
+        "leaks": leaks.to_json_dict(),
     }
-    real = read_training_rows(layout)
-    held_out = generator.held_out(real.y)
-    comparison = evaluate_distances(encoder, features, real.x, held_out, params.seed)
-    write_json(
-        layout.fidelity,
-        facts | fidelity(schema.merge_rare(read_real(layout)), features, schema) | comparison,
-    )
+    similarity = fidelity(schema.merge_rare(real_table), features, schema)
+    comparison = {name: found and to_json(found) for name, found in distances.items()}
+    write_json(layout.fidelity, facts | similarity | comparison)
     print(
         f"augment: kept {len(table)} synthetic rows, {synthetic.accepted_share:.0%} of "
         f"{synthetic.n_drawn} sampled rows"
+    )
+    if problem:
+        written = "has them all the same" if is_written else "has no row"
+        print(
+            f"warning: {problem}; {layout.synthetic_table.relative_to(layout.root).as_posix()} "
+            f"{written} (privacy.allow_leaks)"
+        )
+
+
+def search_leaks(
+    features: pd.DataFrame, real: pd.DataFrame, schema: TableSchema, held_out: np.ndarray
+) -> LeakCheck:
+    """Search synthetic rows for rare values of the real rows.
+
+    Args:
+        features: Synthetic rows, decoded, without labels.
+        real: Typed features of the labeled and unlabeled rows, rare categories included.
+        schema: Schema of the rows.
+        held_out: Indices of the real rows that the generator was not trained on.
+    """
+    return check_leaks(
+        real,
+        features,
+        min_rows=schema.min_rows,
+        ordered=[column.name for column in schema.of_kind("numeric")],
+        held_out=held_out,
+        whole_rows=[column.name for column in schema.features],
     )
 
 
@@ -76,7 +116,7 @@ def read_real(layout: Layout) -> pd.DataFrame:
 def evaluate_distances(
     encoder: TableEncoder, features: pd.DataFrame, real: np.ndarray, held_out: np.ndarray, seed: int
 ) -> dict[str, Any]:
-    """Return diversity and privacy of synthetic rows, each None if there are too few rows.
+    """Return ``Diversity`` and ``Privacy`` of synthetic rows, each None if there are too few rows.
 
     The decoded table with its rounded numbers is evaluated, because this table is published.
 
@@ -96,8 +136,8 @@ def evaluate_distances(
     samples = (space(rows[rng.permutation(len(rows))[:n_compared]]) for rows in (synthetic, real))
     rows = (synthetic, np.delete(real, held_out, axis=0), real[held_out])
     return {
-        "diversity": to_json(diversity(*samples)) if n_compared > 1 else None,
-        "privacy": to_json(privacy(*rows, seed=seed, max_rows=MAX_ROWS_COMPARED, space=space))
+        "diversity": diversity(*samples) if n_compared > 1 else None,
+        "privacy": privacy(*rows, seed=seed, max_rows=MAX_ROWS_COMPARED, space=space)
         if can_attack
         else None,
     }

@@ -21,6 +21,8 @@ from semigen.methods.neighbors import nearest_neighbors
 MAX_ROWS = 20_000
 """Maximum number of rows of each kind; larger tables are subsampled. Distances between this many
 rows take about 10 s on one core."""
+MAX_AUC = 0.6
+"""Success of an attack above which synthetic rows are not published."""
 MIN_HELD_OUT = 4
 N_REFERENCE_NEIGHBORS = 5
 """Rank of the neighbor that estimates the density of the reference distribution. Of ranks 1 to 20,
@@ -88,6 +90,14 @@ class Privacy:
     def strongest(self) -> str:
         """Name of the attack with the highest AUC."""
         return max(self.attacks, key=lambda name: self.attacks[name].value)
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps the rows from being published, in one line; None if nothing does."""
+        auc = self.attacks[self.strongest]
+        if auc.low <= MAX_AUC:
+            return None
+        return f"an attack tells training rows from held-out rows (ROC AUC {auc:.2f})"
 
 
 def privacy(

@@ -21,6 +21,7 @@ from semigen.report.summary import (
     diversity_text,
     estimate_text,
     gain_text,
+    leaks_text,
     majority_text,
     no_error_note,
     p_value_text,
@@ -187,6 +188,7 @@ def _synthetic(fidelity: Mapping[str, Any]) -> str:
         f"{fidelity['max_distance']:.3f}. Mean absolute difference of the correlations: "
         f"{fidelity['correlation_difference']:.3f}.",
         diversity_text(fidelity["diversity"]) if fidelity.get("diversity") else "",
+        leaks_text(fidelity) if fidelity.get("leaks") else "",
         privacy_text(fidelity["privacy"]) if fidelity.get("privacy") else "",
     )
 
@@ -203,9 +205,10 @@ def _limits(
         f"of its {weakest['n_rows']} test rows are labeled correctly.",
         "Fairness: accuracy was not measured by group of people and may differ between groups. "
         "Compare groups before use.",
-        "Privacy: the model folders hold fitted parameters and statistics of columns (ranges, "
-        "quantiles, category names), no training rows. Membership inference from the models was "
-        f"not measured{_attacks(fidelity)}. Treat synthetic rows like real rows.",
+        "Privacy: the model folders hold fitted parameters and statistics of columns, none of "
+        "which is the value of few rows (`privacy.min_rows`), and no training rows. Membership "
+        f"inference from the models was not measured{_attacks(fidelity)}. Treat synthetic rows "
+        "like real rows.",
         f"The intervals cover the random choice of the {metrics['n_test']} test rows, not that of "
         "the labeled rows, and not changes of the data after training.",
         *(f"Data: {escape(result['message'])}" for result in warnings_of(validation)[:MAX_LISTED]),

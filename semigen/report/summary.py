@@ -317,6 +317,28 @@ def privacy_text(privacy: Mapping[str, Any]) -> str:
     )
 
 
+def leaks_text(fidelity: Mapping[str, Any]) -> str:
+    """Return what section ``leaks`` of ``fidelity.json`` means."""
+    leaks = fidelity["leaks"]
+    n_rare, n_found = (
+        sum(column[name] for column in leaks["columns"]) for name in ("n_rare", "n_found")
+    )
+    if leaks["passed"]:
+        found = (
+            f"No rare value leaked: of {n_rare} values and rows that fewer than "
+            f"{leaks['min_rows']} real rows have, {n_found} occur in the synthetic rows, not more "
+            "than chance explains."
+        )
+    else:
+        n_columns = sum(column["is_leak"] for column in leaks["columns"])
+        found = (
+            f"Rare values leaked: {n_found} of {n_rare} values and rows that fewer than "
+            f"{leaks['min_rows']} real rows have occur in the synthetic rows; "
+            f"{count(n_columns, 'column')} leak, see `reports/fidelity.json`."
+        )
+    return found if fidelity["is_written"] else f"{found} The table of synthetic rows has no row."
+
+
 def warnings_of(validation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the results of violated validation rules, errors first."""
     failed = [result for result in validation["results"] if not result["success"]]

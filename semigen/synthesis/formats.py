@@ -124,6 +124,14 @@ def learn_formats(
     return tuple(formats)
 
 
+def learn_decimals(table: pd.DataFrame, schema: TableSchema) -> dict[str, ColumnFormat]:
+    """Return the formats of the numeric columns of typed rows, with their number of decimals."""
+    return {
+        column.name: ColumnFormat(name=column.name, decimals=_decimals(table[column.name]))
+        for column in schema.of_kind("numeric")
+    }
+
+
 def round_numbers(features: pd.DataFrame, formats: Mapping[str, ColumnFormat]) -> pd.DataFrame:
     """Return decoded features with as many decimals as the table has."""
     rounded = {

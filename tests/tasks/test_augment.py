@@ -3,9 +3,16 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tasks.augment import MAX_ROWS_COMPARED, evaluate_distances
+from semigen.artifacts import Layout, read_json
+from semigen.evaluation.estimates import to_json
+from semigen.params.config import Params, PrivacyParams
+from semigen.report.summary import leaks_text
+from semigen.tables.encoding import Encoded, TableEncoder
+from semigen.tables.schema import TableSchema
+from tasks.augment import MAX_ROWS_COMPARED, evaluate_distances, run
 from tests.semigen.example_tables import TARGET, encoder_of, mixed_table
 
 N_HELD_OUT = 60
@@ -26,7 +33,8 @@ def features(n_rows, seed):
 def evaluate(real, synthetic, n_held_out=N_HELD_OUT, seed=0):
     table, encoder, held_out = real
     x = encoder.transform(table)
-    return evaluate_distances(encoder, synthetic, x, held_out[:n_held_out], seed)
+    found = evaluate_distances(encoder, synthetic, x, held_out[:n_held_out], seed)
+    return {name: figures and to_json(figures) for name, figures in found.items()}
 
 
 def test_copies_of_training_rows_are_a_leak(real):
@@ -68,3 +76,57 @@ def test_at_most_max_rows_compared_rows_are_compared(real, monkeypatch):
 def test_figures_are_none_if_there_are_too_few_rows(real, n_synthetic, n_held_out, measured):
     found = evaluate(real, features(40, 6).head(n_synthetic), n_held_out)
     assert [name for name, figures in found.items() if figures] == measured
+
+
+class Copying:
+    """A generator that has memorized its training rows."""
+
+    def __init__(self, x, y):
+        self.x, self.y, self.n_features = x, y, x.shape[1]
+
+    def sample(self, y, seed):
+        rng = np.random.default_rng(seed)
+        training = np.flatnonzero(np.arange(len(self.x)) % 5 > 0)
+        return self.x[[rng.choice(training[self.y[training] == label]) for label in y]]
+
+    def held_out(self, y):
+        return np.arange(0, len(y), 5)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return the files that the stage reads, and the rows of the generator."""
+    layout = Layout(tmp_path)
+    table = mixed_table(300, seed=3)
+    schema = TableSchema.infer(table, table[:0], TARGET, min_rows=5)
+    encoder = TableEncoder(schema).fit(table)
+    y = encoder.schema.encode_labels(table[TARGET])
+    x = encoder.transform(table)
+    parts = {"labeled": slice(0, 100), "unlabeled": slice(100, None)}
+    for part, rows in parts.items():
+        for path in (layout.prepared(part), layout.encoded(part)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        encoder.schema.coerce(table[rows]).to_parquet(layout.prepared(part))
+        labels = y[rows] if part == "labeled" else np.full(200, -1)
+        Encoded(x[rows], labels).save(layout.encoded(part))
+    encoder.save(layout.encoder)
+    return layout, Copying(x, y)
+
+
+def test_synthetic_table_of_copies_is_not_written(project, monkeypatch, capsys):
+    layout, generator = project
+    monkeypatch.setattr("tasks.augment.load_generator", lambda _: generator)
+    run(Params(), layout)
+    warning = capsys.readouterr().out.splitlines()[-1]
+    assert "warning: rare values of the real rows are in the synthetic rows" in warning
+    assert "data/synthetic/synthetic.csv has no row" in warning
+    assert pd.read_csv(layout.synthetic_table).empty
+    assert len(Encoded.load(layout.synthetic_encoded).x) > 900
+    found = read_json(layout.fidelity)
+    assert found["is_written"] is False and found["leaks"]["passed"] is False
+    assert "Rare values leaked" in leaks_text(found) and "has no row" in leaks_text(found)
+
+    run(Params(privacy=PrivacyParams(allow_leaks=True)), layout)
+    assert "has them all the same" in capsys.readouterr().out
+    rows = pd.read_csv(layout.synthetic_table)
+    assert len(rows) > 900 and (rows[TARGET] != rows[TARGET].shift()).sum() > 100
