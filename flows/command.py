@@ -17,6 +17,7 @@ from prefect import Flow, State, get_client, tags
 from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 
+from flows.cells import shown
 from flows.environment import require_disk_space
 from flows.interruption import interrupt_once
 from flows.login import CLIENT_LOGIN, LOGIN
@@ -83,7 +84,7 @@ def run_flow(
     except UserError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

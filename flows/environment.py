@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flows.cells import split_log
 from flows.login import LOGIN, SERVICE_FOLDER, own_server_variables, shared_server_variables
 from semigen.artifacts import Layout, make_private_folder
 from semigen.errors import UserError
@@ -135,6 +136,7 @@ def prepare(directory: Path) -> None:
     logging.getLogger("prefect.task_runs").addFilter(_is_not_duplicate)
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_escape_control_characters)
+        logging.getLogger(logger).addFilter(split_log)
 
 
 def _is_not_duplicate(record: logging.LogRecord) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semigen.wording import printable
+from semigen.wording import hide_cells, printable, printed
 
 
 class UserError(ValueError):
@@ -10,7 +10,8 @@ class UserError(ValueError):
 
     The message is one line that names the file, column, row or parameter and the remedy; control
     characters in it are escaped. Commands print it without a traceback (unless ``--debug`` is
-    given) and exit with status 1. It is a ``ValueError``, as scikit-learn expects of estimators
+    given) and exit with status 1. ``stored`` is the message without the values of cells that
+    ``wording.cell`` marks. It is a ``ValueError``, as scikit-learn expects of estimators
     that reject their input.
 
     Examples:
@@ -23,7 +24,12 @@ class UserError(ValueError):
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return printable(printed(super().__str__()))
+
+    @property
+    def stored(self) -> str:
+        """The message without values of cells, for reports and the log of a server."""
+        return printable(hide_cells(super().__str__()))
 
 
 FULL_DISK = "No space left on device"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
+
+CELL = re.compile("⟦(.*?)⟧")
+"""Text of a message that shows the content of cells, between marks."""
+MARK_CELLS = "SEMIGEN_MARK_CELLS"
+"""Environment variable that keeps the marks in what a command prints, set where a flow reads it."""
 
 
 def first_few(items: Sequence[str], limit: int = 5) -> str:
@@ -29,6 +36,40 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def cell(value: object) -> str:
+    """Return a cell's value for a message, marked so that stored texts can leave it out.
+
+    Messages show the value that is wrong, so that users find it. They see it on their terminal;
+    reports, and the log of the server, hold messages without it.
+
+    Examples:
+        >>> message = f"row 3: {cell('ten')} is not a number"
+        >>> show_cells(message), hide_cells(message)
+        ("row 3: 'ten' is not a number", 'row 3: … is not a number')
+    """
+    return mark_cells(repr(value))
+
+
+def mark_cells(text: str) -> str:
+    """Return a part of a message that shows cells, marked."""
+    return f"⟦{text.replace('⟦', '[').replace('⟧', ']')}⟧"
+
+
+def show_cells(text: str) -> str:
+    """Return a message with the values of cells, without marks."""
+    return CELL.sub(r"\1", text)
+
+
+def hide_cells(text: str) -> str:
+    """Return a message without the values of cells."""
+    return CELL.sub("…", text)
+
+
+def printed(text: str) -> str:
+    """Return a message as commands print it: with marks only for a flow, which removes them."""
+    return text if os.environ.get(MARK_CELLS) else show_cells(text)
 
 
 def count(n: int, noun: str) -> str:

@@ -55,7 +55,11 @@ def monitor(
         seed=params.seed,
         **limits,
     )
-    found = {"input": name, **drift.to_json_dict(), "limits": {**limits, "auc": MAX_AUC}}
+    found = {
+        "input": name,
+        **drift.to_json_dict(sample_values=params.privacy.sample_values),
+        "limits": {**limits, "auc": MAX_AUC},
+    }
     write_json(layout.drift_json, found)
     write_text(layout.drift_markdown, drift_markdown(found))
     return found

@@ -24,13 +24,14 @@ def run(params: Params, layout: Layout) -> None:
         tables = read_tables(params.data, layout)
         schema = infer_schema(tables, params)
     except UserError as error:
-        write_report(ValidationReport.unreadable(str(error), _files(params.data)), layout)
+        shown = str(error) if params.privacy.sample_values else error.stored
+        write_report(ValidationReport.unreadable(shown, _files(params.data)), params, layout)
         raise
     # Importing Great Expectations takes seconds; unreadable tables are rejected before.
     from semigen.validation.expectations import validate_tables
 
     report = validate_tables(tables, schema, params.validate_)
-    write_report(report, layout)
+    write_report(report, params, layout)
     page = layout.validation_markdown.relative_to(layout.root).as_posix()
     print(validation_text(report, page))
     if not report.success:
@@ -59,10 +60,11 @@ def infer_schema(tables: Tables, params: Params) -> TableSchema:
     return schema.model_copy(update={"max_unknown_share": params.validate_.max_unknown_share})
 
 
-def write_report(report: ValidationReport, layout: Layout) -> None:
-    """Write the report as JSON and as Markdown."""
-    write_json(layout.validation_json, report.to_json_dict())
-    write_text(layout.validation_markdown, validation_markdown(report))
+def write_report(report: ValidationReport, params: Params, layout: Layout) -> None:
+    """Write the report as JSON and as Markdown; without values of cells unless asked for."""
+    shown = report if params.privacy.sample_values else report.without_cells()
+    write_json(layout.validation_json, shown.to_json_dict(sample_values=True))
+    write_text(layout.validation_markdown, validation_markdown(shown))
 
 
 def _files(data: DataParams) -> dict[str, str]:

@@ -38,7 +38,7 @@ FLOORS = {
         {"cli"},
     ],
     "flows": [
-        {"interruption", "login"},
+        {"interruption", "login", "cells"},
         {"environment", "project"},
         {"events", "report_address", "run_process", "temporary_server"},
         {"command", "run_name"},

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from semigen.wording import MARK_CELLS
 from tasks.process_lifetime import owner_variable, terminate_group
 
 
@@ -32,6 +33,7 @@ def child(
         **os.environ,
         "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
+        MARK_CELLS: "1",
         **owner_variable(),
     }
     if debug:

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
+from flows.cells import stored
 from flows.events import MODEL_PROMOTED, emit
 from flows.pipeline.child import child
 from flows.pipeline.stage import failure
@@ -56,6 +57,6 @@ def promote(layout: Layout, reason: str) -> dict[str, Any]:
     with child("tasks.command_line", argv, layout.root) as process:
         output, _ = process.communicate()
     if process.returncode:
-        raise UserError(failure(output.splitlines(), "promote", process.returncode))
+        raise UserError(stored(failure(output.splitlines(), "promote", process.returncode)))
     decision: dict[str, Any] = read_json(layout.promotion_json)
     return decision

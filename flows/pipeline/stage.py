@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.cells import stored
 from flows.pipeline.child import child
 from flows.pipeline.dvc_graph import Stage
 from flows.pipeline.locks import holders, wait_for
@@ -62,7 +63,7 @@ def reproduce(
             break
         wait_for(others, stage.name, log)
     if status:
-        raise UserError(failure(lines, f"stage {stage.name!r}", status))
+        raise UserError(stored(failure(lines, f"stage {stage.name!r}", status)))
     return any(line.startswith("Running stage '") for line in lines)
 
 

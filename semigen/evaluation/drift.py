@@ -119,8 +119,12 @@ class Drift:
             f"drift in {first_few([str(column) for column in drifted])} of {checked}; {separated}"
         )
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """Return the drift as plain types, rounded to six digits."""
+    def to_json_dict(self, *, sample_values: bool = False) -> dict[str, Any]:
+        """Return the drift as plain types, rounded to six digits.
+
+        Args:
+            sample_values: Whether new categories are named, not only counted.
+        """
         return {
             "has_drifted": self.has_drifted,
             "drifted": list(self.drifted),
@@ -135,7 +139,8 @@ class Drift:
                     "distance": round(c.distance, DECIMALS),
                     "p_value": round(c.p_value, DECIMALS),
                     "missing": [round(fraction, DECIMALS) for fraction in c.missing],
-                    "new_categories": list(c.new_categories),
+                    "n_new_categories": len(c.new_categories),
+                    "new_categories": list(c.new_categories) if sample_values else [],
                     "problem": c.problem,
                     "has_drifted": c.has_drifted,
                 }
@@ -279,8 +284,8 @@ def _problem(values: pd.Series, is_wrong: np.ndarray, column: ColumnSchema) -> s
         return None
     row = int(np.flatnonzero(is_wrong)[0])
     return (
-        f"{column.name} ({int(is_wrong.sum())} of {len(values)} values are not numbers, first "
-        f"{values.iloc[row]!r} in row {row + 1})"
+        f"{column.name} ({int(is_wrong.sum())} of {len(values)} values are not numbers, first in "
+        f"row {row + 1})"
     )
 
 

@@ -164,6 +164,9 @@ class PrivacyParams(Section):
     """Minimum number of training rows behind each category, bound and quantile that a file or a
     synthetic row contains. Rarer categories are merged into one, ``(rare)``; 1 stores exact
     values."""
+    sample_values: bool = False
+    """Whether stored reports (validation, drift) show values of cells, as the terminal does;
+    otherwise they hold counts."""
     allow_leaks: bool = False
     """Whether synthetic rows are written although rare values of real rows are among them."""
 

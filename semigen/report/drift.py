@@ -46,7 +46,14 @@ def column_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
             f"{column['distance']:.3f}",
             f"{column['p_value']:.2g}" if column["p_value"] >= MIN_P_VALUE else "< 0.0001",
             *(f"{fraction:.1%}" for fraction in column["missing"]),
-            first_few(column["new_categories"], MAX_CATEGORIES),
+            _new_categories(column),
         )
         for column in ranked
     ]
+
+
+def _new_categories(column: Mapping[str, Any]) -> str:
+    """Return the new categories, or their number if they are not stored."""
+    names = column["new_categories"]
+    n_new = column.get("n_new_categories", len(names))
+    return first_few(names, MAX_CATEGORIES) if names or not n_new else str(n_new)

@@ -6,7 +6,7 @@ from typing import Any
 
 from semigen.report.markdown import escape, join, section, table
 from semigen.validation.report import PARTS, RULES, ValidationReport
-from semigen.wording import count, printable
+from semigen.wording import count, printable, printed
 
 MAX_WARNINGS = 5
 MAX_COLUMNS = 3
@@ -45,7 +45,7 @@ def validation_text(report: ValidationReport, path: str) -> str:
         more = ", ..." if len(report.ignored_columns) > MAX_COLUMNS else ""
         n_ignored = count(len(report.ignored_columns), "column")
         lines.append(f"{n_ignored} ignored: {', '.join(named)}{more}")
-    lines += [f"warning: {result.message}" for result in report.warnings[:MAX_WARNINGS]]
+    lines += [f"warning: {printed(result.text)}" for result in report.warnings[:MAX_WARNINGS]]
     n_more = len(report.warnings) - MAX_WARNINGS
     if n_more > 0:
         lines.append(f"{count(n_more, 'more warning')} in {path}")
@@ -56,7 +56,7 @@ def first_error(report: ValidationReport, path: str) -> str:
     """Return the first error's message, the number of further errors, and the page's path."""
     first, *others = report.errors
     more = f" ({count(len(others), 'more error')})" if others else ""
-    return f"{first.message}{more}; report: {path}"
+    return f"{first.text}{more}; report: {path}"
 
 
 def summary_rows(report: ValidationReport) -> list[tuple[str, str, Any, int, int]]:

@@ -25,6 +25,7 @@ from semigen.tables.columns import (
 )
 from semigen.tables.conventions import Conventions
 from semigen.tables.inference import infer_column
+from semigen.wording import cell
 
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
 """Integers as Python prints them, within int64; labels such as 007 stay text."""
@@ -205,8 +206,8 @@ class TableSchema(BaseModel):
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
             raise UserError(
-                f"column {self.target!r}, row {row + 1}: label {labels.iloc[row]!r} is not one of "
-                f"the classes of the labeled table ({', '.join(self.classes)})"
+                f"column {self.target!r}, row {row + 1}: label {cell(labels.iloc[row])} is not one "
+                f"of the classes of the labeled table ({', '.join(self.classes)})"
             )
         return codes.astype(np.int64)
 

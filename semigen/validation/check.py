@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from semigen.wording import mark_cells
+
 EPSILON = 1e-9
 """Subtracted from the required fraction of valid values, so that rounding fails no check."""
 
@@ -34,8 +36,10 @@ class Finding:
 
     @property
     def examples(self) -> str:
-        """Samples as values, in parentheses."""
-        return f" ({', '.join(map(repr, self.samples))})" if self.samples else ""
+        """Samples as values of cells, in parentheses and marked (``wording.mark_cells``)."""
+        if not self.samples:
+            return ""
+        return mark_cells(f" ({', '.join(map(repr, self.samples))})")
 
     @property
     def rows(self) -> str:

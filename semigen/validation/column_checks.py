@@ -11,6 +11,7 @@ from semigen.params.config import ValidateParams
 from semigen.tables.columns import ColumnSchema
 from semigen.validation.check import Check, at_least, set_kind
 from semigen.validation.facts import Part, allowed_outside_range, allowed_unseen
+from semigen.wording import mark_cells
 
 
 def missing_checks(
@@ -62,7 +63,7 @@ def shift_checks(
         n_allowed = allowed_outside_range(len(values), len(reference), n_columns)
         expectation = "ExpectColumnValuesToBeBetween"
         arguments: dict[str, Any] = {"min_value": low, "max_value": high}
-        fault = f"are outside the range of the unlabeled rows, {low:g} to {high:g}"
+        fault = "are outside the range of the unlabeled rows" + mark_cells(f", {low:g} to {high:g}")
     else:
         counts = reference.value_counts()
         n_singletons = int((counts == 1).sum())

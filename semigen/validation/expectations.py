@@ -17,6 +17,7 @@ from semigen.validation.facts import Part, view_parts
 from semigen.validation.label_checks import check_unlabeled_rows
 from semigen.validation.meaning_checks import meaning_results
 from semigen.validation.report import (
+    CELL_RULES,
     MAX_SAMPLE_VALUES,
     PARTS,
     RULES,
@@ -110,7 +111,8 @@ def _result(part: Part, check: Check, answer: Any) -> ValidationResult:
         n_checked=finding.n_checked,
         n_failed=finding.n_failed,
         sample_values=finding.samples,
-        message=(
+        shows_cells=check.samples is None and check.rule in CELL_RULES,
+        text=(
             RULES[check.rule].description + tolerated if answer.success else check.explain(finding)
         ),
     )

@@ -27,7 +27,7 @@ def check_unlabeled_rows(tables: Tables) -> ValidationResult:
         n_checked=max(len(tables.unlabeled), 1),
         n_failed=int(not is_there),
         sample_values=(),
-        message=RULES["some_unlabeled"].description if is_there else fault,
+        text=RULES["some_unlabeled"].description if is_there else fault,
     )
 
 

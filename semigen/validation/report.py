@@ -6,9 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from semigen.wording import hide_cells, show_cells
+
 Severity = Literal["error", "warning"]
 PARTS = ("labeled", "unlabeled", "test")
 MAX_SAMPLE_VALUES = 5
+CELL_RULES = ("type", "known_label", "within_unlabeled", "no_labels", "missing_share")
+"""Rules whose samples are values of cells, not names or numbers of rows."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class ValidationResult:
             to the tolerance set in ``params.yaml``.
         sample_values: At most five distinct values that violate the rule. For rules about rows,
             row numbers, counted from 1 below the header.
-        message: One sentence for the user; with the remedy if the rule is violated.
+        text: One sentence for the user, with the remedy if the rule is violated. Values of cells
+            are marked (``wording.cell``).
+        shows_cells: Whether the sample values are values of cells.
 
     Examples:
         >>> result = ValidationResult(
@@ -84,22 +90,40 @@ class ValidationResult:
     n_checked: int
     n_failed: int
     sample_values: tuple[Any, ...]
-    message: str
+    text: str
+    shows_cells: bool = False
+
+    @property
+    def message(self) -> str:
+        """The sentence with the values of cells."""
+        return show_cells(self.text)
 
     @property
     def severity(self) -> Severity:
         """Severity of the rule."""
         return RULES[self.rule].severity
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """Return the result as plain types."""
-        content = dataclasses.asdict(self)
+    def to_json_dict(self, *, sample_values: bool = False) -> dict[str, Any]:
+        """Return the result as plain types.
+
+        Args:
+            sample_values: Whether values of cells are included.
+        """
+        result = self if sample_values else self.without_cells()
+        content = dataclasses.asdict(result)
+        content.pop("shows_cells")
+        content["message"] = show_cells(content.pop("text"))
         return {
             **{name: content.pop(name) for name in ("part", "column", "rule")},
             "severity": self.severity,
             **content,
-            "sample_values": list(self.sample_values),
+            "sample_values": list(result.sample_values),
         }
+
+    def without_cells(self) -> ValidationResult:
+        """Return the result without values of cells."""
+        samples = () if self.shows_cells else self.sample_values
+        return dataclasses.replace(self, sample_values=samples, text=hide_cells(self.text))
 
 
 @dataclass(frozen=True)
@@ -146,8 +170,17 @@ class ValidationReport:
         """Whether there is no error."""
         return not self.errors
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """Return the report as plain types."""
+    def without_cells(self) -> ValidationReport:
+        """Return the report without values of cells, as it is stored."""
+        results = tuple(result.without_cells() for result in self.results)
+        return dataclasses.replace(self, results=results)
+
+    def to_json_dict(self, *, sample_values: bool = False) -> dict[str, Any]:
+        """Return the report as plain types.
+
+        Args:
+            sample_values: Whether values of cells are included.
+        """
         return {
             "success": self.success,
             "n_rows": self.n_rows,
@@ -155,7 +188,9 @@ class ValidationReport:
             "ignored_columns": [
                 {"column": column, "reason": reason} for column, reason in self.ignored_columns
             ],
-            "results": [result.to_json_dict() for result in self.results],
+            "results": [
+                result.to_json_dict(sample_values=sample_values) for result in self.results
+            ],
         }
 
     def _violations(self, severity: Severity) -> tuple[ValidationResult, ...]:

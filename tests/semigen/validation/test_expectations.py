@@ -351,6 +351,27 @@ def test_report_is_reproducible_and_has_the_documented_keys(tables):
     assert f"- {first.errors[0].message}" in markdown
 
 
+def test_stored_report_counts_cells_and_shows_none(tables):
+    test = edited(tables.test, "age", {3: "secret", 5: 1e6, 6: -1e6, 7: 2e6, 8: 3e6})
+    test = edited(test, "city", dict.fromkeys(range(20), "Hamlet"))
+    report = validated(replaced(tables, test=edited(test, "label", {0: "unheard"})))
+    shown = json.dumps(report.to_json_dict(sample_values=True), ensure_ascii=False)
+    stored = json.dumps(report.to_json_dict(), ensure_ascii=False)
+    stored += validation_markdown(report.without_cells())
+    for value in ("secret", "Hamlet", "unheard"):
+        assert value in shown and value not in stored
+    assert "column 'age': 1 of 60 values are not numbers" in stored
+    assert "⟦" not in shown + stored
+
+
+def test_stored_report_shows_no_range(tables):
+    test = edited(tables.test, "income", dict.fromkeys(range(30), 1e6))
+    report = validated(replaced(tables, test=test))
+    (warning,) = [r for r in report.warnings if r.column == "income"]
+    assert f"{tables.unlabeled['income'].max():g}" in warning.message
+    assert "outside the range of the unlabeled rows……; the" in warning.without_cells().message
+
+
 def test_markdown_escapes_the_column_separator():
     report = ValidationReport(dict.fromkeys(FILES, 1), FILES, (("a|b", "always 0"),), ())
     assert "| a\\|b | always 0 |" in validation_markdown(report)
