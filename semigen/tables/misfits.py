@@ -11,7 +11,7 @@ from semigen.errors import UserError
 from semigen.tables.cells import as_text
 from semigen.tables.columns import ColumnSchema, coerce_column
 from semigen.tables.schema import TableSchema
-from semigen.wording import first_few
+from semigen.wording import first_few, mark_cells, show_cells
 
 MIN_ROWS = 20
 """Minimum number of cells for a column to be refused: one new category in a table of one row is no
@@ -95,8 +95,8 @@ class Misfit:
         )
 
     def at_row(self, row: int | None) -> str:
-        """Return the misfit in words, with the row that it has in the file, if that is known."""
-        samples = first_few(list(map(repr, self.samples)), MAX_SAMPLES)
+        """Return the misfit in words, cells marked, with its row in the file if that is known."""
+        samples = mark_cells(first_few(list(map(repr, self.samples)), MAX_SAMPLES))
         place = "" if row is None else f", first in row {row}"
         return (
             f"column {self.column.name!r}: {self.n_misfit} of {self.n_present} cells "
@@ -104,7 +104,7 @@ class Misfit:
         )
 
     def __str__(self) -> str:
-        return self.at_row(self.row)
+        return show_cells(self.at_row(self.row))
 
 
 class Misfits:

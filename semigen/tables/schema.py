@@ -25,7 +25,7 @@ from semigen.tables.columns import (
 )
 from semigen.tables.conventions import Conventions
 from semigen.tables.inference import infer_column
-from semigen.wording import cell
+from semigen.wording import cell, mark_cells
 
 WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
 """Integers as Python prints them, within int64; labels such as 007 stay text."""
@@ -242,7 +242,8 @@ def reject_extremes(values: pd.Series, column: ColumnSchema, source: str) -> Non
     if len(rows):
         row = int(rows[0])
         raise UserError(
-            f"{source}: column {column.name!r}, row {row + 1}: {values.iloc[row]!s} is infinite or "
+            f"{source}: column {column.name!r}, row {row + 1}: "
+            f"{mark_cells(str(values.iloc[row]))} is infinite or "
             f"beyond {MAX_MAGNITUDE:g} ({len(rows)} such value(s)); correct or empty "
             "the cell"
         )

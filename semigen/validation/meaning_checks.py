@@ -17,6 +17,7 @@ from semigen.validation.check import set_kind
 from semigen.validation.facts import Part
 from semigen.validation.report import MAX_SAMPLE_VALUES, RULES, ValidationResult
 from semigen.validation.separation import SEPARATION, separation
+from semigen.wording import mark_cells
 
 SENTINELS = tuple(sign * int(nines * "9") for sign in (-1, 1) for nines in range(2, 7))
 """Numbers that often mark missing cells: -99, -999, 999 and so on."""
@@ -59,8 +60,8 @@ def _misfits(part: Part, column: ColumnSchema, max_share: float) -> Iterator[Val
             part,
             column.name,
             "finite",
-            f"{place}{f', row {row}' if row else ''}: {value} is infinite or beyond "
-            f"{MAX_MAGNITUDE:g}; correct or empty the cell",
+            f"{place}{f', row {row}' if row else ''}: {mark_cells(str(value))} is infinite or "
+            f"beyond {MAX_MAGNITUDE:g}; correct or empty the cell",
             samples=(value,),
         )
         return
@@ -93,7 +94,9 @@ def _sentinels(part: Part, column: ColumnSchema) -> Iterator[ValidationResult]:
                 column.name,
                 "sentinel",
                 f"{part.file}: column {column.name!r}: {n_found} of {len(numbers)} values are "
-                f"{value}, far from all others ({others.min():g} to {others.max():g}); if it marks "
+                f"{value}, far from all others "
+                + mark_cells(f"({others.min():g} to {others.max():g})")
+                + f"; if it marks "
                 f'missing cells, set data.read.na_values to ["{value}"]',
                 samples=(value,),
                 n_checked=len(numbers),
@@ -141,5 +144,6 @@ def _result(
         n_checked=n_checked,
         n_failed=n_failed,
         sample_values=samples[:MAX_SAMPLE_VALUES],
-        message=message,
+        text=message,
+        shows_cells=bool(samples),
     )

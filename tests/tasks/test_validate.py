@@ -13,6 +13,7 @@ import pytest
 
 import tasks.command_line
 from semigen.artifacts import Layout
+from semigen.report.markdown import escape
 from semigen.tables.schema import TableSchema
 
 PARAMS = "data: {labeled: data/l.csv, unlabeled: data/u.csv, test: data/t.csv, target: y}\n"
@@ -165,7 +166,7 @@ def test_error_is_one_line_and_writes_a_report_but_no_schema(layout, capsys, nam
     errors = [r for r in report["results"] if r["severity"] == "error" and not r["success"]]
     assert all(part in line for part in errors[0]["message"].split("…"))  # without values
     assert "abc" not in layout.validation_json.read_text()
-    assert errors[0]["message"] in layout.validation_markdown.read_text()
+    assert escape(errors[0]["message"]) in layout.validation_markdown.read_text()
     left = {p.relative_to(layout.root).as_posix() for p in layout.root.rglob("*") if p.is_file()}
     left -= {".semigen/locks/validate.lock"}
     tables = {"data/l.csv", "data/u.csv", "data/t.csv"}
@@ -197,7 +198,7 @@ def test_what_was_decided_in_reading_the_files_is_printed(layout, capsys):
         "data/l.csv: column 'y': 1 row with 'unlabeled': taken as unlabeled",
         "data/l.csv: column 'y' (data.target): 2 rows without a label; used as unlabeled",
         "the labels 'Q', 'q' differ only in case",
-        "data/u.csv: column 'age': 1 of 301 cells (0%) are not numbers ('old', first in row 2)",
+        "data/u.csv: column 'age': 1 of 301 cells (0%) are not numbers (…, first in row 2)",
     ):
         assert words in page
 
