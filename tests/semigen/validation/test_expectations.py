@@ -360,7 +360,7 @@ def test_stored_report_counts_cells_and_shows_none(tables):
     stored += validation_markdown(report.without_cells())
     for value in ("secret", "Hamlet", "unheard"):
         assert value in shown and value not in stored
-    assert "column 'age': 1 of 60 values are not numbers" in stored
+    assert "column 'age': 1 of 60 cells (2%) are not numbers" in stored
     assert "⟦" not in shown + stored
 
 
