@@ -61,7 +61,8 @@ def test_clean_tables(layout, capsys):
     report = json.loads(layout.validation_json.read_text())
     assert report["success"] is True
     assert report["n_rows"] == {"labeled": 40, "unlabeled": 300, "test": 60}
-    printed = capsys.readouterr().out.splitlines()
+    cost, *printed = capsys.readouterr().out.splitlines()
+    assert cost.startswith("validate: about ")
     assert printed[0].split() == ["part", "file", "rows", "errors", "warnings"]
     assert printed[2].split() == ["unlabeled", "data/u.csv", "300", "0", "0"]
 
