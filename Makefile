@@ -65,10 +65,12 @@ licenses: $(VENV)/.dev ## list the licenses of all packages, build/licenses.md; 
 audit: $(VENV)/.dev ## look for known vulnerabilities (ARGS="deploy/requirements.txt")
 	@python -m tools.audit $(ARGS)
 
+# In an environment of its own: with the tool's dependencies Great Expectations imports seconds longer.
 .PHONY: sbom
 sbom: $(VENV)/.dev ## write a CycloneDX bill of materials, build/sbom.json (ENV=/path/to/venv)
-	@mkdir -p build
-	@cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	@test -x build/sbom-venv/bin/cyclonedx-py || { python -m venv build/sbom-venv && \
+		build/sbom-venv/bin/pip install --quiet -c constraints.txt cyclonedx-bom; }
+	@build/sbom-venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		--output-file build/sbom.json $(or $(ENV),$(VENV))
 
 .PHONY: lock
