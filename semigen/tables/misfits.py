@@ -48,15 +48,22 @@ class Misfit:
     row: int | None
 
     @classmethod
-    def of(cls, values: pd.Series, column: ColumnSchema, n_rows_before: int = 0) -> Misfit:
+    def of(
+        cls,
+        values: pd.Series,
+        column: ColumnSchema,
+        n_rows_before: int = 0,
+        read: tuple[pd.Series, np.ndarray] | None = None,
+    ) -> Misfit:
         """Return the cells of a column that do not fit.
 
         Args:
             values: The column, of any type.
             column: Its schema.
             n_rows_before: Number of rows of the table above these.
+            read: What ``coerce_column`` returns for the column, if that is known.
         """
-        typed, is_misfit = coerce_column(values, column)
+        typed, is_misfit = read or coerce_column(values, column)
         rows = np.flatnonzero(is_misfit)
         if not len(rows):
             return cls(column, int(typed.notna().sum()), 0, (), None)

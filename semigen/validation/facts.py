@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,14 @@ class Part:
         return (int(self.row_numbers[position - 1]) or None) if position else None
 
 
+class ReadColumn(NamedTuple):
+    """A feature column read by its schema (see ``coerce_column``)."""
+
+    column: ColumnSchema
+    typed: pd.Series
+    is_misfit: np.ndarray
+
+
 def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
     """Return all tables with typed features and facts about rows, by part.
 
@@ -77,17 +86,22 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
     raw = {"labeled": tables.labeled, "unlabeled": tables.unlabeled, "test": tables.test}
     if tables.unlabeled_labels is not None:
         raw["unlabeled"] = raw["unlabeled"].assign(**{schema.target: tables.unlabeled_labels})
-    hashes = {name: row_hashes(frame, schema) for name, frame in raw.items()}
+    read = {name: read_features(frame, schema) for name, frame in raw.items()}
+    hashes = {name: row_hashes(features, schema) for name, features in read.items()}
     rows = {n: np.arange(1, len(f) + 1) for n, f in raw.items()} | tables.row_numbers
     parts = {}
     for name, frame in raw.items():
         is_split_off = name == "test" and tables.is_split
         columns = tuple(str(c) for c in frame if name != "unlabeled" or c != schema.target)
-        typed = {c.name: typed_values(frame[c.name], c) for c in schema.features if c.name in frame}
+        features = read[name]
+        typed = {c: typed_values(frame[c], feature) for c, feature in features.items()}
         if schema.target in frame:
             typed[schema.target] = as_text(frame[schema.target])
         facts = row_facts(name, hashes, typed.get(schema.target), rows[name])
-        present = [column for column in schema.features if column.name in frame]
+        misfits = {
+            c: Misfit.of(frame[c], f.column, read=(f.typed, f.is_misfit))
+            for c, f in features.items()
+        }
         parts[name] = Part(
             name=name,
             file=tables.files[name] + (" (test rows)" if is_split_off else ""),
@@ -97,37 +111,45 @@ def view_parts(tables: Tables, schema: TableSchema) -> dict[str, Part]:
             n_by_chance=shared_by_chance(len(frame), hashes),
             row_numbers=rows[name],
             is_split=tables.is_split,
-            misfits={c.name: Misfit.of(frame[c.name], c) for c in present},
-            extremes=_extremes(frame, present),
+            misfits=misfits,
+            extremes=_extremes(frame, misfits),
             notes=tuple(tables.notes.get(name, ())),
         )
     return parts
 
 
-def typed_values(values: pd.Series, column: ColumnSchema) -> pd.Series:
+def read_features(frame: pd.DataFrame, schema: TableSchema) -> dict[str, ReadColumn]:
+    """Return the feature columns that a table has, read by the schema, by name."""
+    return {
+        column.name: ReadColumn(column, *coerce_column(frame[column.name], column))
+        for column in schema.features
+        if column.name in frame
+    }
+
+
+def typed_values(values: pd.Series, read: ReadColumn) -> pd.Series:
     """Return a typed feature column that still contains, as text, what does not fit."""
-    typed, is_misfit = coerce_column(values, column)
-    if column.kind == "category" or not is_misfit.any():
-        return typed
-    return typed.astype(object).where(~is_misfit, as_text(values))
+    if read.column.kind == "category" or not read.is_misfit.any():
+        return read.typed
+    return read.typed.astype(object).where(~read.is_misfit, as_text(values))
 
 
-def _extremes(frame: pd.DataFrame, columns: list[ColumnSchema]) -> dict[str, tuple[int, str]]:
+def _extremes(frame: pd.DataFrame, misfits: Mapping[str, Misfit]) -> dict[str, tuple[int, str]]:
     """Return the first row, counted from 1, and its value, of columns with extreme numbers."""
     found = {}
-    for column in columns:
-        if column.kind == "numeric":
-            rows = extreme_rows(frame[column.name], column)
+    for name, misfit in misfits.items():
+        if misfit.column.kind == "numeric" and misfit.n_misfit:  # extreme numbers do not fit
+            rows = extreme_rows(frame[name], misfit.column)
             if len(rows):
-                found[column.name] = (int(rows[0]) + 1, str(frame[column.name].iloc[rows[0]]))
+                found[name] = (int(rows[0]) + 1, str(frame[name].iloc[rows[0]]))
     return found
 
 
-def row_hashes(frame: pd.DataFrame, schema: TableSchema) -> pd.Series | None:
+def row_hashes(features: Mapping[str, ReadColumn], schema: TableSchema) -> pd.Series | None:
     """Return a hash of each row's features; None if a feature column is missing."""
-    if any(column.name not in frame for column in schema.features):
+    if any(column.name not in features for column in schema.features):
         return None
-    typed = {c.name: coerce_column(frame[c.name], c)[0] for c in schema.features}
+    typed = {name: feature.typed for name, feature in features.items()}
     return pd.util.hash_pandas_object(pd.DataFrame(typed), index=False)
 
 
