@@ -53,7 +53,7 @@ def predict(
     Returns:
         For each predicted class its number of rows and their mean novelty.
     """
-    from semigen.prediction import predict_table, resolve_model
+    from semigen.prediction import predict_table, read_params, resolve_model
     from semigen.report.markdown import escape
 
     layout, logger = Layout(), get_run_logger()
@@ -78,6 +78,7 @@ def predict(
             overwrite=overwrite,
             guard=not raw_text,
             progress=log_progress,
+            read=read_params(layout),
         )
     except UserError as error:
         return Failed(message=str(error))

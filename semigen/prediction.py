@@ -15,6 +15,8 @@ from semigen.classifiers.row_predictor import PredictionSummary, RowPredictor
 from semigen.errors import UserError
 from semigen.generators.network_model import CHUNK_ROWS
 from semigen.outputs import check_output_file
+from semigen.params.config import Params
+from semigen.params.reading import ReadParams
 from semigen.registry.question import Lineage, describe
 from semigen.registry.registry import Registry
 from semigen.registry.versions import is_version_name
@@ -70,16 +72,24 @@ def resolve_model(model: str | None, layout: Layout, source: Path | None = None)
     if len(known) == 1:
         champion = known[0].champion
         return Model(champion.classifier, f"champion {champion.name}")
-    fitting = fitting_lineage(known, source)
+    fitting = fitting_lineage(known, source, read_params(layout))
     return Model(fitting.champion.classifier, f"champion {fitting}")
 
 
-def fitting_lineage(known: Sequence[Lineage], source: Path | None) -> Lineage:
+def read_params(layout: Layout) -> ReadParams:
+    """Return how the text files of a project are read; outside of projects, the defaults."""
+    return Params.load(layout.params).data.read if layout.params.exists() else ReadParams()
+
+
+def fitting_lineage(
+    known: Sequence[Lineage], source: Path | None, read: ReadParams | None = None
+) -> Lineage:
     """Return the champion whose feature columns are in a table.
 
     Args:
         known: The champions of all questions.
         source: The table; None if there is none.
+        read: How text files are read; detected if None.
 
     Raises:
         UserError: If no champion or several ones fit. The message names all champions and the
@@ -88,7 +98,7 @@ def fitting_lineage(known: Sequence[Lineage], source: Path | None) -> Lineage:
     advice = "name one with --model VERSION"
     if source is None:
         raise UserError(f"the registry has several champions ({describe(known)}); {advice}")
-    columns = read_columns(source, str(source))
+    columns = read_columns(source, str(source), read)
     fitting = [one for one in known if not one.question.lacking(columns)]
     if len(fitting) == 1:
         return fitting[0]
@@ -113,6 +123,7 @@ def predict_table(
     overwrite: bool = False,
     guard: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    read: ReadParams | None = None,
     n_rows: int | None = None,
 ) -> PredictionSummary:
     """Write predictions for every row of a table, in the order of its rows.
@@ -131,6 +142,7 @@ def predict_table(
         overwrite: Whether an existing file may be replaced.
         guard: Whether text that a spreadsheet would take for a formula is guarded in CSV files.
         progress: Called with the number of finished rows and of all rows after each block.
+        read: How text files are read; detected if None.
         n_rows: Number of rows of a block, a multiple of 8,192; chosen by the number of features if
             None. The predictions do not depend on it.
 
@@ -139,7 +151,7 @@ def predict_table(
             predicted, or too many cells of a column do not fit the classifier's schema.
     """
     check_output_file(destination, inputs=[source], overwrite=overwrite)
-    columns = read_columns(source, str(source))
+    columns = read_columns(source, str(source), read)
     classifier = Classifier.load(model)
     names = [column.name for column in classifier.schema.features]
     absent = [name for name in names if name not in columns]
@@ -148,7 +160,7 @@ def predict_table(
             f"{source}: missing column(s) {', '.join(map(repr, absent))}; add them, or pass "
             "--impute-missing-columns to treat them as missing values"
         )
-    blocks = TableBlocks(source, n_rows=n_rows or _block_rows(classifier))
+    blocks = TableBlocks(source, n_rows=n_rows or _block_rows(classifier), read=read)
     kept = blocks.arrow_types() if keep_columns else {}
     predictor = RowPredictor(classifier)
     repeated = sorted(kept.keys() & predictor.types.keys())

@@ -50,7 +50,7 @@ def monitor(
     }
     drift = measure_drift(
         read_reference(layout),
-        read_table(layout.source(name), name),
+        read_table(layout.source(name), name, params.data.read),
         TableSchema.load(layout.schema),
         seed=params.seed,
         **limits,

@@ -133,7 +133,7 @@ def check_target(data: DataParams, layout: Layout) -> None:
         elif layout.source(path).exists():  # otherwise DVC has yet to pull the table
             from semigen.tables.sources import read_columns  # importing pandas takes long
 
-            require_target(path, data.target, read_columns(layout.source(path), path))
+            require_target(path, data.target, read_columns(layout.source(path), path, data.read))
 
 
 def load_params(layout: Layout) -> Params:

@@ -21,7 +21,7 @@ def predict(arguments: argparse.Namespace) -> None:
     """``semigen predict``."""
     from tqdm import tqdm
 
-    from semigen.prediction import predict_table, resolve_model
+    from semigen.prediction import predict_table, read_params, resolve_model
 
     check_input(Path(arguments.input))
     model = resolve_model(arguments.model, _layout(), Path(arguments.input))
@@ -40,6 +40,7 @@ def predict(arguments: argparse.Namespace) -> None:
             overwrite=arguments.force,
             guard=not arguments.raw_text,
             progress=show,
+            read=read_params(_layout()),
         )
     print(f"{arguments.output}: {summary.n_rows} rows labeled by {model.name}")
     for row in summary.classes:

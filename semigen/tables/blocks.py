@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from semigen.errors import UserError
+from semigen.params.reading import ReadParams
 from semigen.tables.formats import is_text
 from semigen.tables.sources import read_parts
 
@@ -29,6 +30,7 @@ class TableBlocks:
         path: The file or folder.
         name: Name of the table in errors; the path by default.
         n_rows: Number of rows of a block. The cells do not depend on it.
+        read: How text files are read; detected if None.
 
     Attributes:
         columns: Names of the columns.
@@ -46,11 +48,18 @@ class TableBlocks:
         (3, [['007', '8'], ['east']])
     """
 
-    def __init__(self, path: Path, name: str | None = None, n_rows: int = BLOCK_ROWS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str | None = None,
+        n_rows: int = BLOCK_ROWS,
+        read: ReadParams | None = None,
+    ) -> None:
         self.path, self.name, self.block_rows = path, name or str(path), n_rows
+        self._read = read
         self._state, self.n_rows = self._stat(), 0
         types: dict[str, set[Any]] = {}
-        for part in read_parts(path, self.name, n_rows):
+        for part in read_parts(path, self.name, n_rows, read=read):
             self.n_rows += len(part)
             for column, values in part.items():
                 types.setdefault(str(column), set()).add(values.dtype)
@@ -69,7 +78,9 @@ class TableBlocks:
         types = {n: t for n, t in self._types.items() if columns is None or n in columns}
         n_read = 0
         try:
-            for part in read_parts(self.path, self.name, self.block_rows, columns=columns):
+            for part in read_parts(
+                self.path, self.name, self.block_rows, columns=columns, read=self._read
+            ):
                 n_read += len(part)
                 yield part.astype(types)
         except (KeyError, UserError) as error:

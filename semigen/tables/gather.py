@@ -18,6 +18,7 @@ from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.params.config import PARTS, Params, gathered
 from semigen.params.explain import nearest_name, require_target
+from semigen.params.reading import ReadParams
 from semigen.tables.cells import as_text
 from semigen.tables.formats import require_same_columns
 from semigen.tables.sources import read_table, write_table
@@ -62,7 +63,7 @@ def gather_tables(params: Params, layout: Layout) -> list[str]:
                     f"sources.{part} is set, but data.{part} is {getattr(params.data, part)}; set "
                     f"data.{part} to {gathered(part)}, or remove the sources"
                 )
-            tables[part] = _read_all(sources, params.sources.database, layout)
+            tables[part] = _read_all(sources, params, layout)
             if part != "unlabeled":
                 name, columns = params_of(params, part)[0], list(map(str, tables[part].columns))
                 require_target(name, params.data.target, columns)
@@ -78,10 +79,10 @@ def params_of(params: Params, part: str) -> list[str]:
     return [_without_password(source) for source in getattr(params.sources, part)]
 
 
-def _read_all(sources: tuple[str, ...], database: str | None, layout: Layout) -> pd.DataFrame:
+def _read_all(sources: tuple[str, ...], params: Params, layout: Layout) -> pd.DataFrame:
     tables: dict[str, pd.DataFrame] = {}
     for source in sources:
-        tables.update(_read_source(source, database, layout))
+        tables.update(_read_source(source, params, layout))
     first, *others = tables
     for name in others:
         require_same_columns(tables[first].columns, tables[name].columns, name, first)
@@ -99,17 +100,15 @@ def _storable(values: pd.Series) -> pd.Series:
     return values
 
 
-def _read_source(
-    source: str, database: str | None, layout: Layout
-) -> Iterator[tuple[str, pd.DataFrame]]:
+def _read_source(source: str, params: Params, layout: Layout) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the name and the rows of each table that a source stands for."""
     if source.endswith(QUERY_SUFFIX) and not URL.match(source):
-        yield source, _read_query(source, database, layout)
+        yield source, _read_query(source, params.sources.database, layout)
     elif URL.match(source):
-        yield _without_password(source), _read_url(source)
+        yield _without_password(source), _read_url(source, params.data.read)
     else:
         for path in _matches(source, layout):
-            yield str(path), read_table(layout.source(str(path)), str(path))
+            yield str(path), read_table(layout.source(str(path)), str(path), params.data.read)
 
 
 def _matches(pattern: str, layout: Layout) -> list[Path]:
@@ -127,7 +126,7 @@ def _matches(pattern: str, layout: Layout) -> list[Path]:
     return [Path(path) for path in found]
 
 
-def _read_url(url: str) -> pd.DataFrame:
+def _read_url(url: str, read: ReadParams) -> pd.DataFrame:
     """Read the table at a URL, through a temporary copy."""
     import fsspec
 
@@ -141,7 +140,7 @@ def _read_url(url: str) -> pd.DataFrame:
         except Exception as error:  # each kind of storage has errors of its own
             reason = " ".join(str(error).split()).replace(url, shown) or type(error).__name__
             raise UserError(f"{shown}: cannot be read: {reason}") from error
-        return read_table(path, shown)
+        return read_table(path, shown, read)
 
 
 def _read_query(name: str, database: str | None, layout: Layout) -> pd.DataFrame:

@@ -104,6 +104,19 @@ def test_missing_column_is_named_with_its_remedy_and_can_be_imputed(predict):
     assert status == 0 and len(result) == 5
 
 
+def test_reads_text_files_as_the_project_says(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("data:\n  read: {header: 2, comment: '!'}\n")
+    table = mixed_table(5, seed=1).to_csv(index=False)
+    names, *rows = table.splitlines()
+    (tmp_path / "new.csv").write_text(
+        "\n".join(["a,b,c", names, *rows[:2], "! checked", *rows[2:]])
+    )
+    arguments = ["--input", "new.csv", "--output", "out.csv", "--model", str(model)]
+    assert main(["predict", *arguments]) == 0, capsys.readouterr().err
+    assert len(pd.read_csv(tmp_path / "out.csv")["prediction"].dropna()) == 5
+
+
 WRONG_CELLS = {"text": "heavy", "infinite": "inf", "float64": "1e40", "overflow": "1e999"}
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from semigen.artifacts import Layout
 from semigen.errors import UserError
-from semigen.params.config import MonitorParams, Params
+from semigen.params.config import DataParams, MonitorParams, Params
+from semigen.params.reading import ReadParams
 from semigen.report.drift import HEADER, column_rows, drift_markdown
 from semigen.tables.schema import TableSchema
 from tasks.monitor import monitor
@@ -55,6 +56,14 @@ def test_argument_overrides_the_table_and_parameters_set_the_limits(layout):
     strict = Params(monitor=MonitorParams(input="data/new.csv", max_distance=0.05))
     assert monitor(strict, layout, "data/other.csv")["drifted"] == ["income"]
     assert monitor(strict, layout)["input"] == "data/new.csv"
+
+
+def test_reads_text_files_as_the_parameters_say(layout):
+    path = layout.root / "data" / "new.csv"
+    path.write_text("a,b,c\n" + path.read_text() + "! checked\n")
+    data = DataParams(read=ReadParams(header=2, comment="!"))
+    found = monitor(Params(monitor=PARAMS.monitor, data=data), layout)
+    assert found["sentence"] == "no drift in 5 columns of 300 rows"
 
 
 def test_missing_columns_and_text_among_numbers_are_drift(layout):

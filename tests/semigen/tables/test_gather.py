@@ -15,6 +15,7 @@ import pytest
 from semigen.artifacts import Layout
 from semigen.errors import UserError
 from semigen.params.config import DataParams, Params, SourcesParams, gathered
+from semigen.params.reading import ReadParams
 from semigen.tables.gather import DATABASE, gather_tables
 from semigen.tables.sources import read_table
 
@@ -45,6 +46,16 @@ def is_whole(table: pd.DataFrame) -> bool:
     expected = pd.concat([FIRST, SECOND], ignore_index=True)
     pd.testing.assert_frame_equal(table.astype(str), expected.astype(str))
     return True
+
+
+def test_text_files_are_read_as_the_parameters_say(layout: Layout) -> None:
+    for path in (layout.root / "raw").glob("l-*.csv"):
+        path.write_text("a,b,c\n" + path.read_text() + "! checked\n")
+    table = gathered("labeled")
+    read = ReadParams(header=2, comment="!")
+    data = DataParams(labeled=table, unlabeled=table, target="y", read=read)
+    gather_tables(Params(data=data, sources=SourcesParams(labeled=("raw/l-*.csv",))), layout)
+    assert is_whole(read_table(layout.source(table)))
 
 
 def test_pattern_and_list_give_all_rows_in_the_columns_of_the_first(layout: Layout) -> None:
