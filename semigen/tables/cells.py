@@ -19,6 +19,9 @@ MISSING_AMONG_VALUES = (
 """Cells that are missing in columns of numbers, booleans and dates; elsewhere ``NA`` may be Namibia
 and ``None`` an answer."""
 
+UNUSUAL_MARKS = ("?", "None", "none", "nil", "-", "--", "---", ".", "..", "...")
+"""Marks that users are told of, since another file may mean a value by them."""
+
 
 def as_text(values: pd.Series) -> pd.Series:
     """Return values as text, whole floats without ``.0``; missing values become None."""

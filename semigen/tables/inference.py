@@ -12,7 +12,14 @@ import pandas as pd
 
 from semigen.errors import UserError
 from semigen.params.config import ColumnKind
-from semigen.tables.cells import MISSING_AMONG_VALUES, as_cells, as_text, count_cells
+from semigen.tables.cells import (
+    MISSING,
+    MISSING_AMONG_VALUES,
+    UNUSUAL_MARKS,
+    as_cells,
+    as_text,
+    count_cells,
+)
 from semigen.tables.columns import (
     MAX_MAGNITUDE,
     RARE,
@@ -264,12 +271,29 @@ class _Inference:
 
     def _schema(self, kind: ColumnKind, **facts: Any) -> ColumnSchema:
         """Return the schema, with the marks of missing cells that are given or occur."""
-        marks = set(self.conventions.na_values or ())
-        for table in self.tables:
-            if not is_number(table):
-                marks |= set(as_cells(table, ()).unique()) & set(MISSING_AMONG_VALUES)
+        text = [as_cells(table, ()) for table in self.tables if not is_number(table)]
+        counts = count_cells(pd.concat(text)) if text else pd.Series(dtype=int)
+        counts = counts[counts.index.isin(MISSING_AMONG_VALUES)]
+        marks = {*(self.conventions.na_values or ()), *counts.index}
         marks -= set(facts.get("categories", ()))
-        return ColumnSchema(name=self.name, kind=kind, missing=tuple(sorted(marks)), **facts)
+        notes = (facts.pop("note", None), self._note_of_marks(kind, counts))
+        note = "; ".join(filter(None, notes)) or None
+        missing = tuple(sorted(marks))
+        return ColumnSchema(name=self.name, kind=kind, missing=missing, note=note, **facts)
+
+    def _note_of_marks(self, kind: ColumnKind, counts: pd.Series) -> str | None:
+        """Return a note of the unusual marks of missing cells, if the user did not set the marks.
+
+        Args:
+            kind: Kind of the column. In a column of categories only ``MISSING`` marks are missing.
+            counts: How often each mark of missing cells occurs.
+        """
+        known = MISSING if kind == "category" else MISSING_AMONG_VALUES
+        told = counts[counts.index.isin(UNUSUAL_MARKS) & counts.index.isin(known)]
+        if kind == "ignore" or self.conventions.na_values is not None or told.empty:
+            return None
+        cells = ", ".join(f"{n} x {mark!r}" for mark, n in told.items())
+        return f"read as missing: {cells}; set data.read.na_values if these are values"
 
     def _is_padded(self, text: pd.Series) -> bool:
         """Return whether cells are codes with leading zeros, such as 01001."""

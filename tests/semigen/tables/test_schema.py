@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from semigen.errors import UserError
 from semigen.tables.cells import as_text
 from semigen.tables.columns import coerce_column
+from semigen.tables.conventions import Conventions
 from semigen.tables.inference import infer_column
 from semigen.tables.schema import TableSchema
 from tests.semigen.example_tables import people
@@ -220,3 +221,22 @@ def test_schema_file_round_trip(tmp_path):
     schema = inferred(city="ignore")
     schema.save(tmp_path / "schema.json")
     assert TableSchema.load(tmp_path / "schema.json") == schema
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "told"),
+    [
+        (["1", "2", "?", "3", "-", "?", "NA"], "numeric", "10 x '-', 20 x '?'"),
+        (["a", "b", "?", "NA"], "category", "10 x '?'"),
+        (["yes", "no", "None"], "boolean", "10 x 'None'"),
+        (["a", "b", "-"], "category", None),
+        (["1", "2", "3", "NA", "4"], "numeric", None),
+    ],
+)
+def test_unusual_marks_of_missing_cells_are_told(cells, kind, told):
+    column = pd.Series(cells * 10, name="x")
+    found = infer_column(column)
+    assert found.kind == kind
+    note = f"read as missing: {told}; set data.read.na_values if these are values"
+    assert found.note == (told and note)
+    assert infer_column(column, conventions=Conventions(na_values=tuple(cells[2:3]))).note is None

@@ -73,10 +73,10 @@ def test_clean_tables_violate_no_rule(tables):
 
 @pytest.mark.parametrize("part", FILES)
 def test_text_among_numbers_is_counted_and_listed(tables, part: str):
-    frame = edited(getattr(tables, part), "age", {3: "old", 7: "?", 9: "old"})
+    frame = edited(getattr(tables, part), "age", {3: "old", 7: "NA", 9: "old"})
     result = only(validated(replaced(tables, **{part: frame})))
     assert (result.part, result.column, result.rule) == (part, "age", "fits_schema")
-    # "?" marks a missing cell.
+    # "NA" marks a missing cell.
     assert (result.severity, result.n_checked, result.n_failed) == ("warning", len(frame) - 1, 2)
     assert result.sample_values == ("old",)
     assert result.message.startswith(f"{FILES[part]}: column 'age': 2 of {len(frame) - 1} cells")
@@ -137,6 +137,13 @@ def test_mark_of_missing_cells_among_numbers_is_suspected(tables):
     assert 'data.read.na_values to ["-999"]' in sentinel.message
     high = edited(tables.unlabeled, "age", dict.fromkeys(range(9), 99))
     assert not validated(replaced(tables, unlabeled=high)).warnings  # not far from the others
+
+
+def test_unusual_marks_of_missing_cells_are_told(tables):
+    unlabeled = edited(tables.unlabeled, "income", {5: "?", 9: "?"})
+    result = only(validated(replaced(tables, unlabeled=unlabeled)))
+    assert (result.rule, result.severity) == ("reading", "warning")
+    assert result.message.startswith("column 'income': read as missing: 2 x '?'")
 
 
 def test_third_value_of_a_boolean_column_is_a_warning(tables):
