@@ -109,5 +109,5 @@ def test_tutorial(clone: Path) -> None:
     assert texts.count("v0001  CHAMPION") == 1
     assert texts.count("v0002  CHAMPION") == 1
     assert "v0001 is the champion" in texts
-    assert re.search(r"\(schedule\).*COMPLETED", outputs[watch])
+    assert re.search(", schedule.*COMPLETED", outputs[watch])
     assert outputs[-1].strip() == "stopped"
