@@ -81,7 +81,7 @@ def predict(
             read=read_params(layout),
         )
     except UserError as error:
-        return Failed(message=str(error))
+        return Failed(message=error.stored)
     logger.info("%s labeled by %s", printable(input), labeler.name)
     for warning in (*summary.warnings, *([summary.failures] if summary.failures else [])):
         logger.warning(printable(warning))

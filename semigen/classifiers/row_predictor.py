@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from semigen.classifiers.classifier import Classifier
 from semigen.tables.misfits import Misfits
+from semigen.wording import show_cells
 
 MAX_REASONS = 5
 """Number of rows without a prediction whose reasons are kept for the message."""
@@ -29,6 +30,8 @@ class PredictionSummary:
         reasons: The first of these rows with the reason, such as ``row 3: column 'age': 'old' is no
             number``.
         warnings: What the user should know about cells that do not fit the classifier's schema.
+
+    Values of cells in reasons and warnings are marked (``wording.cell``).
 
     Examples:
         >>> classes = [{"prediction": "ill", "rows": 2, "mean_novelty": 0.5}]
@@ -110,7 +113,7 @@ class RowPredictor:
         is_valid = ~np.isin(np.arange(len(x)), list(errors))
         codes = probabilities.argmax(axis=1)
         self._count(codes[is_valid], novelty[is_valid], errors)
-        reasons = [errors.get(row) for row in range(len(x))]
+        reasons = [show_cells(errors[row]) if row in errors else None for row in range(len(x))]
         columns = {
             "prediction": self.classifier.classes_[codes].astype(object),
             **dict(zip(self._names, probabilities.round(6).T, strict=True)),

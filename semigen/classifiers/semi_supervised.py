@@ -48,6 +48,7 @@ from semigen.tables.misfits import find_misfits
 from semigen.tables.schema import TableSchema
 from semigen.training.compute import cpu_seconds
 from semigen.training.progress_bar import ProgressBar
+from semigen.wording import show_cells
 
 PRETRAINING_FRACTION = 0.4
 SEARCH_FRACTION = 0.5
@@ -209,7 +210,7 @@ class SemiSupervisedClassifier(ProbabilisticClassifier, NestedParams):
         columns = self.classifier_.schema.encode_labels(pd.Series(self.classes_, dtype=object))
         table = as_table(self, X, reset=False)
         for note in find_misfits(table, self.classifier_.schema, "X"):
-            warnings.warn(note, UserWarning, stacklevel=2)
+            warnings.warn(show_cells(note), UserWarning, stacklevel=2)
         return self.classifier_.predict_proba(table)[:, columns]
 
     def score(

@@ -9,7 +9,7 @@ from pathlib import Path
 from semigen.artifacts import Layout, check_input
 from semigen.cli.project import find_project
 from semigen.errors import UserError
-from semigen.wording import printable
+from semigen.wording import printable, show_cells
 
 
 def _layout() -> Layout:
@@ -48,7 +48,7 @@ def predict(arguments: argparse.Namespace) -> None:
         more = "" if novelty is None else f" (mean novelty {novelty:.2f})"
         print(f"  {printable(str(row['prediction']))}: {row['rows']}{more}")
     for warning in (*summary.warnings, *([summary.failures] if summary.failures else [])):
-        print(f"warning: {printable(warning)}", file=sys.stderr)
+        print(f"warning: {printable(show_cells(warning))}", file=sys.stderr)
 
 
 def synthesize(arguments: argparse.Namespace) -> None:

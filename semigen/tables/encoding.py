@@ -27,6 +27,7 @@ from semigen.tables.far_numbers import far_numbers
 from semigen.tables.saved_schema import check_blocks, check_schema, empty_row
 from semigen.tables.scaling import limited, scaler_block, share_statistics, share_unit
 from semigen.tables.schema import TableSchema
+from semigen.wording import cell
 
 BlockKind = Literal["numeric", "missing", "boolean", "category"]
 
@@ -172,7 +173,8 @@ class TableEncoder:
 
         Returns:
             Encoded rows, shape ``(n_rows, n_features)``, zeros where a row cannot be encoded, and
-            the reason for each of these rows by its position.
+            the reason for each of these rows by its position, in which the value of the cell is
+            marked (``wording.cell``).
 
         Raises:
             UserError: If a column is missing.
@@ -182,7 +184,9 @@ class TableEncoder:
         reasons = far_numbers(x, frame, self.spans_)
         for name, is_wrong in wrong.items():
             for row in np.flatnonzero(is_wrong).tolist():
-                reasons.setdefault(row, f"column {name!r}: {frame[name].iloc[row]!r} is no number")
+                reasons.setdefault(
+                    row, f"column {name!r}: {cell(frame[name].iloc[row])} is no number"
+                )
         x[list(reasons)] = 0.0
         return x, reasons
 

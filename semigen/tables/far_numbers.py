@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from semigen.wording import mark_cells
+
 if TYPE_CHECKING:
     from semigen.tables.encoding import Span
 
@@ -17,7 +19,7 @@ Networks square it, and float32 ends at 3.4e38."""
 
 
 def far_numbers(x: np.ndarray, frame: pd.DataFrame, spans: Sequence[Span]) -> dict[int, str]:
-    """Return the rows with a number that networks cannot process, with column and number.
+    """Return the rows with a number that networks cannot process, with column and marked number.
 
     Args:
         x: Encoded rows, shape ``(n_rows, n_features)``.
@@ -28,7 +30,7 @@ def far_numbers(x: np.ndarray, frame: pd.DataFrame, spans: Sequence[Span]) -> di
         >>> from semigen.tables.encoding import Span
         >>> frame = pd.DataFrame({"age": [31.0, 1e40]})
         >>> far_numbers(np.array([[0.1], [np.inf]]), frame, [Span("age", 0, 1, "numeric")])
-        {1: "column 'age': 1e+40 is too far outside the range of the training rows"}
+        {1: "column 'age': ⟦1e+40⟧ is too far outside the range of the training rows"}
     """
     if not len(x) or -MAX_ENCODED <= x.min() <= x.max() <= MAX_ENCODED:
         return {}
@@ -36,6 +38,8 @@ def far_numbers(x: np.ndarray, frame: pd.DataFrame, spans: Sequence[Span]) -> di
     reasons = {}
     for row in np.flatnonzero(is_far.any(axis=1)).tolist():
         name = next(span.column for span in spans if span.stop > is_far[row].argmax())
-        cell = frame[name].iloc[row]
-        reasons[row] = f"column {name!r}: {cell} is too far outside the range of the training rows"
+        number = mark_cells(str(frame[name].iloc[row]))
+        reasons[row] = (
+            f"column {name!r}: {number} is too far outside the range of the training rows"
+        )
     return reasons

@@ -144,7 +144,7 @@ class Misfits:
         self._n_rows += len(frame)
 
     def warnings(self, source: str) -> list[str]:
-        """Return one sentence for each column with cells that do not fit.
+        """Return one sentence, with cells marked, for each column with cells that do not fit.
 
         Args:
             source: Name of the table.
@@ -156,10 +156,15 @@ class Misfits:
         for misfit in self._found.values():
             if misfit.is_excessive(limit):
                 raise UserError(
-                    f"{source}: {misfit}, more than {limit:.0%} (validate.max_unknown_share): the "
-                    "column seems to have another meaning than in the training tables; correct it"
+                    f"{source}: {misfit.at_row(misfit.row)}, more than {limit:.0%} "
+                    "(validate.max_unknown_share): the column seems to have another meaning than "
+                    "in the training tables; correct it"
                 )
-        return [f"{source}: {misfit}" for misfit in self._found.values() if not misfit.is_expected]
+        return [
+            f"{source}: {misfit.at_row(misfit.row)}"
+            for misfit in self._found.values()
+            if not misfit.is_expected
+        ]
 
 
 def find_misfits(frame: pd.DataFrame, schema: TableSchema, source: str) -> list[str]:

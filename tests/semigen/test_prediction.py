@@ -11,12 +11,14 @@ from semigen.classifiers.classifier import Classifier, Member
 from semigen.classifiers.learner_table import make_learners
 from semigen.classifiers.problem import LearningProblem
 from semigen.cli.main import main
+from semigen.errors import UserError
 from semigen.generators import make_generator
 from semigen.params.config import AugmentParams, ComputeParams, PretrainParams, TrainParams
 from semigen.params.generators import VAEParams
 from semigen.prediction import predict_table
 from semigen.tables.encoding import Encoded
 from semigen.tables.sources import read_table
+from semigen.wording import hide_cells, show_cells
 from tests.semigen.example_tables import encoded, mixed_table
 
 
@@ -139,6 +141,22 @@ def test_row_that_cannot_be_encoded_fails_and_the_others_do_not(predict, cell, s
     assert "1 of 5 rows" in error and "row 3" in error and "'weight'" in error
     if cell == "heavy":
         assert "'heavy'" in error and "'heavy'" in result.loc[2, "error"]
+
+
+def test_values_of_cells_can_be_left_out_of_the_summary(model, tmp_path):
+    """The server stores the log of the flow ``predict``."""
+    table = mixed_table(30, seed=1).astype({"weight": object})
+    table.loc[2, "weight"], table.loc[3, "weight"] = "heavy", "1e40"
+    table.to_csv(tmp_path / "new.csv", index=False)
+    summary = predict_table(tmp_path / "new.csv", tmp_path / "p.csv", model)
+    text = "\n".join([summary.failures, *summary.warnings])
+    for value in ("heavy", "1e40"):
+        assert text.count(value) == 2
+        assert value in show_cells(text) and value not in hide_cells(text)
+    with pytest.raises(UserError, match="'heavy'") as error:
+        table.assign(weight="heavy").to_csv(tmp_path / "new.csv", index=False)
+        predict_table(tmp_path / "new.csv", tmp_path / "q.csv", model)
+    assert "heavy" not in error.value.stored
 
 
 def test_far_values_that_are_predicted_have_finite_figures(predict):
