@@ -239,7 +239,7 @@ def test_reports_changed_tables_of_the_same_content_once(here: Project) -> None:
     assert event["event"] == DATA_CHANGED == "semigen.data.changed"
     assert event["payload"]["tables"] == ["own.csv"]
     assert "- own.csv" in artifacts(state)["drift"].data
-    assert flow_run_name(state).endswith(", tables")
+    assert flow_run_name(state) == "digits, 1 table changed"
     assert run().result()["events"] == []
     Path("own.csv").write_text("3\n")
     assert run().result()["events"] == [DATA_CHANGED]
