@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
-import os
 import random
 import signal
 import statistics
@@ -31,7 +29,7 @@ from typing import Any
 
 from benchmarks import aftermath
 from benchmarks.arena import END_SECONDS, FINAL, ROOT, SEEDS, Arena, arenas_in
-from benchmarks.machine import cpu_model
+from benchmarks.machine import measurement
 from benchmarks.slow_disk import slow_disk
 from semigen.artifacts import read_json, write_json, write_text
 
@@ -151,12 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = f"--kills {arguments.kills} --seed {arguments.seed}"
     options += f" --projects {arguments.projects}" if arguments.projects > 1 else ""
     options += f" --write-iops {arguments.write_iops}" if arguments.write_iops else ""
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "command": f'make chaos ARGS="{options}"',
-        "seed": arguments.seed,
-    }
+    about = {**measurement(f'make chaos ARGS="{options}"'), "seed": arguments.seed}
     with contextlib.ExitStack() as stack:
         scratch = tempfile.TemporaryDirectory(prefix="semigen-chaos-")
         folder = arguments.folder or Path(stack.enter_context(scratch))

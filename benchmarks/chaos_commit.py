@@ -12,7 +12,6 @@ else is a loss.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import random
 import shutil
@@ -32,7 +31,7 @@ from benchmarks import aftermath
 from benchmarks.arena import ROOT, SEEDS
 from benchmarks.chaos import build_parser, line, summary
 from benchmarks.chaos_stages import DVC_YAML, OUTPUTS
-from benchmarks.machine import cpu_model
+from benchmarks.machine import measurement
 from benchmarks.slow_disk import slow_disk
 from flows.pipeline.dvc_graph import Stage, plan
 from flows.pipeline.git import git
@@ -200,12 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kept = read_json(arguments.results)["kills"] if arguments.resume else []
     options = f"--kills {arguments.kills} --seed {arguments.seed}"
     options += f" --write-iops {arguments.write_iops}" if arguments.write_iops else ""
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "command": f"python -m benchmarks.chaos_commit {options}",
-        "seed": arguments.seed,
-    }
+    command = f"python -m benchmarks.chaos_commit {options}"
+    about = {**measurement(command), "seed": arguments.seed}
     with contextlib.ExitStack() as stack:
         scratch = tempfile.TemporaryDirectory(prefix="semigen-chaos-")
         folder = Path(stack.enter_context(scratch))

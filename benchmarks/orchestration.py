@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import re
@@ -33,7 +32,7 @@ from typing import Any
 import psutil
 
 from benchmarks.arena import ROOT
-from benchmarks.machine import cpu_model
+from benchmarks.machine import measurement
 from benchmarks.orchestration_report import Record, summary
 from benchmarks.server_api import ask
 from flows.environment import NO_TELEMETRY, service_settings
@@ -259,11 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hops_here(arguments.hops_here)
         return 0
     command = shlex.join(["python", "-m", "benchmarks.orchestration", *(argv or sys.argv[1:])])
-    about: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "command": command,
-    }
+    about: dict[str, Any] = {**measurement(command)}
     records: list[Record] = []
     if arguments.resume:
         known = read_json(arguments.out)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,19 @@ from semigen.wording import count, printable
 def run_name() -> str:
     """Return the name of the flow run until its result is known."""
     return shortened(f"{project_subject()}, {Path(flow_run.parameters['input']).name}")
+
+
+def _progress_logger(log: Callable[..., None]) -> Callable[[int, int], None]:
+    """Return a function that logs the number of finished rows every few seconds."""
+    logged_at = time.monotonic()
+
+    def log_progress(n_done: int, n_rows: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= SECONDS_BETWEEN_LINES:
+            log("%d of %d rows labeled", n_done, n_rows)
+            logged_at = time.monotonic()
+
+    return log_progress
 
 
 @flow(name="predict", flow_run_name=run_name)
@@ -57,14 +71,6 @@ def predict(
     from semigen.report.markdown import escape
 
     layout, logger = Layout(), get_run_logger()
-    logged_at = time.monotonic()
-
-    def log_progress(n_done: int, n_rows: int) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= SECONDS_BETWEEN_LINES:
-            logger.info("%d of %d rows labeled", n_done, n_rows)
-            logged_at = time.monotonic()
-
     try:
         if not Path(output).resolve().is_relative_to(layout.root):
             raise UserError(f"{output}: outside the project {layout.root}; name a path inside it")
@@ -77,7 +83,7 @@ def predict(
             impute_missing_columns=impute_missing_columns,
             overwrite=overwrite,
             guard=not raw_text,
-            progress=log_progress,
+            progress=_progress_logger(logger.info),
             read=read_params(layout),
         )
     except UserError as error:

@@ -209,24 +209,10 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
     is_compared = everything is not labels_only
     is_gain = is_compared and probability >= params.min_gain_probability
     selected = _blend(everything, labels_only, probability, y) if is_gain else labels_only
-    comparison = (
-        f"with all learners the log loss is {gain:.3f} +- {error:.3f} (standard error) below "
-        f"that of labels alone; it is less with probability {probability:.3f}"
-    )
-    if is_gain:
-        reason = comparison
-    elif is_compared:
-        reason = (
-            "fallback to labels alone, since it is uncertain that unlabeled rows help: "
-            f"{comparison}, where train.min_gain_probability is {params.min_gain_probability:g}"
-        )
+    if is_compared:
+        reason = _why_selected(evidence, params, (probability, gain, error), is_gain=is_gain)
     else:
         reason = _why_not_compared(evidence, params)
-    if evidence.left_out and is_compared:
-        reason += (
-            f"; {NOT_REPRODUCIBLE}, because train.time_budget_s ({params.time_budget_s:g} s of CPU "
-            f"time) left out {', '.join(evidence.left_out)}"
-        )
     return Selection(
         selected,
         labels_only,
@@ -237,6 +223,35 @@ def select(evidence: Evidence, params: TrainParams, seed: int = 0) -> Selection:
         reason,
         evidence.left_out,
     )
+
+
+def _why_selected(
+    evidence: Evidence, params: TrainParams, gain: tuple[float, float, float], *, is_gain: bool
+) -> str:
+    """Return why the committee was selected.
+
+    Args:
+        evidence: What was evaluated.
+        params: The limits of the selection.
+        gain: Probability, mean and standard error of the gain in log loss (``_gain``).
+        is_gain: Whether the committee of all learners was selected.
+    """
+    probability, mean, error = gain
+    reason = (
+        f"with all learners the log loss is {mean:.3f} +- {error:.3f} (standard error) below "
+        f"that of labels alone; it is less with probability {probability:.3f}"
+    )
+    if not is_gain:
+        reason = (
+            "fallback to labels alone, since it is uncertain that unlabeled rows help: "
+            f"{reason}, where train.min_gain_probability is {params.min_gain_probability:g}"
+        )
+    if evidence.left_out:
+        reason += (
+            f"; {NOT_REPRODUCIBLE}, because train.time_budget_s ({params.time_budget_s:g} s of CPU "
+            f"time) left out {', '.join(evidence.left_out)}"
+        )
+    return reason
 
 
 def _why_not_compared(evidence: Evidence, params: TrainParams) -> str:

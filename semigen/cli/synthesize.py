@@ -9,6 +9,7 @@ import pandas as pd
 
 from semigen.artifacts import write_json
 from semigen.errors import UserError
+from semigen.evaluation.leaks import LeakCheck
 from semigen.outputs import check_output_file, check_output_folder
 from semigen.params.config import ComputeParams, PrivacyParams
 from semigen.params.generators import Family
@@ -69,12 +70,7 @@ def synthesize_table(
     check_output_file(leak_file(destination), inputs=[source], overwrite=True)
     if model is not None:
         check_output_folder(model, MARKER)
-    table = read_table(source)
-    if target in table:
-        reading = LabelReading.of(table[target], target)
-        table = table.assign(**{target: reading.apply(table[target])})
-        for note in reading.notes:
-            print(f"{source}: {printable(note)}")
+    table = _read_labels(source, target)
     if n_rows is not None and n_rows < 0:
         raise UserError(f"--rows must not be negative, not {n_rows}")
     conditions = parse_where(where)
@@ -96,6 +92,30 @@ def synthesize_table(
         synthesizer.save(model)
     for name, reason in synthesizer.left_out_.items():
         print(f"column {name!r} is left out: {reason}")
+    leaks = _write_leaks(synthesizer, destination, allow_leaks=allow_leaks)
+    write_table(rows, destination, guard=guard)
+    print(f"{destination}: {len(rows)} synthetic rows of {len(table)} real ones ({generator})")
+    print(f"{leak_file(destination)}: {leaks.sentence}")
+    return rows
+
+
+def _read_labels(source: Path, target: str) -> pd.DataFrame:
+    """Read a table; cells that mark unlabeled rows become missing labels, which is told."""
+    table = read_table(source)
+    if target not in table:
+        return table  # the synthesizer names the columns that there are
+    reading = LabelReading.of(table[target], target)
+    for note in reading.notes:
+        print(f"{source}: {printable(note)}")
+    return table.assign(**{target: reading.apply(table[target])})
+
+
+def _write_leaks(synthesizer: Synthesizer, destination: Path, *, allow_leaks: bool) -> LeakCheck:
+    """Write the leak check of the rows that were sampled last.
+
+    Raises:
+        UserError: If the check fails, unless leaks are allowed.
+    """
     leaks = synthesizer.leaks_
     assert leaks is not None  # the synthesizer was fitted here
     write_json(leak_file(destination), leaks.to_json_dict())
@@ -104,10 +124,7 @@ def synthesize_table(
             f"{leaks.problem}; {destination} is not written (to write it all the same, add "
             f"--allow-leaks); counts: {leak_file(destination)}"
         )
-    write_table(rows, destination, guard=guard)
-    print(f"{destination}: {len(rows)} synthetic rows of {len(table)} real ones ({generator})")
-    print(f"{leak_file(destination)}: {leaks.sentence}")
-    return rows
+    return leaks
 
 
 def leak_file(table: Path) -> Path:

@@ -47,6 +47,11 @@ def as_cells(values: pd.Series, na_values: Sequence[str] | None = None) -> pd.Se
     text = as_text(values)
     if not pd.api.types.is_numeric_dtype(values):
         text = text.str.strip()
+    return drop_marks(text, na_values)
+
+
+def drop_marks(text: pd.Series, na_values: Sequence[str] | None = None) -> pd.Series:
+    """Return text cells in which marks of missing cells are None; ``as_cells`` describes them."""
     marks = MISSING if na_values is None else ("", *na_values)
     return text.where(~text.isin(marks), None)
 

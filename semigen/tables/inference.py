@@ -19,6 +19,7 @@ from semigen.tables.cells import (
     as_cells,
     as_text,
     count_cells,
+    drop_marks,
 )
 from semigen.tables.columns import (
     MAX_MAGNITUDE,
@@ -116,9 +117,14 @@ class _Inference:
         return self._of_numbers() if self.is_numeric_type else self._of_text()
 
     @cached_property
+    def texts(self) -> list[pd.Series]:
+        """Cells of each table as text, marks of missing cells included."""
+        return [as_cells(table, ()) for table in self.tables]
+
+    @cached_property
     def cells(self) -> list[pd.Series]:
         """Text cells of each table."""
-        return [as_cells(table, self.conventions.na_values) for table in self.tables]
+        return [drop_marks(text, self.conventions.na_values) for text in self.texts]
 
     @cached_property
     def counts(self) -> pd.Series:
@@ -271,7 +277,8 @@ class _Inference:
 
     def _schema(self, kind: ColumnKind, **facts: Any) -> ColumnSchema:
         """Return the schema, with the marks of missing cells that are given or occur."""
-        text = [as_cells(table, ()) for table in self.tables if not is_number(table)]
+        pairs = zip(self.tables, self.texts, strict=True)
+        text = [text for table, text in pairs if not is_number(table)]
         counts = count_cells(pd.concat(text)) if text else pd.Series(dtype=int)
         counts = counts[counts.index.isin(MISSING_AMONG_VALUES)]
         marks = {*(self.conventions.na_values or ()), *counts.index}
